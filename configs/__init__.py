@@ -1,0 +1,1 @@
+"""YAML presets and the pydantic schema that checks them."""

@@ -1,0 +1,198 @@
+"""`Derainer`: a model run over a stream of frames, one shot at a time.
+
+It pads to the model's multiple, chooses precision, keeps the state, notices frames that half
+precision broke, and recomposes the output when a dial is not at 1. It knows nothing of video files.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .contract import DerainError, Output
+from .physics import recompose
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DerainError("There is no CUDA device here; use --device cpu.")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise DerainError(f"'{name}' is not a device; use auto, cpu or cuda.") from error
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is float16 on CUDA, bfloat16 on a CPU that computes in it, else float32."""
+    if name == "auto":
+        if device.type == "cuda":
+            return torch.float16
+        return torch.bfloat16 if cpu_has_bf16() else torch.float32
+    if name not in PRECISIONS:
+        raise DerainError(f"'{name}' is not a precision; use auto, {', '.join(PRECISIONS)}.")
+    if name == "fp16" and device.type == "cpu":
+        raise DerainError("float16 is not for the CPU; use --precision bf16 or fp32.")
+    return PRECISIONS[name]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
+
+
+def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
+    """Pad (B, C, H, W) at the right and bottom; mirrored, or replicated where it is too small."""
+    height, width = frame.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return frame
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return F.pad(frame, (0, right, 0, bottom), mode=mode)
+
+
+@dataclass
+class Derainer:
+    """Run `model` over one stream. Several Derainers may share one model: the state is here.
+
+    Args:
+        model: anything under the contract (contract.py), in float32.
+        device: auto, cpu, cuda, cuda:1, …
+        precision: auto, fp32, bf16 or fp16; of the network's body. Physics stay in float32.
+        streaks: how much of the streaks to remove, 0 to 1.
+        haze: how much of the haze to remove, 0 to 1.
+        notice: called with a sentence when something had to be done differently.
+    """
+
+    model: nn.Module
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    streaks: float = 1.0
+    haze: float = 1.0
+    notice: Callable[[str], None] = lambda text: None
+    state: Any = field(default=None, init=False)
+    _waiting: deque[Tensor] = field(default_factory=deque, init=False)
+
+    def __post_init__(self) -> None:
+        for name, dial in (("streaks", self.streaks), ("haze", self.haze)):
+            if not 0 <= dial <= 1:
+                raise DerainError(f"--{name} is a share between 0 and 1, not {dial:g}.")
+        if isinstance(self.device, str):
+            self.device = choose_device(self.device)
+        self.dtype = choose_precision(self.precision, self.device)
+        self.model = self.model.to(self.device, memory_format=torch.channels_last).eval()
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def latency(self) -> int:
+        """Frames between an input and its output."""
+        return int(self.model.latency)  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def push(self, frame: Tensor) -> Output | None:
+        """Feed one frame, (3, H, W) or (B, 3, H, W), float32 RGB in [0, 1].
+
+        Returns:
+            The output that belongs to the frame `latency` pushes earlier, or None while there is
+            none yet.
+
+        Raises:
+            DerainError: the size changed inside a shot, or the network gives no finite numbers.
+        """
+        frame = frame if frame.ndim == 4 else frame[None]
+        size = (frame.shape[-2], frame.shape[-1])
+        if self._size not in (None, size):
+            raise DerainError("The frame size changed inside a shot; call flush() before.")
+        self._size = size
+        frame = frame.to(self.device, non_blocking=True)
+        padded = pad_to_multiple(frame, int(self.model.multiple))  # type: ignore[arg-type]
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        if self.state is None:
+            self.state = self.model.initial_state(  # type: ignore[operator]
+                padded.shape[0], *padded.shape[-2:], device=padded.device, dtype=torch.float32
+            )
+        self._waiting.append(frame)
+        output, self.state = self._guarded(
+            lambda: self.model.step(padded, self.state)  # type: ignore[operator]
+        )
+        return None if output is None else self._finish(output)
+
+    @torch.inference_mode()
+    def flush(self) -> list[Output]:
+        """End the shot: its last outputs, in order. The next frame starts a new one."""
+        if self.state is None:
+            return []
+        outputs, _ = self._guarded(
+            lambda: (self.model.flush(self.state), None)  # type: ignore[operator]
+        )
+        finished = [self._finish(output) for output in outputs]
+        self.reset()
+        return finished
+
+    def reset(self) -> None:
+        """Forget the shot without giving its last outputs."""
+        self.state, self._size = None, None
+        self._waiting.clear()
+
+    def _guarded(self, run: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Run in the chosen precision; if anything is not finite, once more in float32."""
+        assert isinstance(self.device, torch.device)
+        half = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype, enabled=half):
+            result = run()
+        if _finite(result):
+            return result
+        if half:
+            result = run()
+            if _finite(result):
+                self.notice("Half precision broke on a frame; it was redone in float32.")
+                return result
+        raise DerainError(
+            "The network gives numbers that are not finite; try --precision fp32, "
+            "or check the weights."
+        )
+
+    def _finish(self, output: Output) -> Output:
+        rainy = self._waiting.popleft()
+        height, width = rainy.shape[-2:]
+
+        def crop(value: Tensor) -> Tensor:
+            full = value.shape[-2] >= height and value.shape[-1] >= width
+            return value[..., :height, :width] if full else value
+
+        output = output.map(crop)
+        if self.streaks == 1 and self.haze == 1:
+            return output
+        image = recompose(
+            rainy, output.image, output.transmission, output.airlight, self.streaks, self.haze
+        )
+        return Output(**{**{n: getattr(output, n) for n in output.__slots__}, "image": image})
+
+
+def _finite(value: Any) -> bool:
+    """Whether all floating tensors in an output, a state, or lists and tuples of them are finite."""
+    tensors: list[Tensor] = []
+
+    def visit(item: Any) -> None:
+        if isinstance(item, Tensor) and item.is_floating_point():
+            tensors.append(item)
+        elif isinstance(item, Output):
+            tensors.append(item.image)
+        elif isinstance(item, (list, tuple)):
+            for part in item:
+                visit(part)
+
+    visit(value)
+    # A sum is finite only if every part is, and costs one pass and one synchronisation.
+    return all(bool(torch.isfinite(t.sum(dtype=torch.float32))) for t in tensors)

@@ -1,0 +1,43 @@
+"""`PerFrame`: the contract of a video model around a plain single-image network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .contract import Output, fold
+
+
+class EmptyState(NamedTuple):
+    """A single-image network remembers nothing."""
+
+
+class PerFrame(nn.Module):
+    """Run `net(rainy) -> derained` on every frame by itself: latency 0, empty state.
+
+    `multiple` and `halo` are read from the network (1 and 64 where it does not say).
+    """
+
+    latency = 0
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.multiple = int(getattr(net, "multiple", 1))
+        self.halo = int(getattr(net, "halo", 64))
+
+    def initial_state(
+        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
+    ) -> EmptyState:
+        return EmptyState()
+
+    def step(self, frame: Tensor, state: EmptyState) -> tuple[Output, EmptyState]:
+        return Output(image=self.net(frame).float().clamp(0, 1)), state
+
+    def flush(self, state: EmptyState) -> list[Output]:
+        return []
+
+    def forward(self, clip: Tensor, state: EmptyState | None = None) -> tuple[Output, EmptyState]:
+        return fold(self, clip, state)

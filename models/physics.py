@@ -1,0 +1,68 @@
+"""The physics of rain, shared by the networks, the losses and the renderer.
+
+The model (specification of the two-stage recurrent network, section 4.3):
+
+    I = (1 - a) * (t * B + (1 - t) * A + S) + a * M
+
+with the clean background B, additive streaks S, occlusion a in [0, 1] by drops of colour M,
+transmission t in [T_MIN, 1] and airlight A in [0, 1]. All images are float32 RGB in [0, 1].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+T_MIN = 0.1  # a thinner transmission cannot be inverted without drowning in noise
+
+
+def veil(clean: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
+    """Put haze on: H = t B + (1 - t) A. Shapes broadcast over (…, C, H, W)."""
+    return airlight + transmission * (clean - airlight)
+
+
+def compose(
+    clean: Tensor,
+    transmission: Tensor,
+    airlight: Tensor,
+    streaks: Tensor,
+    occlusion: Tensor,
+    drops: Tensor,
+) -> Tensor:
+    """The rainy frame I of the model above, not clamped."""
+    return torch.lerp(veil(clean, transmission, airlight) + streaks, drops, occlusion)
+
+
+def strip(rainy: Tensor, streaks: Tensor, occlusion: Tensor, fill: Tensor) -> Tensor:
+    """Take the rain off the hazy frame: H = (1 - a) (I - S) + a * fill.
+
+    `fill` is another estimate of the hazy frame, such as the aligned median: what an opaque drop
+    hides is not in I.
+    """
+    return torch.lerp(rainy - streaks, fill, occlusion)
+
+
+def invert_veil(hazy: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
+    """Take the haze off: J = A + (H - A) / t, with t held at T_MIN or above. Not clamped."""
+    return airlight + (hazy - airlight) / transmission.clamp_min(T_MIN)
+
+
+def recompose(
+    rainy: Tensor,
+    clean: Tensor,
+    transmission: Tensor | None,
+    airlight: Tensor | None,
+    streaks: float,
+    haze: float,
+) -> Tensor:
+    """Put back a share of what was taken off.
+
+    `streaks` and `haze` say how much to remove: (1, 1) gives `clean`, (0, 0) gives `rainy` exactly.
+    What haze alone explains is t B + (1 - t) A; everything else of the rainy frame is streaks.
+    Haze is thinned by the exponent, t ** (1 - haze), as if the air held less of it.
+    """
+    if transmission is None or airlight is None:
+        return torch.lerp(rainy, clean, streaks)
+    hazy = veil(clean, transmission, airlight)
+    kept = veil(clean, transmission ** (1 - haze), airlight)
+    return (kept + (1 - streaks) * (rainy - hazy)).clamp(0, 1)

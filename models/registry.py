@@ -1,0 +1,166 @@
+"""The registry: names of networks, how to build them, and reading and writing of weight files.
+
+A weight file is safetensors whose metadata holds the architecture's name and settings, so that
+`load_model(path)` needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .contract import DerainError
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name a user can say: the module and class behind it, its settings and its weights."""
+
+    target: str                     # "module:Class" inside derain.models, imported on first use
+    settings: dict[str, Any]
+    summary: str
+    weights: str | None = None      # file stem in models/weights; None where nothing is learned
+    per_frame: bool = False         # a single-image network, wrapped in PerFrame by load_model
+
+
+ENTRIES: dict[str, Entry] = {
+    "median": Entry("median:AlignedMedian", {}, "aligned, gated order statistics, nothing learned"),
+}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that `create_model` and `load_model` take, filtered by a shell pattern."""
+    return [name for name in ENTRIES if fnmatch(name, pattern)]
+
+
+def _entry(name: str) -> Entry:
+    if name not in ENTRIES:
+        raise DerainError(f"There is no model '{name}'; choose one of {', '.join(ENTRIES)}.")
+    return ENTRIES[name]
+
+
+def create_model(name: str, **settings: Any) -> nn.Module:
+    """Build a network by name with random weights; `settings` override the registered ones."""
+    entry = _entry(name)
+    module, attribute = entry.target.split(":")
+    build: Callable[..., nn.Module] = getattr(import_module(f"derain.models.{module}"), attribute)
+    chosen = entry.settings | settings
+    model = build(**chosen)
+    model.description = {"name": name, "settings": chosen}  # type: ignore[assignment]
+    return model
+
+
+def weights_file(name: str) -> Path | None:
+    """The file with the trained weights of `name`, or None where there is none."""
+    stem = _entry(name).weights
+    path = WEIGHTS / f"{stem}.safetensors"
+    return path if stem and path.is_file() else None
+
+
+def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> nn.Module:
+    """Build a network with trained weights, in float32 and in evaluation mode.
+
+    Args:
+        name_or_path: a name of `list_models()`, or a weight file that says what it holds.
+        weights: another weight file for the named network.
+
+    Raises:
+        DerainError: unknown name, missing or unreadable file, or weights of another network.
+    """
+    text = str(name_or_path)
+    if weights is None and text not in ENTRIES and Path(text).suffix:
+        weights, text = Path(text), ""
+    if text:
+        entry = _entry(text)
+        if weights is None and entry.weights is not None:
+            weights = weights_file(text)
+            if weights is None:
+                raise DerainError(
+                    f"No trained weights are shipped for '{text}'; name a file with --weights."
+                )
+    if weights is None:
+        model = create_model(text)
+    else:
+        state, description = read_weights(Path(weights))
+        if text and _entry(text).target != _entry(description["name"]).target:
+            raise DerainError(
+                f"{weights} holds weights of '{description['name']}', not of '{text}'."
+            )
+        model = create_model(description["name"], **description["settings"])
+        _load_strict(model, state, Path(weights))
+    model.eval()
+    if _entry(model.description["name"]).per_frame:  # type: ignore[index]
+        from .per_frame import PerFrame
+
+        wrapped = PerFrame(model)
+        wrapped.description = model.description  # type: ignore[assignment]
+        return wrapped.eval()
+    return model
+
+
+def _load_strict(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise DerainError(
+            f"{path} does not fit the network: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    if missing or unexpected:
+        raise DerainError(
+            f"{path} does not fit the network: missing {missing[:4]}, unexpected {unexpected[:4]}."
+        )
+
+
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read a weight file: float32 tensors by name, and its description (name, settings)."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise DerainError(f"There is no weight file {path}; check the path given to --weights.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            keys = list(file.keys())
+            state = {key: file.get_tensor(key) for key in keys}
+    except SafetensorError as error:
+        raise DerainError(f"{path} is not a readable safetensors file ({error}).") from error
+    if "derain" not in metadata:
+        raise DerainError(
+            f"{path} does not say which network it is for; it was not written by derain."
+        )
+    description = json.loads(metadata["derain"])
+    _entry(description["name"])
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, description
+
+
+def save_model(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    state: dict[str, torch.Tensor] | None = None,
+    dtype: torch.dtype = torch.float16,
+    note: dict[str, Any] | None = None,
+) -> None:
+    """Write a model's weights (or `state`, e.g. an average) with its name and settings.
+
+    Args:
+        note: more JSON for the metadata, such as steps and data.
+    """
+    from safetensors.torch import save_file
+
+    description = dict(model.description) | {"note": note or {}}  # type: ignore[arg-type]
+    tensors = {
+        k: (v.to(dtype) if v.is_floating_point() else v).detach().cpu().contiguous().clone()
+        for k, v in (state or model.state_dict()).items()
+    }
+    save_file(tensors, str(path), metadata={"derain": json.dumps(description)})

@@ -1,0 +1,1 @@
+"""Trained weights (`NAME.safetensors`, float16) and their model cards (`NAME.md`)."""

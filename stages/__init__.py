@@ -1,0 +1,1 @@
+"""How networks are learned: rain rendering, data, losses, metrics and the training loop."""
