@@ -34,6 +34,19 @@ class Entry:
 
 
 ENTRIES: dict[str, Entry] = {
+    "swift": Entry(
+        "swift:Swift", {}, "default: two recurrent stages, made for CPUs", weights="swift"
+    ),
+    "swift-plus": Entry(
+        "swift:Swift",
+        {"widths": (40, 96, 128), "blocks": (2, 3), "hidden": 64},
+        "the same network, larger, made for GPUs",
+        weights="swift-plus",
+    ),
+    "swift-open": Entry(
+        "swift:Swift", {}, "swift trained on permissively licensed clips alone",
+        weights="swift-open",
+    ),
     "median": Entry("median:AlignedMedian", {}, "aligned, gated order statistics, nothing learned"),
 }
 
