@@ -1,4 +1,16 @@
-"""What a user runs: reading and writing video, the streaming loop, evaluation, the command line.
+"""What a user runs. `derain_video` is the whole main job as one function."""
 
-`video` and `color` import nothing of ours; networks live in `derain.models`, training in `derain.stages`.
-"""
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["VideoOptions", "derain_video"]
+
+
+def __getattr__(name: str) -> Any:
+    # PyTorch and PyAV take seconds to load: only when something is really used.
+    if name in __all__:
+        from . import stream
+
+        return getattr(stream, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

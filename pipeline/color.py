@@ -1,0 +1,133 @@
+"""Colour: matrices, ranges and bit depths, and adding a change of RGB to the planes of a picture.
+
+A frame is never turned into RGB and back: the network sees RGB, and what it changed is converted to
+the picture's own planes and added there, in float. What it did not change stays bit for bit.
+Only numpy and OpenCV here; frames and files belong to video.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNSPECIFIED = 2  # in ITU-T H.273, for matrix, primaries and transfer alike
+RGB_MATRIX = 0
+
+# H.273 matrix code -> (Kr, Kb), and the number swscale has for the same matrix.
+LUMA = {
+    1: (0.2126, 0.0722),  # BT.709
+    4: (0.30, 0.11),  # FCC
+    5: (0.299, 0.114),  # BT.601, 625 lines
+    6: (0.299, 0.114),  # BT.601, 525 lines
+    7: (0.212, 0.087),  # SMPTE 240M
+    9: (0.2627, 0.0593),  # BT.2020, not constant luminance
+    10: (0.2627, 0.0593),  # constant luminance, treated as the line above
+}
+SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+
+
+@dataclass(frozen=True, slots=True)
+class Color:
+    """What the numbers in a picture mean: H.273 codes, 2 where the file does not say."""
+
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    full_range: bool = False
+
+    def resolved(self, height: int) -> Color:
+        """The same with a known matrix: BT.709 from 720 lines on, else BT.601, as players guess."""
+        if self.matrix in LUMA or self.matrix == RGB_MATRIX:
+            return self
+        return Color(1 if height >= 720 else 6, self.primaries, self.transfer, self.full_range)
+
+
+def luma_chroma_rows(color: Color, bits: int) -> NDArray[np.float32]:
+    """The (3, 3) matrix from a change of RGB in [0, 1] to a change of Y, Cb, Cr in code values."""
+    kr, kb = LUMA[color.matrix]
+    kg = 1 - kr - kb
+    y = np.array([kr, kg, kb])
+    rows = np.stack(
+        [y, (np.array([0, 0, 1]) - y) / (2 - 2 * kb), (np.array([1, 0, 0]) - y) / (2 - 2 * kr)]
+    )
+    full = 2**bits - 1
+    luma, chroma = (full, full) if color.full_range else (219 << bits - 8, 224 << bits - 8)
+    return (rows * np.array([[luma], [chroma], [chroma]])).astype(np.float32)
+
+
+def to_float(picture: NDArray[np.generic], peak: int = 255) -> NDArray[np.float32]:
+    """Integers 0…peak to float32 in [0, 1], of the same shape, contiguous."""
+    out = np.empty(picture.shape, np.float32)
+    return np.multiply(picture, np.float32(1 / peak), out=out)
+
+
+def to_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Float in [0, 1] to uint8, rounded and clipped."""
+    import cv2
+
+    shape = picture.shape
+    flat = np.ascontiguousarray(picture).reshape(shape[0], -1)
+    return cv2.multiply(flat, 255.0, dtype=cv2.CV_8U).reshape(shape)
+
+
+def add_change(
+    planes: list[NDArray[np.generic]], change: NDArray[np.float32], color: Color, bits: int
+) -> None:
+    """Add a change to a picture, in place.
+
+    Args:
+        planes: writable views, uint8 or uint16: Y, Cb, Cr (chroma of any subsampling, its plane
+            rounded up), or Y alone, or G, B, R where the matrix is RGB, or one (H, W, 3) RGB plane.
+        change: (H, W, 3) float32, RGB, the finished picture minus the one the network was given.
+        color: with a known matrix.
+        bits: of the planes' values.
+    """
+    import cv2
+
+    if planes[0].ndim == 3:
+        flat = np.ascontiguousarray(change).reshape(change.shape[0], -1)
+        whole = planes[0]
+        _add(whole.reshape(whole.shape[0], -1), flat * np.float32(2**bits - 1), bits)
+        return
+    change = np.ascontiguousarray(change)
+    if color.matrix == RGB_MATRIX and len(planes) >= 3:
+        for plane, channel in zip(planes[:3], (1, 2, 0), strict=True):
+            _add(plane, change[..., channel] * np.float32(2**bits - 1), bits)
+        return
+    rows = luma_chroma_rows(
+        color if color.matrix != RGB_MATRIX else Color(1, full_range=True), bits
+    )
+    _add(planes[0], cv2.transform(change, rows[:1]), bits)
+    if len(planes) < 3:
+        return
+    height, width = planes[1].shape
+    if (height, width) != change.shape[:2]:
+        change = _shrink(change, height, width)
+    chroma = cv2.transform(change, rows[1:])
+    _add(planes[1], chroma[..., 0], bits)
+    _add(planes[2], chroma[..., 1], bits)
+
+
+def _shrink(change: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Average to the chroma plane's size, which is the picture's over 1, 2 or 4, rounded up."""
+    import cv2
+
+    down, across = -(-change.shape[0] // height), -(-change.shape[1] // width)
+    bottom, right = height * down - change.shape[0], width * across - change.shape[1]
+    if bottom or right:
+        change = cv2.copyMakeBorder(change, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    return cv2.resize(change, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _add(plane: NDArray[np.generic], change: NDArray[np.float32], bits: int) -> None:
+    """plane += change, rounded and kept inside the plane's values."""
+    import cv2
+
+    if plane.dtype == np.uint8:
+        cv2.add(plane, change, dst=plane, dtype=cv2.CV_8U)
+    else:
+        cv2.add(plane, change, dst=plane, dtype=cv2.CV_16U)
+        if bits < 16:
+            np.minimum(plane, 2**bits - 1, out=plane)
