@@ -25,6 +25,8 @@ _MISMATCH = "torchvision must be the one made for this torch."
 
 DEFINITIONS = {
     "psnr": "10 log10(1 / MSE) in dB over RGB in [0, 1], mean over frames, at most 100",
+    "psnr_worst": "PSNR of the worst frame",
+    "psnr_focus": "RGB PSNR of the part of a scene that is easily taken for rain, pooled",
     "psnr_y": "the same on MATLAB's Y (BT.601, limited range: (65.481 R + 128.553 G + 24.966 B"
     " + 16) / 255)",
     "ssim": "Wang et al. 2004: 11x11 Gaussian, sigma 1.5, K1 0.01, K2 0.03, range 1, population"
