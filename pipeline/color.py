@@ -37,8 +37,10 @@ class Color:
     transfer: int = UNSPECIFIED
     full_range: bool = False
 
-    def resolved(self, height: int) -> Color:
+    def resolved(self, height: int, rgb: bool = False) -> Color:
         """The same with a known matrix: BT.709 from 720 lines on, else BT.601, as players guess."""
+        if rgb:
+            return Color(RGB_MATRIX, self.primaries, self.transfer, full_range=True)
         if self.matrix in LUMA or self.matrix == RGB_MATRIX:
             return self
         return Color(1 if height >= 720 else 6, self.primaries, self.transfer, self.full_range)
@@ -105,9 +107,9 @@ def add_change(
     height, width = planes[1].shape
     if (height, width) != change.shape[:2]:
         change = _shrink(change, height, width)
-    chroma = cv2.transform(change, rows[1:])
-    _add(planes[1], chroma[..., 0], bits)
-    _add(planes[2], chroma[..., 1], bits)
+    # Two products of one row each: OpenCV has no vector code for one of two rows.
+    _add(planes[1], cv2.transform(change, rows[1:2]), bits)
+    _add(planes[2], cv2.transform(change, rows[2:]), bits)
 
 
 def _shrink(change: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -1,12 +1,14 @@
 """The output file: its part file, the streams that are copied, interleaving, moving into place.
 
-Encoding is in video.py. Packets of other streams are copied as they are, never decoded.
+Encoding is in video.py. Packets of other streams are copied as they are, never decoded; only text
+subtitles change form where the container wants another (subtitles.py).
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +16,37 @@ from typing import Any
 
 import av
 
+from . import subtitles
+
 MP4_FAMILY = {".mp4", ".m4v", ".mov", ".3gp"}
-DEFAULT_CODECS = {".webm": "libvpx-vp9", ".gif": "gif", ".nut": "rawvideo", ".y4m": "rawvideo"}
+PIPE = "-"
+HELD = 5000  # packets that may wait for their picture before they are written without it
+OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 
 class VideoError(OSError):
     """A file cannot be read or written; the text is one sentence that says what to do next."""
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a still picture attached to the file."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def stamp(packet: av.Packet) -> Fraction:
+    """When a packet is due, in seconds."""
+    ticks = packet.dts if packet.dts is not None else packet.pts
+    return Fraction(0) if ticks is None else ticks * packet.time_base
+
+
+def is_file(target: str) -> bool:
+    """Whether an output is one plain file, not a pipe, a URL, or a sequence of pictures."""
+    return target != PIPE and "://" not in target and "%" not in target
+
+
+def part_name(target: Path) -> Path:
+    """Where an output is written until it is complete."""
+    return target.with_name(f"{target.stem}.part{target.suffix}")
 
 
 class Muxer:
@@ -27,121 +54,239 @@ class Muxer:
 
     While it is written, the file is `NAME.part.SUFFIX`: fragmented MP4 (playable to its last
     fragment after a kill) for the MP4 family, else the container itself, flushed at each packet.
+    Pipes, URLs and sequences of pictures are written directly.
     """
 
     def __init__(
-        self, target: str | Path, *, overwrite: bool = False, format: str | None = None
+        self,
+        target: str | Path,
+        *,
+        overwrite: bool = False,
+        format: str | None = None,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.target = Path(target)
-        if str(target) != "-":
-            if not self.target.parent.is_dir():
-                raise VideoError(f"There is no folder {self.target.parent}; make it first.")
-            if self.target.is_dir():
-                raise VideoError(f"{self.target} is a folder; name a file.")
-            if self.target.exists() and not overwrite:
-                raise VideoError(f"{self.target} is there already; add -y to replace it.")
-        self.suffix = self.target.suffix.lower()
-        self.part = self.target.with_name(f"{self.target.stem}.part{self.target.suffix}")
-        self.fragmented = self.suffix in MP4_FAMILY
+        self.name, self.target, self.notice = str(target), Path(target), notice
+        self.is_file = is_file(self.name) and not self.target.is_fifo()
+        self.suffix = self.target.suffix.lower() if self.name != PIPE else "a pipe"
+        if self.name != PIPE and "://" not in self.name:
+            self._check(overwrite)
+        self.part = part_name(self.target) if self.is_file else self.target
+        self.fragmented = self.is_file and self.suffix in MP4_FAMILY
+        if "%" in self.name:
+            format = format or "image2"
+        if self.name == PIPE:
+            format = format or "nut"
         options = {"flush_packets": "1", "max_interleave_delta": "1"}
         if self.fragmented:
             # empty_moov would lose start offsets and the priming of AAC; delay_moov keeps them.
             options["movflags"] = "frag_every_frame+delay_moov+default_base_moof"
         elif self.suffix in (".mkv", ".webm"):
             options["cluster_time_limit"] = "1000"
+        where = "pipe:1" if self.name == PIPE else str(self.part)
         try:
-            self.container = av.open(str(self.part), "w", format=format, container_options=options)
-        except (av.FFmpegError, ValueError) as error:
+            self.container = av.open(where, "w", format=format, container_options=options)
+        except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise VideoError(f"{self.target} cannot be made ({reason}); choose another.") from error
+            raise VideoError(f"{self.name} cannot be made ({reason}); choose another.") from error
+        self.supported = set(self.container.supported_codecs)
         self.streams: dict[int, Any] = {}
+        self.converted: dict[int, tuple[str, str]] = {}
         self.waiting: deque[av.Packet] = deque()
+        self.last: dict[int, int] = {}
         self.video_time: Fraction | None = None
+        self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.metadata: dict[str, str] = {}
         self.chapters: list[Any] = []
 
-    def default_codec(self, bits: int) -> str:
-        """H.264 where the container takes it; H.265 for more than eight bits."""
-        return DEFAULT_CODECS.get(self.suffix) or ("libx264" if bits <= 8 else "libx265")
+    def _check(self, overwrite: bool) -> None:
+        if not self.target.parent.is_dir():
+            raise VideoError(f"There is no folder {self.target.parent}; make it first.")
+        if self.target.is_dir():
+            raise VideoError(f"{self.target} is a folder; name a file in it.")
+        first = Path(self.name % 1) if "%" in self.name else self.target
+        if first.is_file() and not overwrite:
+            raise VideoError(f"{first} is there already; add -y to replace it.")
 
-    def add_others(self, source: Any, streams: list[Any]) -> list[str]:
-        """Take over metadata, chapters and the given streams; sentences on what is left behind."""
-        notices = []
-        self.metadata = dict(source.metadata)
+    # Streams that come along
+
+    def add_others(self, source: Any) -> None:
+        """Take over metadata, chapters and all streams but the video from a VideoReader."""
+        container = source.container
+        self.metadata = {k: v for k, v in container.metadata.items() if k.lower() not in OWN_TAGS}
         self.container.metadata.update(self.metadata)
-        self.chapters = source.chapters()
-        for stream in streams:
-            if stream.type not in ("audio", "subtitle"):
-                continue
-            try:
-                copy = self.container.add_stream_from_template(stream)
-            except (av.FFmpegError, ValueError):
-                notices.append(
-                    f"The {stream.type} stream {stream.index} cannot go into "
-                    f"{self.suffix}; it is left out."
-                )
-                continue
-            copy.metadata.update(stream.metadata)
-            copy.disposition = stream.disposition
-            self.streams[stream.index] = copy
-        return notices
+        self.chapters = shifted(container.chapters(), source.origin)
+        if self.chapters and not self.fragmented:
+            self.container.set_chapters(self.chapters)
+        for stream in source.others:
+            if stream.type == "attachment":
+                self._add_attachment(stream)
+            elif stream.type == "data":
+                if stream.codec_context is None or stream.name != "bin_data":
+                    self.notice(f"Data stream {stream.index} cannot be copied; it is left out.")
+            elif is_cover(stream) and self.suffix == ".mkv":
+                self._attach_cover(source.name, stream)
+            else:
+                self._add_copy(stream)
+
+    def _add_copy(self, stream: Any) -> None:
+        if stream.codec_context is None:
+            return self._leave_out(stream, "its codec is unknown")
+        codec = stream.codec_context.name
+        if stream.type == "subtitle":
+            target = subtitles.target_codec(codec, self.supported)
+            if target is not None and target != codec:
+                copy = self.container.add_mux_stream(target)
+                copy.time_base = Fraction(1, 1000)
+                self.converted[stream.index] = (codec, target)
+                self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
+                return self._take(stream, copy)
+        names = {codec, stream.codec_context.codec.canonical_name}
+        if self.supported and not names & (self.supported | {"subrip"}):
+            return self._leave_out(stream, f"{self.suffix} does not hold {codec}")
+        try:
+            copy = self.container.add_stream_from_template(stream)
+        except (av.FFmpegError, ValueError) as error:
+            return self._leave_out(stream, str(error))
+        if stream.type == "video" and not is_cover(stream):
+            self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
+        self._take(stream, copy)
+
+    def _take(self, stream: Any, copy: Any) -> None:
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        self.streams[stream.index] = copy
+
+    def _leave_out(self, stream: Any, why: str) -> None:
+        kind = "Cover picture" if is_cover(stream) else f"{stream.type.capitalize()} stream"
+        self.notice(f"{kind} {stream.index} is left out: {why}; an .mkv output may keep it.")
+
+    def _add_attachment(self, stream: Any) -> None:
+        if self.suffix != ".mkv":
+            return self.notice(
+                f"The attachment {stream.name} is left out: only .mkv holds attachments."
+            )
+        name = stream.metadata.get("filename", f"attachment{stream.index}")
+        kind = stream.mimetype or "application/octet-stream"
+        self.container.add_attachment(name, kind, stream.data)
+
+    def _attach_cover(self, source: str, stream: Any) -> None:
+        """A cover is an attachment in Matroska, whose muxer would make a video track of it."""
+        with suppress(av.FFmpegError, StopIteration), av.open(source) as again:
+            packet = next(again.demux(again.streams[stream.index]))
+            kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
+            name = f"cover.{kind.replace('jpeg', 'jpg')}"
+            self.container.add_attachment(name, f"image/{kind}", bytes(packet))
+            return
+        self._leave_out(stream, "it cannot be read")
+
+    # Packets
 
     def write_video(self, packet: av.Packet) -> None:
         """Write an encoded packet, and before it what waits for its time."""
-        if packet.dts is not None:
-            self.video_time = packet.dts * packet.time_base
-            while self.waiting and _time(self.waiting[0]) <= self.video_time:
-                self._mux(self.waiting.popleft())
+        self.video_time = stamp(packet)
+        self._release(self.video_time)
         self._mux(packet)
+        self.on_packet(packet)
 
     def write_other(self, packet: av.Packet) -> None:
-        """Write a packet of a copied stream; ignored where the stream is left out."""
+        """Write a packet of another stream of the source; nothing where it is left out."""
         stream = self.streams.get(packet.stream_index)
         if stream is None:
             return
+        if packet.stream_index in self.converted:
+            forms = self.converted[packet.stream_index]
+            payload = subtitles.convert(bytes(packet), *forms)
+            if payload is None:
+                return
+            fresh = av.Packet(payload)
+            fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.pts, packet.duration
+            fresh.time_base = packet.time_base
+            packet = fresh
         packet.stream = stream
         # The encoder lags behind: hold packets until the pictures of their time are written.
         self.waiting.append(packet)
+        if len(self.waiting) > HELD:
+            self._mux(self.waiting.popleft())
+
+    def _release(self, time: Fraction) -> None:
+        while self.waiting and stamp(self.waiting[0]) <= time:
+            self._mux(self.waiting.popleft())
 
     def _mux(self, packet: av.Packet) -> None:
+        index = packet.stream.index
+        last = self.last.get(index)
+        if packet.dts is not None and packet.time_base:
+            # Muxers refuse time stamps that do not rise.
+            if last is not None and packet.dts <= last:
+                packet.dts = last + 1
+                packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else packet.dts
+            self.last[index] = packet.dts
         try:
-            self.container.mux(packet)
+            self.container.mux_one(packet)
         except av.FFmpegError as error:
             raise VideoError(
-                f"{self.part} cannot be written ({error.strerror}); "
-                "make room or choose another place."
+                f"{self.part} cannot be written ({error.strerror}); make room for it, "
+                "or choose another place."
             ) from error
+
+    # The end
 
     def close(self) -> None:
         """Write what waits and the end of the part file."""
         while self.waiting:
             self._mux(self.waiting.popleft())
-        self.container.close()
+        try:
+            self.container.close()
+        except av.FFmpegError as error:
+            raise VideoError(f"{self.part} cannot be finished ({error.strerror}).") from error
 
     def publish(self) -> Path:
         """Move the closed part file into place; MP4 is put in its usual order first."""
         if self.fragmented:
             final = self.part.with_name(f"{self.target.stem}.final.part{self.target.suffix}")
-            remux(self.part, final, self.metadata, self.chapters)
-            os.replace(final, self.target)
+            try:
+                remux(self.part, final, self.metadata, self.chapters)
+                os.replace(final, self.target)
+            except (av.FFmpegError, OSError) as error:
+                final.unlink(missing_ok=True)
+                raise VideoError(
+                    f"{self.target} cannot be written ({error.strerror}); {self.part} is complete."
+                ) from error
             self.part.unlink()
-        else:
+        elif self.is_file:
             os.replace(self.part, self.target)
         return self.target
 
-    def abandon(self) -> None:
-        """Close and delete the part file."""
-        # It may have failed before its header; it is deleted anyway.
+    def abandon(self, keep: bool = False) -> None:
+        """Close the part file and delete it, or `keep` what plays of it."""
+        # It may have failed before its header.
         with suppress(av.FFmpegError, ValueError):
             self.container.close()
-        self.part.unlink(missing_ok=True)
+        if self.is_file and not keep:
+            self.part.unlink(missing_ok=True)
+
+
+def shifted(chapters: list[Any], origin: Fraction) -> list[Any]:
+    """Chapters of a cut that begins at `origin` seconds."""
+    if not origin:
+        return chapters
+    kept = []
+    for chapter in chapters:
+        ticks = round(origin / chapter["time_base"])
+        if chapter["end"] > ticks:
+            start = max(0, chapter["start"] - ticks)
+            kept.append(chapter | {"start": start, "end": chapter["end"] - ticks})
+    return kept
 
 
 def remux(part: Path, target: Path, metadata: dict[str, str], chapters: list[Any]) -> None:
     """Copy all packets of a fragmented MP4 to a plain one with its index in front."""
+    flags = "faststart"
+    if any(key.startswith("com.") for key in metadata):
+        flags += "+use_metadata_tags"
     with (
         av.open(str(part), metadata_errors="replace") as source,
-        av.open(str(target), "w", container_options={"movflags": "faststart"}) as out,
+        av.open(str(target), "w", container_options={"movflags": flags}) as out,
     ):
         out.metadata.update(metadata)
         if chapters:
@@ -155,9 +300,4 @@ def remux(part: Path, target: Path, metadata: dict[str, str], chapters: list[Any
         for packet in source.demux():
             if packet.size:
                 packet.stream = streams[packet.stream_index]
-                out.mux(packet)
-
-
-def _time(packet: av.Packet) -> Fraction:
-    stamp = packet.dts if packet.dts is not None else packet.pts
-    return Fraction(0) if stamp is None else stamp * packet.time_base
+                out.mux_one(packet)

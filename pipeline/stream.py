@@ -185,13 +185,17 @@ def derain_video(
         notice=report.notices.append,
     )
     try:
-        with VideoReader(source) as reader:
+        with VideoReader(source, notice=report.notices.append) as reader:
             report.total = reader.video.frames
             writer = VideoWriter(
-                target, reader.video, options.encoding, source=reader, overwrite=options.overwrite
+                target,
+                reader.video,
+                options.encoding,
+                source=reader,
+                overwrite=options.overwrite,
+                notice=report.notices.append,
             )
             with writer:
-                report.notices += writer.notices
                 _run(reader, Shots(derainer), writer, report, progress, stop)
                 if not report.frames_out:
                     raise DerainError(f"No frame of {source} can be decoded; check the file.")

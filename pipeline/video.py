@@ -1,107 +1,86 @@
-"""Reading and writing video with PyAV: frames with exact time stamps, and every other stream.
+"""Reading and writing video files with PyAV: frames with exact time stamps, and all other streams.
 
-All decoding and encoding is here; mux.py holds the output file (copied streams, part file) and
-color.py the arithmetic of colour. Networks and the streaming loop belong elsewhere: this file
-imports nothing of ours but those two.
+A file is read once, in order, and never held in memory. Pictures and their conversion are in
+frames.py, the choice of an encoder in encoders.py, the output file in mux.py; nothing here knows
+of networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.codec.codec import find_best_pix_fmt_of_list
+from av.codec.hwaccel import HWAccel
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from .color import RGB_MATRIX, SWSCALE, Color, add_change, to_float
-from .mux import Muxer, VideoError
+from .color import RGB_MATRIX, Color, add_change
+from .encoders import Encoding, choose, configure, target_color
+from .frames import Frame, Video, describe, plane, reformat, to_rgb
+from .mux import Muxer, VideoError, is_cover, stamp
 
-# What `_planes` can view and color.py can add to; anything else is converted to the nearest.
-EDITABLE = (
-    [f"yuv{s}p" for s in ("420", "422", "444", "440", "411", "410")]
-    + [f"yuvj{s}p" for s in ("420", "422", "444", "440", "411")]
-    + [f"yuv{s}p{b}le" for s in ("420", "422", "444") for b in (9, 10, 12, 14, 16)]
-    + [f"yuva{s}p" for s in ("420", "422", "444")]
-    + [f"yuva{s}p{b}le" for s in ("420", "422", "444") for b in (10, 16)]
-    + ["gray", "gray10le", "gray12le", "gray16le", "rgb24"]
-    + ["gbrp", "gbrp9le", "gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrap"]
-)
+__all__ = ["Encoding", "Frame", "Video", "VideoError", "VideoReader", "VideoWriter"]
+
+LATE = 1  # seconds by which time stamps must fall back to count as a jump of the whole file
+WARM_UP = 24  # frames before --start that fill the network's window and memory
 
 
-@dataclass(frozen=True, slots=True)
-class Video:
-    """What a video stream is: everything a writer needs to make one like it."""
+class Timeline:
+    """Time stamps that jump back (joined recordings, a wrapped counter) go on where they were.
 
-    width: int
-    height: int
-    rate: Fraction = Fraction(25)
-    time_base: Fraction | None = None  # 1 / rate where None
-    pixel_format: str = "yuv420p"
-    color: Color = Color()  # noqa: RUF009 (frozen)
-    aspect: Fraction | None = None  # of one pixel
-    display_matrix: tuple[int, ...] | None = None  # 9 numbers, as in the MP4 track header
-    codec: str = ""
-    frames: int = 0  # declared or estimated; 0 where nobody knows
-    duration: float | None = None  # seconds
-    start: float = 0.0  # seconds, of the first frame as declared
-    interlaced: bool = False
-    metadata: dict[str, str] = field(default_factory=dict)
-    disposition: int = 0
+    Gaps are left as they are. All streams are moved alike, so that they stay in step.
+    """
 
-    @property
-    def ticks(self) -> Fraction:
-        """The unit of time stamps, in seconds."""
-        return self.time_base or 1 / self.rate
+    def __init__(self, notice: Callable[[str], None]) -> None:
+        self.shift = Fraction(0)  # of the newest jump, for streams that jump after it
+        self.shifts: dict[int, Fraction] = {}
+        self.ends: dict[int, Fraction] = {}
+        self.notice = notice
 
-    @property
-    def bits(self) -> int:
-        """Bits of a sample."""
-        return int(av.VideoFormat(self.pixel_format).components[0].bits)
-
-
-@dataclass(slots=True)
-class Frame:
-    """One decoded picture with its time stamp. `pts` counts `time_base` seconds."""
-
-    picture: av.VideoFrame
-    pts: int
-    time_base: Fraction
-    color: Color
-    index: int = 0
-    rgb: NDArray[np.float32] | None = None  # (H, W, 3) in [0, 1], filled by to_rgb
-
-    @property
-    def time(self) -> float:
-        """Seconds."""
-        return float(self.pts * self.time_base)
-
-    def luma(self) -> NDArray[np.uint8]:
-        """The first plane, (H, W), as eight bits: enough to compare pictures with."""
-        plane = _plane(self.picture, 0)
-        if plane.ndim == 3:
-            return plane[..., 1]
-        bits = self.picture.format.components[0].bits
-        return plane if plane.dtype == np.uint8 else (plane >> (bits - 8)).astype(np.uint8)
+    def place(self, packet: av.Packet) -> None:
+        """Move a packet to its place, in place."""
+        if packet.dts is None:
+            return
+        index, base = packet.stream_index, packet.time_base
+        shift = self.shifts.get(index, Fraction(0))
+        end = self.ends.get(index)
+        time = packet.dts * base + shift
+        if end is not None and time < end - LATE:
+            if abs(packet.dts * base + self.shift - end) > 10:
+                self.shift = end - packet.dts * base
+                self.notice(f"Time stamps jump back at {float(end):.2f} s; they go on from there.")
+            shift = self.shifts[index] = self.shift
+            time = packet.dts * base + shift
+        if shift:
+            ticks = round(shift / base)
+            packet.dts += ticks
+            if packet.pts is not None:
+                packet.pts += ticks
+        self.ends[index] = max(end or time, time + (packet.duration or 0) * base)
 
 
 class VideoReader:
-    """Read one video file or source: frames in order, and the packets of all other streams.
+    """Read one video: frames in order, and the packets of all other streams as they come.
 
     Args:
-        source: a path, `-` for standard input, or anything FFmpeg opens (a URL, `%05d.png`).
+        source: a path, `-` for standard input, a URL, a camera, `%05d.png`, a lavfi graph.
         format: FFmpeg's name of the container where it cannot be guessed (lavfi, v4l2, …).
-        options: FFmpeg's options for opening it.
-        rate: frames per second of picture sequences.
-        threads: of the decoder; 0 lets it choose.
+        options: FFmpeg's options for opening it, such as `framerate` of a picture sequence.
+        threads: of the decoder. None: half the cores, at most 4; the network needs the rest.
+        interlaced: "auto" deinterlaces frames that are marked as interlaced, "keep" does not.
+        start, end: seconds from the beginning of the file; time stamps then begin at 0.
+        warm_up: frames before `start` that are given all the same, marked.
+        hwaccel: decode on this kind of device, where it can (cuda, qsv, …).
+        notice: told what had to be done differently.
 
     Raises:
-        VideoError: it cannot be opened, or holds no video.
+        VideoError: it cannot be opened, or no frame of it can be decoded.
     """
 
     def __init__(
@@ -110,32 +89,85 @@ class VideoReader:
         *,
         format: str | None = None,
         options: dict[str, str] | None = None,
-        threads: int = 0,
+        threads: int | None = None,
+        interlaced: str = "auto",
+        start: float | None = None,
+        end: float | None = None,
+        warm_up: int = WARM_UP,
+        hwaccel: str | None = None,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.name = str(source)
         self.damaged = 0
+        self.notice = notice
+        self.interlaced = interlaced
+        self._open(format, options or {}, hwaccel)
+        try:
+            pictures = [s for s in self.container.streams.video if not is_cover(s)]
+            if not pictures:
+                raise VideoError(f"{self.name} holds no video; give a file with moving pictures.")
+            self.stream = pictures[0]
+            self.others = [s for s in self.container.streams if s is not self.stream]
+            context = self.stream.codec_context
+            context.thread_type = "AUTO"
+            if threads is None:
+                threads = max(1, min(4, (os.cpu_count() or 2) // 2))
+            context.thread_count = threads
+            self._begin(start, end, warm_up)
+            self._items = self._read()
+            self._peeked: deque[Frame | av.Packet] = deque()
+            self.video = self._peek()
+        except BaseException:
+            self.container.close()
+            raise
+
+    def _open(self, format: str | None, options: dict[str, str], hwaccel: str | None) -> None:
+        name = "pipe:0" if self.name == "-" else self.name
+        if format is None and name.startswith("lavfi:"):
+            format, name = "lavfi", name.removeprefix("lavfi:")
         try:
             self.container = av.open(
-                "pipe:0" if self.name == "-" else self.name,
+                name,
                 format=format,
-                options=options or {},
+                options=options,
                 metadata_errors="replace",
+                timeout=30 if "://" in name else None,
+                hwaccel=HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None,
             )
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
             raise VideoError(_why(self.name, error)) from error
-        pictures = [s for s in self.container.streams.video if not is_cover(s)]
-        if not pictures:
-            self.container.close()
-            raise VideoError(f"{self.name} holds no video; give a file with a moving picture.")
-        self.stream = pictures[0]
-        self.others = [s for s in self.container.streams if s is not self.stream]
-        context = self.stream.codec_context
-        context.thread_count = threads
-        context.thread_type = "AUTO"
-        self.video = _describe(self.container, self.stream)
-        self._reformat = VideoReformatter()
-        self._last_pts: int | None = None
-        self._count = 0
+
+    def _begin(self, start: float | None, end: float | None, warm_up: int) -> None:
+        """Seek to --start, early enough to warm up."""
+        origin = Fraction(self.container.start_time or 0, av.time_base)
+        self._start = None if start is None else origin + Fraction(start).limit_denominator(1000)
+        self._end = None if end is None else origin + Fraction(end).limit_denominator(1000)
+        if self._start is None:
+            return
+        rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+        self._from = self._start - warm_up / rate
+        try:
+            self.container.seek(int(self._from * av.time_base), backward=True)
+        except av.FFmpegError:
+            self.notice(f"{self.name} cannot be wound forward; it is read from its beginning.")
+
+    def _peek(self) -> Video:
+        """Decode up to the first frame: headers promise what files do not keep."""
+        for item in self._items:
+            self._peeked.append(item)
+            if isinstance(item, Frame):
+                video = describe(self.container, self.stream, item.picture)
+                # The ticks of filters differ from the stream's; frames say what they use.
+                item.color = video.color
+                return video
+        raise VideoError(
+            f"No frame of {self.name} can be decoded; check the file, or the time to start at."
+        )
+
+    @property
+    def origin(self) -> Fraction:
+        """The time in the file that became 0: --start, else 0."""
+        return self._start or Fraction(0)
 
     def __enter__(self) -> VideoReader:
         return self
@@ -149,9 +181,35 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame | av.Packet]:
         """Frames, and packets of the other streams, in the order of the file."""
+        while self._peeked:
+            yield self._peeked.popleft()
+        for item in self._items:
+            if isinstance(item, Frame):
+                item.color = self.video.color
+            yield item
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames alone."""
+        return (item for item in self if isinstance(item, Frame))
+
+    def to_rgb(self, frame: Frame) -> NDArray[np.float32]:
+        """The frame as (H, W, 3) float32 RGB in [0, 1]; kept in `frame.rgb`."""
+        if frame.rgb is None:
+            frame.rgb = to_rgb(frame.picture, frame.color, self._scaler)
+        return frame.rgb
+
+    def _read(self) -> Iterator[Frame | av.Packet]:
+        self._scaler = VideoReformatter()
+        self._last: int | None = None
+        self._count = 0
+        self._graph: Any = None
+        self._size: tuple[int, int] | None = None
+        timeline = Timeline(self.notice)
         for packet in self._demux():
+            if packet.size:
+                timeline.place(packet)
             if packet.stream_index != self.stream.index:
-                if packet.size:
+                if packet.size and self._cut(packet):
                     yield packet
                 continue
             try:
@@ -160,117 +218,110 @@ class VideoReader:
                 self.damaged += 1
                 continue
             for picture in pictures:
-                yield self._frame(picture)
-
-    def frames(self) -> Iterator[Frame]:
-        """Frames alone."""
-        return (item for item in self if isinstance(item, Frame))
+                for progressive in self._deinterlace(picture):
+                    yield from self._frame(progressive)
+            if self._end is not None and packet.dts is not None:
+                # A second more, for packets of other streams that lie behind their pictures.
+                if stamp(packet) > self._end + 1:
+                    break
+        if self._graph is not None:
+            for progressive in self._deinterlace(None):
+                yield from self._frame(progressive)
 
     def _demux(self) -> Iterator[av.Packet]:
-        streams = [s for s in self.container.streams if s.type != "attachment"]
+        streams = [s for s in self.container.streams if s.type in ("video", "audio", "subtitle")]
         failures = 0
-        while True:
+        while failures < 20:
             try:
                 for packet in self.container.demux(streams):
                     failures = 0
                     yield packet
                 return
             except av.FFmpegError:
-                # The demuxer often goes on behind a damaged place; it must not do so for ever.
+                # Demuxers often go on behind a damaged place; they must not try for ever.
                 self.damaged += 1
                 failures += 1
-                if failures > 20:
-                    return
+        self.notice(f"{self.name} cannot be read to its end.")
 
-    def _frame(self, picture: av.VideoFrame) -> Frame:
+    def _deinterlace(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Pass frames through bwdif from the first interlaced one on; None ends the stream."""
+        if self._graph is None:
+            if picture is None or self.interlaced == "keep" or not picture.interlaced_frame:
+                return [picture] if picture is not None else []
+            self._graph = av.filter.Graph()
+            source = self._graph.add_buffer(template=self.stream, time_base=self.stream.time_base)
+            # Only marked frames, one frame for one frame: nothing is doubled, nothing dropped.
+            bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
+            sink = self._graph.add("buffersink")
+            source.link_to(bwdif)
+            bwdif.link_to(sink)
+            self._graph.configure()
+            self.notice("The video is interlaced; it is deinterlaced (--interlaced keep: not).")
+        self._graph.push(picture)
+        done = []
+        while True:
+            try:
+                done.append(self._graph.pull())
+            except (av.BlockingIOError, av.EOFError):
+                return done
+
+    def _frame(self, picture: av.VideoFrame) -> Iterator[Frame]:
         self.damaged += bool(picture.is_corrupt)
+        ticks = self.stream.time_base
+        step = max(1, round(1 / ((self.stream.average_rate or 25) * ticks)))
         pts = picture.pts
-        step = max(1, round(1 / (self.video.rate * self.video.ticks)))
+        if pts is not None and picture.time_base and picture.time_base != ticks:
+            pts = round(pts * picture.time_base / ticks)  # of a filter, a multiple of the stream's
         if pts is None:
-            pts = 0 if self._last_pts is None else self._last_pts + step
-        elif self._last_pts is not None and pts <= self._last_pts:
-            pts = self._last_pts + 1
-        self._last_pts = pts
+            pts = 0 if self._last is None else self._last + step
+        if self._last is not None and pts <= self._last:
+            pts = self._last + 1
+        self._last = pts
+        warm_up = False
+        if self._start is not None:
+            if pts * ticks < self._from:
+                return
+            warm_up = pts * ticks < self._start
+            pts -= round(self._start / ticks)
+        if self._end is not None and self._last * ticks >= self._end:
+            return
+        yield Frame(picture, pts, ticks, Color(), self._count, warm_up)
         self._count += 1
-        return Frame(picture, pts, self.video.ticks, self.video.color, self._count - 1)
 
-    def to_rgb(self, frame: Frame) -> NDArray[np.float32]:
-        """The frame as (H, W, 3) float32 RGB in [0, 1]; kept in `frame.rgb`."""
-        if frame.rgb is None:
-            frame.rgb = to_rgb(frame.picture, frame.color, self._reformat)
-        return frame.rgb
-
-
-def to_rgb(
-    picture: av.VideoFrame, color: Color, reformatter: VideoReformatter
-) -> NDArray[np.float32]:
-    """Convert a picture of any format to (H, W, 3) float32 RGB in [0, 1]."""
-    if picture.format.components[0].bits > 8:
-        # swscale turns rgb48 into garbage with some flags; planar 16 bit is right with all.
-        deep = reformat(picture, "gbrp16le", color, reformatter)
-        green, blue, red = (_plane(deep, i) for i in range(3))
-        return to_float(np.stack([red, green, blue], axis=-1), 65535)
-    return to_float(_plane(reformat(picture, "rgb24", color, reformatter), 0))
-
-
-def reformat(
-    picture: av.VideoFrame,
-    format: str,
-    color: Color,
-    reformatter: VideoReformatter,
-    size: tuple[int, int] | None = None,
-) -> av.VideoFrame:
-    """Convert format (and size, width first) with the right matrix and range on both sides."""
-    width, height = size or (picture.width, picture.height)
-    if picture.format.name == format and (picture.width, picture.height) == (width, height):
-        return picture
-    target = av.VideoFormat(format)
-    matrix = SWSCALE.get(color.matrix, 5)
-    yuv_range = 2 if color.full_range or format.startswith("yuvj") else 1
-    return reformatter.reformat(
-        picture,
-        width=width,
-        height=height,
-        format=format,
-        src_colorspace=matrix,
-        dst_colorspace=matrix,
-        src_color_range=2 if picture.format.is_rgb else yuv_range,
-        dst_color_range=2 if target.is_rgb else yuv_range,
-        threads=1,
-    )
-
-
-def _plane(picture: av.VideoFrame, index: int) -> NDArray[Any]:
-    """A writable view of a plane: (H, W), or (H, W, 3) for rgb24; no copy."""
-    plane = picture.planes[index]
-    wide = picture.format.components[0].bits > 8
-    rows = np.frombuffer(plane, np.uint16 if wide else np.uint8)
-    rows = rows.reshape(-1, plane.line_size // rows.itemsize)[: plane.height]
-    if picture.format.name == "rgb24":
-        return rows[:, : plane.width * 3].reshape(plane.height, plane.width, 3)
-    return rows[:, : plane.width]
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How to encode: FFmpeg's names. None leaves the choice to the writer."""
-
-    codec: str | None = None
-    crf: float | None = 18
-    preset: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
-    pixel_format: str | None = None
+    def _cut(self, packet: av.Packet) -> bool:
+        """Whether a packet of another stream lies between --start and --end; it is moved too."""
+        if self._start is None and self._end is None:
+            return True
+        time = stamp(packet)
+        if self._end is not None and time >= self._end:
+            return False
+        if self._start is not None:
+            if time + (packet.duration or 0) * packet.time_base <= self._start:
+                return False
+            late = round((self._start - time) / packet.time_base)
+            if late > 0:
+                if packet.stream.type != "subtitle":
+                    return False
+                # A caption that is on at the start stays on.
+                packet.pts = packet.dts = packet.pts + late
+                packet.duration -= late
+            shift = round(self._start / packet.time_base)
+            packet.pts -= shift
+            packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+        return True
 
 
 class VideoWriter:
-    """Write one video file: pictures with their time stamps, packets of other streams as they are.
+    """Write one video: pictures with their time stamps, packets of other streams as they are.
 
     Args:
         target: the file to make; it appears only when all is done, a part file before.
-        video: what to write; usually the reader's.
+        video: what to write; usually a reader's.
         encoding: codec and quality.
         source: a reader whose other streams, metadata and chapters go along.
         overwrite: replace a file that is there.
+        format: FFmpeg's name of the container where the ending does not say it.
+        notice: told what had to be done differently.
 
     Raises:
         VideoError: the target cannot be made, or the codec is not for it.
@@ -285,18 +336,21 @@ class VideoWriter:
         source: VideoReader | None = None,
         overwrite: bool = False,
         format: str | None = None,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.video = video
-        self.notices: list[str] = []
-        self._reformat = VideoReformatter()
-        self.muxer = Muxer(target, overwrite=overwrite, format=format)
+        self.muxer = Muxer(target, overwrite=overwrite, format=format, notice=notice)
         try:
-            self.stream = self._add_stream(encoding)
+            supported = self.muxer.supported
+            self.choice = choose(encoding, video, self.muxer.suffix, supported, notice)
+            self.color = target_color(video, self.choice.edit_format)
+            self.stream = self._add_stream()
             if source is not None:
-                self.notices += self.muxer.add_others(source.container, source.others)
+                self.muxer.add_others(source)
         except BaseException:
             self.muxer.abandon()
             raise
+        self._scaler, self._packer = VideoReformatter(), VideoReformatter()
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -307,35 +361,20 @@ class VideoWriter:
         else:
             self.abandon()
 
-    def _add_stream(self, encoding: Encoding) -> Any:
-        video = self.video
-        name = encoding.codec or self.muxer.default_codec(video.bits)
+    def _add_stream(self) -> Any:
+        video, choice = self.video, self.choice
         try:
-            codec = av.Codec(name, "w")
-        except av.codec.codec.UnknownCodecError as error:
-            raise VideoError(f"There is no encoder '{name}'; see derain info --codecs.") from error
-        self.pixel_format = encoding.pixel_format or choose_pixel_format(codec, video)
-        self.color = video.color.resolved(video.height)
-        options = quality_options(codec, encoding)
-        try:
-            stream = self.muxer.container.add_stream(name, rate=video.rate, options=options)
+            stream = self.muxer.container.add_stream(
+                choice.codec, rate=video.rate, options=dict(choice.options)
+            )
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
-                f"'{name}' does not go into {self.muxer.target.suffix or 'this container'}; "
-                "choose another --codec or another ending."
+                f"'{choice.codec}' does not go into {self.muxer.suffix}; choose another --codec."
             ) from error
-        stream.width, stream.height = video.width, video.height
-        stream.pix_fmt = self.pixel_format
+        configure(stream.codec_context, video, choice.encode_format)
         stream.time_base = video.ticks
-        context = stream.codec_context
-        context.time_base = video.ticks
-        if video.aspect:
-            context.sample_aspect_ratio = video.aspect
-        if not av.VideoFormat(self.pixel_format).is_rgb:
-            context.colorspace = self.color.matrix if self.color.matrix != RGB_MATRIX else 1
-        context.color_primaries = self.color.primaries
-        context.color_trc = self.color.transfer
-        context.color_range = 2 if self.color.full_range else 1
+        if choice.codec == "libx265" and self.muxer.fragmented:
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players want it
         if video.display_matrix:
             stream.set_display_matrix(list(video.display_matrix))
         stream.metadata.update(video.metadata)
@@ -343,35 +382,43 @@ class VideoWriter:
             stream.disposition = video.disposition
         return stream
 
-    def write(self, frame: Frame, change: NDArray[np.float32] | None = None) -> None:
-        """Encode a frame, plus the change of its RGB ((H, W, 3) float32), at the frame's time."""
+    def write(
+        self, frame: Frame, change: NDArray[np.float32] | None = None, key: bool = False
+    ) -> None:
+        """Encode a frame, plus the change of its RGB ((H, W, 3) float32), at the frame's time.
+
+        `key` asks for a key frame, so that a new encoder can go on from here.
+        """
+        yuv = frame.color if frame.color.matrix != RGB_MATRIX else self.color
         size = (self.video.width, self.video.height)
-        picture = reformat(frame.picture, self.pixel_format, self.color, self._reformat, size)
+        picture = reformat(frame.picture, self.choice.edit_format, yuv, self._scaler, size)
         if change is not None:
             # The decoder still refers to its own pictures: change a copy.
             picture.make_writable()
-            count = min(3, len(picture.planes))
-            planes = [_plane(picture, i) for i in range(count)]
-            rgb = picture.format.is_rgb
-            color = replace(self.color, matrix=RGB_MATRIX) if rgb else self.color
-            add_change(planes, change, color, picture.format.components[0].bits)
-        self._encode(picture, frame.pts, frame.time_base)
+            planes = [plane(picture, i) for i in range(min(3, len(picture.planes)))]
+            add_change(planes, change, self.color, picture.format.components[0].bits)
+        self._encode(picture, frame.pts, frame.time_base, key)
 
     def write_rgb(self, rgb: NDArray[np.uint8], pts: int) -> None:
         """Encode an (H, W, 3) uint8 RGB picture; `pts` counts `video.ticks`."""
         picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")
-        picture = reformat(picture, self.pixel_format, self.color, self._reformat)
-        self._encode(picture, pts, self.video.ticks)
+        picture = reformat(picture, self.choice.edit_format, self.color, self._scaler)
+        self._encode(picture, pts, self.video.ticks, False)
 
-    def _encode(self, picture: av.VideoFrame, pts: int, time_base: Fraction) -> None:
+    def _encode(self, picture: av.VideoFrame, pts: int, time_base: Fraction, key: bool) -> None:
+        choice = self.choice
+        if choice.edit_format != choice.encode_format:
+            picture = reformat(picture, choice.encode_format, self.color, self._packer)
         picture.pts, picture.time_base = pts, time_base
-        picture.pict_type = 0  # the encoder's choice, not the source's
+        picture.pict_type = 1 if key else 0  # never the source's, which would fix the new one's
+        self._submit(picture)
+
+    def _submit(self, picture: av.VideoFrame | None) -> None:
         try:
             packets = self.stream.encode(picture)
         except av.FFmpegError as error:
             raise VideoError(
-                f"{self.stream.codec_context.name} refused a picture ({error.strerror}); "
-                "choose another --codec or --encoder-opt."
+                f"{self.choice.codec} fails ({error.strerror}); choose another --codec."
             ) from error
         for packet in packets:
             self.muxer.write_video(packet)
@@ -380,93 +427,26 @@ class VideoWriter:
         """Write a packet of another stream of the source."""
         self.muxer.write_other(packet)
 
+    def finish(self) -> None:
+        """Write what the encoder still holds and close the part file, leaving it a part file."""
+        self._submit(None)
+        self.muxer.close()
+
     def close(self) -> Path:
         """Finish the file and move it into place."""
         self.finish()
         return self.muxer.publish()
-
-    def finish(self) -> None:
-        """Write what the encoder still holds and close the part file, leaving it a part file."""
-        for packet in self.stream.encode(None):
-            self.muxer.write_video(packet)
-        self.muxer.close()
 
     def abandon(self) -> None:
         """Give up: close and delete the part file."""
         self.muxer.abandon()
 
 
-def choose_pixel_format(codec: av.Codec, video: Video) -> str:
-    """The encoder's pixel format that keeps most of the video's depth and chroma."""
-    offered = {f.name for f in codec.video_formats or []} or set(EDITABLE)
-    choices = [name for name in EDITABLE if name in offered]
-    odd = video.width % 2 or video.height % 2
-    if odd and codec.name in ("libx264", "libx265"):
-        choices = [name for name in choices if "444" in name]
-    if video.pixel_format in choices:
-        return video.pixel_format
-    best, _ = find_best_pix_fmt_of_list(choices, video.pixel_format)
-    if best is None:
-        raise VideoError(f"'{codec.name}' takes no pixel format of ours; choose another --codec.")
-    return str(best.name)
-
-
-def quality_options(codec: av.Codec, encoding: Encoding) -> dict[str, str]:
-    """The encoder's options for a constant quality, by the names that encoder has."""
-    known = {o.name for o in codec.create("video").supported_options.private}
-    options: dict[str, str] = {}
-    if encoding.crf is not None:
-        for name in ("crf", "cq", "global_quality"):
-            if name in known:
-                options[name] = f"{encoding.crf:g}"
-                break
-    if encoding.preset and "preset" in known:
-        options["preset"] = encoding.preset
-    return options | encoding.options
-
-
-def is_cover(stream: Any) -> bool:
-    """Whether a video stream is a still picture attached to the file."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _describe(container: Any, stream: Any) -> Video:
-    context = stream.codec_context
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-    duration = None
-    if stream.duration:
-        duration = float(stream.duration * stream.time_base)
-    elif container.duration:
-        duration = container.duration / av.time_base
-    frames = stream.frames or (round(duration * rate) if duration else 0)
-    color = Color(
-        int(context.colorspace),
-        int(context.color_primaries),
-        int(context.color_trc),
-        int(context.color_range) == 2 or (context.pix_fmt or "").startswith("yuvj"),
-    )
-    return Video(
-        width=context.width,
-        height=context.height,
-        rate=Fraction(rate),
-        time_base=stream.time_base,
-        pixel_format=context.pix_fmt or "yuv420p",
-        color=color.resolved(context.height),
-        aspect=context.sample_aspect_ratio,
-        codec=context.name,
-        frames=frames,
-        duration=duration,
-        start=float((stream.start_time or 0) * stream.time_base),
-        metadata=dict(stream.metadata),
-        disposition=int(stream.disposition),
-    )
-
-
 def _why(name: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"There is no file {name}; check the path."
     if isinstance(error, IsADirectoryError):
-        return f"{name} is a folder; name a file, or add --recursive for all videos in it."
+        return f"{name} is a folder; name a file."
     if isinstance(error, PermissionError):
         return f"{name} may not be read; check its permissions."
     text = getattr(error, "strerror", None) or str(error)
