@@ -3,9 +3,9 @@
 Nothing here knows of video files (`derain.pipeline`) or of training (`derain.stages`).
 """
 
-from .contract import DerainError, Output
-from .derainer import Derainer
-from .registry import create_model, list_models, load_model, save_model
+from derain.models.contract import DerainError, Output
+from derain.models.derainer import Derainer
+from derain.models.registry import create_model, list_models, load_model, save_model
 
 __all__ = [
     "DerainError",

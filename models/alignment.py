@@ -1,8 +1,8 @@
 """Alignment: flow between frames, and warping along it. The one place where OpenCV is used here.
 
-A flow `a -> b` is (B, 2, h, w) float32, in pixels of its own grid (x, then y): a(p) is seen again at
-b(p + flow). It is computed at half size by OpenCV's DIS (Kroeger et al., ECCV 2016), which needs no
-weights; whoever wants another flow gives the networks another function of two frames.
+A flow `a -> b` is (B, 2, h, w) float32, in pixels of its own grid (x, then y): a(p) is seen again
+at b(p + flow). It is computed at half size by OpenCV's DIS (Kroeger et al., ECCV 2016), which needs
+no weights; whoever wants another flow gives the networks another function of two frames.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch import Tensor
 
 FlowFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-FLOW_SCALE = 2      # flow is computed and kept at 1/2 size; 1/4 costs about 1 dB on fine texture
-SMALLEST = 24       # DIS wants at least this many pixels a side at its own size
-BLUR = 1.0          # pixels at flow size: thins the streaks out before they can be matched
+FLOW_SCALE = 2  # flow is computed and kept at 1/2 size; 1/4 costs about 1 dB on fine texture
+SMALLEST = 24  # DIS wants at least this many pixels a side at its own size
+BLUR = 1.0  # pixels at flow size: thins the streaks out before they can be matched
 
 
 def _grey(frame: Tensor) -> list[np.ndarray]:
@@ -95,7 +95,11 @@ def _warp_opencv(image: Tensor, flow: Tensor, fallback: Tensor) -> Tensor:
         if field.shape[:2] != (height, width):
             field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR) * scale
         cv2.remap(
-            source, grid + field, None, cv2.INTER_LINEAR, dst=target,
+            source,
+            grid + field,
+            None,
+            cv2.INTER_LINEAR,
+            dst=target,
             borderMode=cv2.BORDER_TRANSPARENT,
         )
     return torch.from_numpy(out).permute(0, 3, 1, 2)

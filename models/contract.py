@@ -24,14 +24,14 @@ class Output:
     Images are float32 RGB in [0, 1]. Fields that a model does not have are None.
     """
 
-    image: Tensor                       # (B, 3, H, W) the finished frame
-    recovered: Tensor | None = None     # (B, 3, H, W) stage-1 result, J
-    streaks: Tensor | None = None       # (B, 3, H, W) additive streak layer, signed
-    occlusion: Tensor | None = None     # (B, 1, H, W) in [0, 1]
+    image: Tensor  # (B, 3, H, W) the finished frame
+    recovered: Tensor | None = None  # (B, 3, H, W) stage-1 result, J
+    streaks: Tensor | None = None  # (B, 3, H, W) additive streak layer, signed
+    occlusion: Tensor | None = None  # (B, 1, H, W) in [0, 1]
     transmission: Tensor | None = None  # (B, 1, H, W) in [t_min, 1]
-    airlight: Tensor | None = None      # (B, 3, 1, 1) in [0, 1], or a map of the image's size
-    hazy: Tensor | None = None          # (B, 3, H, W) streak-free, still hazy frame, H
-    features: Any = None                # anything else a training stage needs; never encoded
+    airlight: Tensor | None = None  # (B, 3, 1, 1) in [0, 1], or a map of the image's size
+    hazy: Tensor | None = None  # (B, 3, H, W) streak-free, still hazy frame, H
+    features: Any = None  # anything else a training stage needs; never encoded
 
     def map(self, f: Any) -> Output:
         """Apply `f` to every tensor field."""
@@ -50,9 +50,9 @@ State = NamedTuple  # every model has its own NamedTuple of tensors, batch first
 class RecurrentModel(Protocol):
     """The contract. See DESIGN in README for the laws that tests hold every model to."""
 
-    latency: int   # frames between the newest input and the output it completes
+    latency: int  # frames between the newest input and the output it completes
     multiple: int  # height and width must be multiples of this; `Derainer` pads and crops back
-    halo: int      # pixels around a tile that its result depends on
+    halo: int  # pixels around a tile that its result depends on
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
@@ -61,7 +61,7 @@ class RecurrentModel(Protocol):
         ...
 
     def step(self, frame: Tensor, state: Any) -> tuple[Output | None, Any]:
-        """Take (B, 3, H, W); give the output of `latency` frames earlier, or None, and the state."""
+        """Take (B, 3, H, W); give the output of `latency` frames ago, or None, and the state."""
         ...
 
     def flush(self, state: Any) -> list[Output]:

@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from derain.models.contract import DerainError, Output
+from derain.models.physics import recompose
 from torch import Tensor, nn
-
-from .contract import DerainError, Output
-from .physics import recompose
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -181,7 +180,7 @@ class Derainer:
 
 
 def _finite(value: Any) -> bool:
-    """Whether all floating tensors in an output, a state, or lists and tuples of them are finite."""
+    """Whether all floating tensors in outputs, states, and lists and tuples of them are finite."""
     tensors: list[Tensor] = []
 
     def visit(item: Any) -> None:

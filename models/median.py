@@ -8,11 +8,10 @@ median and the neighbours agree with each other; elsewhere the frame stays as it
 from __future__ import annotations
 
 import torch
+from derain.models.alignment import dis_flow
+from derain.models.contract import Output, fold
+from derain.models.window import REACH, Window, align, push, ready, unfinished
 from torch import Tensor, nn
-
-from .alignment import dis_flow
-from .contract import Output, fold
-from .window import REACH, Window, align, push, ready, unfinished
 
 
 class AlignedMedian(nn.Module):
@@ -28,9 +27,7 @@ class AlignedMedian(nn.Module):
     multiple = 2
     halo = 64
 
-    def __init__(
-        self, brighter: float = 0.012, agree: float = 0.10, soft: float = 0.012
-    ) -> None:
+    def __init__(self, brighter: float = 0.012, agree: float = 0.10, soft: float = 0.012) -> None:
         super().__init__()
         self.brighter, self.agree, self.soft = brighter, agree, soft
 

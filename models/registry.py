@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from derain.models.contract import DerainError
 from torch import nn
-
-from .contract import DerainError
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -26,11 +25,11 @@ WEIGHTS = Path(__file__).parent / "weights"
 class Entry:
     """One name a user can say: the module and class behind it, its settings and its weights."""
 
-    target: str                     # "module:Class" inside derain.models, imported on first use
+    target: str  # "module:Class" inside derain.models, imported on first use
     settings: dict[str, Any]
     summary: str
-    weights: str | None = None      # file stem in models/weights; None where nothing is learned
-    per_frame: bool = False         # a single-image network, wrapped in PerFrame by load_model
+    weights: str | None = None  # file stem in models/weights; None where nothing is learned
+    per_frame: bool = False  # a single-image network, wrapped in PerFrame by load_model
 
 
 ENTRIES: dict[str, Entry] = {
@@ -44,7 +43,9 @@ ENTRIES: dict[str, Entry] = {
         weights="swift-plus",
     ),
     "swift-open": Entry(
-        "swift:Swift", {}, "swift trained on permissively licensed clips alone",
+        "swift:Swift",
+        {},
+        "swift trained on permissively licensed clips alone",
         weights="swift-open",
     ),
     "median": Entry("median:AlignedMedian", {}, "aligned, gated order statistics, nothing learned"),
@@ -113,7 +114,7 @@ def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> n
         _load_strict(model, state, Path(weights))
     model.eval()
     if _entry(model.description["name"]).per_frame:  # type: ignore[index]
-        from .per_frame import PerFrame
+        from derain.models.per_frame import PerFrame
 
         wrapped = PerFrame(model)
         wrapped.description = model.description  # type: ignore[assignment]

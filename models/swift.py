@@ -19,13 +19,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from derain.models.alignment import dis_flow, warp
+from derain.models.contract import Output, fold
+from derain.models.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
+from derain.models.physics import T_MIN, invert_veil, strip
+from derain.models.window import REACH, Aligned, Window, align, push, ready, unfinished
 from torch import Tensor, nn
-
-from .alignment import dis_flow, warp
-from .contract import Output, fold
-from .layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
-from .physics import T_MIN, invert_veil, strip
-from .window import REACH, Aligned, Window, align, push, ready, unfinished
 
 AIRLIGHT_KEPT = 0.8  # share of the previous airlight kept from frame to frame
 
@@ -102,9 +101,9 @@ class Swift(nn.Module):
 
     def __init__(
         self,
-        widths: tuple[int, int, int] = (24, 48, 64),
+        widths: tuple[int, int, int] = (24, 40, 56),
         blocks: tuple[int, int] = (1, 2),
-        hidden: int = 32,
+        hidden: int = 24,
         stages: int = 2,
         memory: bool = True,
     ) -> None:
@@ -115,9 +114,9 @@ class Swift(nn.Module):
         blocks = (blocks[0], blocks[1])
         a, b, c = widths
         self.trunk1 = Trunk(19, widths, blocks, self.hidden)
-        self.rain = nn.Conv2d(a, 16, 3, padding=1)      # S and a, shuffled to full size
-        self.haze = nn.Conv2d(b, 1, 3, padding=1)       # t, at 1/4 size
-        self.light = nn.Linear(c, 3)                    # A, one colour
+        self.rain = nn.Conv2d(a, 16, 3, padding=1)  # S and a, shuffled to full size
+        self.haze = nn.Conv2d(b, 1, 3, padding=1)  # t, at 1/4 size
+        self.light = nn.Linear(c, 3)  # A, one colour
         if stages == 2:
             self.trunk2 = Trunk(9, widths, blocks, self.hidden)
             self.bridge = nn.Conv2d(a, a, 1)
@@ -129,8 +128,8 @@ class Swift(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         with torch.no_grad():
-            self.rain.bias[12:] = -3.0      # type: ignore[index]
-            self.haze.bias[:] = 4.0         # type: ignore[index]
+            self.rain.bias[12:] = -3.0  # type: ignore[index]
+            self.haze.bias[:] = 4.0  # type: ignore[index]
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
@@ -165,9 +164,7 @@ class Swift(nn.Module):
             outputs.append(output)
         return outputs
 
-    def forward(
-        self, clip: Tensor, state: SwiftState | None = None
-    ) -> tuple[Output, SwiftState]:
+    def forward(self, clip: Tensor, state: SwiftState | None = None) -> tuple[Output, SwiftState]:
         return fold(self, clip, state)
 
     def _derain(self, near: Aligned, state: SwiftState) -> tuple[Output, SwiftState]:

@@ -14,22 +14,21 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from derain.models.physics import compose
+from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class StreakLayer:
     """Rain at one depth. Lengths in pixels, angles in degrees."""
 
-    coverage: float    # share of the picture under streaks in one frame, before `density`
-    length: float      # of a streak; drops differ by a third
-    width: float       # across, full width at half brightness
+    coverage: float  # share of the picture under streaks in one frame, before `density`
+    length: float  # of a streak; drops differ by a third
+    width: float  # across, full width at half brightness
     brightness: float  # of the streak at its middle, 0 to 1, before `strength`
-    opaque: float      # share that hides the scene (occlusion) instead of adding light, 0 to 1
-    fall: float        # lengths fallen from frame to frame; 1 / shutter share
-    blur: float        # out-of-focus sigma
+    opaque: float  # share that hides the scene (occlusion) instead of adding light, 0 to 1
+    fall: float  # lengths fallen from frame to frame; 1 / shutter share
+    blur: float  # out-of-focus sigma
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +36,15 @@ class RainSettings:
     """All that describes the rain of one clip; what is random is drawn from the seed."""
 
     layers: tuple[StreakLayer, ...]
-    angle: float = 0.0          # of the fall, degrees from straight down, right positive
-    gust: float = 2.0           # degrees by which the wind swings over time
-    scatter: float = 2.0        # degrees by which drops differ
-    glow: float = 0.5           # 0: streaks take the light of the scene behind, 1: of the sky
-    density: float = 1.0        # scales the number of drops
-    strength: float = 1.0       # scales the brightness of streaks
-    haze: float = 0.0           # optical thickness at the far end; 0 is none
+    angle: float = 0.0  # of the fall, degrees from straight down, right positive
+    gust: float = 2.0  # degrees by which the wind swings over time
+    scatter: float = 2.0  # degrees by which drops differ
+    glow: float = 0.5  # 0: streaks take the light of the scene behind, 1: of the sky
+    density: float = 1.0  # scales the number of drops
+    strength: float = 1.0  # scales the brightness of streaks
+    haze: float = 0.0  # optical thickness at the far end; 0 is none
     airlight: tuple[float, float, float] = (0.8, 0.8, 0.8)
-    haze_floor: float = 0.3     # transmission never falls below
+    haze_floor: float = 0.3  # transmission never falls below
 
     def scaled(self, factor: float) -> RainSettings:
         """The same rain for a picture `factor` times as large."""
@@ -59,12 +58,12 @@ class RainSettings:
 class Rain(NamedTuple):
     """A rainy clip and its layers, float32. T frames of H x W."""
 
-    rainy: Tensor         # (T, 3, H, W) in [0, 1]
-    streaks: Tensor       # (T, 3, H, W), S >= 0
-    occlusion: Tensor     # (T, 1, H, W), a in [0, 1]
-    drops: Tensor         # (1, 3, 1, 1), M
+    rainy: Tensor  # (T, 3, H, W) in [0, 1]
+    streaks: Tensor  # (T, 3, H, W), S >= 0
+    occlusion: Tensor  # (T, 1, H, W), a in [0, 1]
+    drops: Tensor  # (1, 3, 1, 1), M
     transmission: Tensor  # (T, 1, H, W), t in [haze_floor, 1]
-    airlight: Tensor      # (1, 3, 1, 1), A
+    airlight: Tensor  # (1, 3, 1, 1), A
 
 
 def sample_settings(generator: torch.Generator, *, haze_share: float = 0.5) -> RainSettings:
@@ -179,8 +178,10 @@ def _streak_masks(
     rounds = down.floor()
     slope = torch.tan(torch.deg2rad(torch.tensor(settings.angle)) + angles)
     # A drop that leaves below comes in above at another place: rain does not repeat itself.
-    across = home[:, 0] + rounds * (0.618 + 0.3 * jump) + (down - rounds) * slope * (
-        region[1] / region[0]
+    across = (
+        home[:, 0]
+        + rounds * (0.618 + 0.3 * jump)
+        + (down - rounds) * slope * (region[1] / region[0])
     )
     place = torch.stack([across - across.floor(), down - rounds], -1) * region - margin
     lean = wind[:, None] + angles
@@ -198,16 +199,22 @@ def _streak_masks(
     weight = taper[:, None] * profile * spacing_v  # a sum over the samples near a pixel
 
     u, v, weight = u.to(device), v.to(device), weight.to(device)
-    place, heading, bright, lengths = (
-        x.to(device) for x in (place, heading, bright, lengths)
-    )
+    place, heading, bright, lengths = (x.to(device) for x in (place, heading, bright, lengths))
     per_frame = count * along * across_steps * 4
     block = max(1, int(12_000_000 // per_frame))
     masks = []
     for k in range(0, len(times), block):
         masks.append(
-            _splat(place[k : k + block], heading[k : k + block], bright[k : k + block],
-                   lengths, u, v, weight, size)
+            _splat(
+                place[k : k + block],
+                heading[k : k + block],
+                bright[k : k + block],
+                lengths,
+                u,
+                v,
+                weight,
+                size,
+            )
         )
     mask = torch.cat(masks)[:, None]
     if layer.blur > 0:
@@ -216,8 +223,14 @@ def _streak_masks(
 
 
 def _splat(
-    place: Tensor, heading: Tensor, bright: Tensor, lengths: Tensor,
-    u: Tensor, v: Tensor, weight: Tensor, size: tuple[int, int],
+    place: Tensor,
+    heading: Tensor,
+    bright: Tensor,
+    lengths: Tensor,
+    u: Tensor,
+    v: Tensor,
+    weight: Tensor,
+    size: tuple[int, int],
 ) -> Tensor:
     """Scatter every streak's samples bilinearly: (T, N, 2) places -> (T, H, W) brightness."""
     height, width = size
@@ -285,7 +298,10 @@ def _transmission(
     xs = torch.linspace(-0.6, 0.6, width).expand(height, width)
     grid = torch.stack([xs, ys], -1) + (times[:, None] * drift)[:, None, None]
     clouds = F.grid_sample(
-        noise.expand(len(times), -1, -1, -1), grid, mode="bicubic", padding_mode="reflection",
+        noise.expand(len(times), -1, -1, -1),
+        grid,
+        mode="bicubic",
+        padding_mode="reflection",
         align_corners=False,
     )
     height_share = torch.linspace(1, 0, height)[:, None]
