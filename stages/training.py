@@ -68,9 +68,7 @@ def train(
     """
     checkpoint, metrics = folder / "last.pt", folder / "metrics.jsonl"
     if checkpoint.exists() and not resume:
-        raise DerainError(
-            f"{folder} holds a run already; add --resume to go on, or choose another."
-        )
+        raise DerainError(f"{folder} holds a run already; add --resume, or choose another.")
     if resume and not checkpoint.exists():
         raise DerainError(f"There is no {checkpoint} to resume from.")
     folder.mkdir(parents=True, exist_ok=True)
