@@ -91,6 +91,7 @@ class Muxer:
         self.supported = set(self.container.supported_codecs)
         self.streams: dict[int, Any] = {}
         self.converted: dict[int, tuple[str, str]] = {}
+        self.skipped: dict[int, int] = {}  # packets of a stream that a resumed part already has
         self.waiting: deque[av.Packet] = deque()
         self.last: dict[int, int] = {}
         self.video_time: Fraction | None = None
@@ -202,6 +203,9 @@ class Muxer:
             fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.pts, packet.duration
             fresh.time_base = packet.time_base
             packet = fresh
+        if self.skipped.get(packet.stream_index):
+            self.skipped[packet.stream_index] -= 1
+            return
         packet.stream = stream
         # The encoder lags behind: hold packets until the pictures of their time are written.
         self.waiting.append(packet)
@@ -228,6 +232,38 @@ class Muxer:
                 f"{self.part} cannot be written ({error.strerror}); make room for it, "
                 "or choose another place."
             ) from error
+
+    def copy_part(self, previous: Path, pictures: int, video: Any) -> None:
+        """Begin with what an interrupted run wrote: all before its picture number `pictures`.
+
+        The packets of other streams that are in it are skipped when the source brings them again.
+        """
+        targets = [video, *self.streams.values()]
+        sources = list(self.streams)
+        seen = 0
+        try:
+            with av.open(str(previous), metadata_errors="replace") as part:
+                index = next(s.index for s in part.streams.video if not is_cover(s))
+                for packet in part.demux():
+                    if not packet.size or packet.stream_index >= len(targets):
+                        continue
+                    if packet.stream_index == index:
+                        if seen == pictures:
+                            break
+                        seen += 1
+                        packet.stream = video
+                    else:
+                        source = sources[packet.stream_index - 1]
+                        if self.converted.get(source, ("", ""))[1] == "mov_text":
+                            if packet.size <= 2:
+                                continue  # the silence between two captions
+                        self.skipped[source] = self.skipped.get(source, 0) + 1
+                        packet.stream = self.streams[source]
+                    self._mux(packet)
+        except av.FFmpegError as error:
+            raise VideoError(f"{previous} cannot be read; use -y to start again.") from error
+        if seen < pictures:
+            raise VideoError(f"{previous} is incomplete; use -y to start again.")
 
     # The end
 

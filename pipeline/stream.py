@@ -1,29 +1,34 @@
 """The streaming loop: decode, network and encode in three threads with short queues between them.
 
-`Shots` holds the order of frames (one in, one out, with its own time stamp); `derain_video` runs a
-file through it. Reading and writing are video.py's, cuts scenes.py's, many files jobs.py's.
+`derain_video` takes one input through it. The order of frames within the network's window is
+shots.py's, reading and writing are video.py's, many inputs and signals jobs.py's.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any
 
-import numpy as np
 import torch
 from derain.models import Derainer, load_model
-from derain.models.contract import DerainError, Output
-from numpy.typing import NDArray
+from derain.models.contract import DerainError
 
-from .video import Encoding, Frame, VideoReader, VideoWriter
+from . import resume
+from .color import to_bytes
+from .mux import is_file, part_name
+from .scenes import ShotDetector
+from .shots import Finished, Shots
+from .video import Encoding, Frame, Video, VideoReader, VideoWriter
 
 QUEUE = 4  # frames between two threads: enough to smooth, little enough for 8K
+SETTLED = 4  # packets after a key frame until it has certainly left the muxer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,63 +42,50 @@ class VideoOptions:
     streaks: float = 1.0
     haze: float = 1.0
     encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
+    format: str | None = None  # of the output, where its name does not say it
+    input_format: str | None = None
+    input_options: dict[str, str] = field(default_factory=dict)
+    hwaccel: str | None = None
+    interlaced: str = "auto"  # or "keep"
+    scene_reset: str = "auto"  # or "off"
+    start: float | None = None  # seconds
+    end: float | None = None
+    compare: str | None = None  # "side" or "wipe": before and after in one picture
+    layers: str | None = None  # folder for pictures of streaks, transmission, …
     overwrite: bool = False
+    resume: bool = False
+    checkpoint_seconds: float = 10.0
+
+    def forming(self) -> VideoOptions:
+        """The options that form the output, for comparing two runs."""
+        return replace(self, overwrite=False, resume=False, checkpoint_seconds=0, device="")
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of one file."""
+    """What became of one input."""
 
     source: str
     target: str
     frames_in: int = 0
     frames_out: int = 0
-    total: int = 0  # frames the file declares; 0 where nobody knows
+    total: int = 0  # frames the input declares; 0 where nobody knows
     shots: int = 0
     repeats: int = 0
     damaged: int = 0
+    resumed_at: int = 0
     seconds: float = 0.0
+    skipped: bool = False
     notices: list[str] = field(default_factory=list)
 
-
-@dataclass(slots=True)
-class Finished:
-    """A frame on its way to the encoder."""
-
-    frame: Frame
-    change: NDArray[np.float32]  # (H, W, 3): what the network changed, in RGB
-    output: Output | None = None
+    def notice(self, text: str) -> None:
+        """Note a sentence, once."""
+        if text not in self.notices:
+            self.notices.append(text)
 
 
-class Shots:
-    """Frames in, as many finished frames out, in order: the network's window is its only delay."""
-
-    def __init__(self, derainer: Derainer) -> None:
-        self.derainer = derainer
-        self.shots = 0
-        self._waiting: deque[tuple[Frame, torch.Tensor]] = deque()
-
-    def push(self, frame: Frame, *, cut: bool = False) -> list[Finished]:
-        """Feed a frame whose `rgb` is filled; `cut` says that it begins a new shot."""
-        done = self.flush() if cut else []
-        self.shots += not self._waiting and (cut or self.shots == 0)
-        assert frame.rgb is not None
-        tensor = torch.from_numpy(frame.rgb).permute(2, 0, 1).to(self.derainer.device)
-        self._waiting.append((frame, tensor))
-        output = self.derainer.push(tensor)
-        if output is not None:
-            done.append(self._finish(output))
-        return done
-
-    def flush(self) -> list[Finished]:
-        """End the shot: the frames that still wait, in order."""
-        return [self._finish(output) for output in self.derainer.flush()]
-
-    def _finish(self, output: Output) -> Finished:
-        frame, tensor = self._waiting.popleft()
-        change = (output.image[0] - tensor).permute(1, 2, 0).cpu().numpy()
-        frame.rgb = None
-        return Finished(frame, change, output)
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the run; the text says what is left and how to go on."""
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
@@ -131,22 +123,22 @@ class Channel:
 
 
 class Worker(threading.Thread):
-    """A thread that remembers what it failed with and then stops the others."""
+    """A thread that remembers what it failed with, and then stops the others."""
 
-    def __init__(self, name: str, run: Callable[[], None], stop: threading.Event) -> None:
+    def __init__(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
         super().__init__(name=name, daemon=True)
-        self._work, self._stop_event = run, stop
+        self.work, self.stopping = work, stop
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """Work until done or failed."""
         try:
-            self._work()
+            self.work()
         except Stopped:
             pass
         except BaseException as error:
             self.error = error
-            self._stop_event.set()
+            self.stopping.set()
 
 
 def derain_video(
@@ -157,109 +149,334 @@ def derain_video(
     model: torch.nn.Module | None = None,
     progress: Callable[[Report], None] = lambda report: None,
     stop: threading.Event | None = None,
+    report: Report | None = None,
 ) -> Report:
-    """Remove the rain from one video file; everything else of the file stays as it was.
+    """Remove the rain from one video; everything else of the file stays as it was.
 
     Args:
-        source: anything FFmpeg opens.
-        target: the file to make; it appears when all is done.
+        source: a path, `-`, a URL, or anything else FFmpeg opens.
+        target: the file to make; it appears when all is done. `-` is standard output.
         options: see `VideoOptions`.
         model: a model under the contract, instead of the one that `options` name.
-        progress: called after every frame that is encoded, from the encoder's thread.
-        stop: set by somebody else to end early: KeyboardInterrupt is raised, the part file stays.
+        progress: called after every encoded frame, from the encoder's thread.
+        stop: set by somebody else to end early.
+        report: filled as it goes, for callers that look at it meanwhile.
+
+    Returns:
+        The counts of frames, shots and damage, and sentences on what was done differently.
 
     Raises:
         DerainError: with one sentence that says what to do next.
+        Interrupted: `stop` was set; what is done so far is in the part file.
     """
-    if Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
-        raise DerainError(f"{target} is the input itself; choose another output.")
-    report = Report(str(source), str(target))
+    report = report or Report(str(source), str(target))
     began = time.monotonic()
-    model = model if model is not None else load_model(options.model, options.weights)
-    derainer = Derainer(
-        model,
-        device=options.device,
-        precision=options.precision,
-        streaks=options.streaks,
-        haze=options.haze,
-        notice=report.notices.append,
-    )
     try:
-        with VideoReader(source, notice=report.notices.append) as reader:
-            report.total = reader.video.frames
-            writer = VideoWriter(
-                target,
-                reader.video,
-                options.encoding,
-                source=reader,
-                overwrite=options.overwrite,
-                notice=report.notices.append,
-            )
-            with writer:
-                _run(reader, Shots(derainer), writer, report, progress, stop)
-                if not report.frames_out:
-                    raise DerainError(f"No frame of {source} can be decoded; check the file.")
+        _check(source, target, options)
+        checkpoint = _find_checkpoint(str(source), Path(target), options, report)
+        if report.skipped:
+            return report
+        loaded = model if model is not None else load_model(options.model, options.weights)
+        derainer = Derainer(
+            loaded,
+            device=options.device,
+            precision=options.precision,
+            streaks=options.streaks,
+            haze=options.haze,
+            notice=report.notice,
+        )
+        with VideoReader(
+            source,
+            format=options.input_format,
+            options=options.input_options,
+            interlaced=options.interlaced,
+            start=options.start,
+            end=options.end,
+            hwaccel=options.hwaccel,
+            notice=report.notice,
+        ) as reader:
+            report.total = _expected(reader.video, options)
+            run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint)
+            run.all()
+            report.damaged = reader.damaged
+            if reader.video.counted and options.start is None and options.end is None:
+                missing = reader.video.frames - report.frames_in
+                if missing > max(1, reader.video.frames // 100):
+                    report.notice(
+                        f"The file declares {reader.video.frames} frames; "
+                        f"{report.frames_in} can be decoded."
+                    )
     except OSError as error:
         raise DerainError(str(error)) from error
     report.seconds = time.monotonic() - began
     return report
 
 
-def _run(
-    reader: VideoReader,
-    shots: Shots,
-    writer: VideoWriter,
-    report: Report,
-    progress: Callable[[Report], None],
-    asked_to_stop: threading.Event | None,
-) -> None:
-    """The three threads; the network's is the caller's."""
-    stop = threading.Event()
-    decoded, finished = Channel(stop), Channel(stop)
+def _check(source: str | Path, target: str | Path, options: VideoOptions) -> None:
+    if Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
+        raise DerainError(f"{target} is the input itself; choose another output.")
+    for name, value, allowed in (
+        ("compare", options.compare, (None, "side", "wipe")),
+        ("interlaced", options.interlaced, ("auto", "keep")),
+        ("scene-reset", options.scene_reset, ("auto", "off")),
+    ):
+        if value not in allowed:
+            raise DerainError(f"--{name} is {' or '.join(filter(None, allowed))}, not '{value}'.")
+    if options.start is not None and options.end is not None and options.start >= options.end:
+        raise DerainError("--end lies before --start; swap them.")
 
-    def decode() -> None:
-        for item in reader:
-            if isinstance(item, Frame):
-                reader.to_rgb(item)
-            decoded.put(item)
-        decoded.put(None)
 
-    def encode() -> None:
-        for item in finished:
-            if isinstance(item, Finished):
-                writer.write(item.frame, item.change)
-                report.frames_out += 1
-                progress(report)
-            else:
-                writer.copy(item)
+def _expected(video: Video, options: VideoOptions) -> int:
+    """Frames to come, for the bar."""
+    if (options.start is None and options.end is None) or video.duration is None:
+        return video.frames
+    seconds = min(options.end or video.duration, video.duration) - (options.start or 0)
+    return max(1, round(seconds * video.rate))
 
-    def work() -> None:
-        for item in decoded:
-            if asked_to_stop is not None and asked_to_stop.is_set():
-                raise KeyboardInterrupt
-            if isinstance(item, Frame):
-                report.frames_in += 1
-                for done in shots.push(item):
-                    finished.put(done)
-            else:
-                finished.put(item)
-        for done in shots.flush():
-            finished.put(done)
-        finished.put(None)
 
-    workers = [Worker("decode", decode, stop), Worker("encode", encode, stop)]
-    for worker in workers:
-        worker.start()
-    try:
-        work()
-        workers[1].join()
-    except Stopped:
-        pass
-    finally:
-        stop.set()
+def _find_checkpoint(
+    source: str, target: Path, options: VideoOptions, report: Report
+) -> resume.Checkpoint | None:
+    """The checkpoint to go on from, where there is one and the user asks for it."""
+    if not is_file(str(target)):
+        if options.resume:
+            raise DerainError("Only a file can be resumed; leave --resume out.")
+        return None
+    part = part_name(target)
+    saved = resume.checkpoint_file(part)
+    if not options.resume:
+        if part.exists() and not options.overwrite:
+            raise DerainError(
+                f"{part} of an interrupted run is there; add --resume to go on, or -y to start again."
+            )
+        return None
+    if saved.exists() and (part.exists() or resume.previous_part(part).exists()):
+        return resume.load(saved, resume.identity(source, options.forming()))
+    report.skipped = target.exists() and not options.overwrite
+    return None
+
+
+class Run:
+    """One input on its way through the three threads; the network's thread is the caller's."""
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        shots: Shots,
+        options: VideoOptions,
+        report: Report,
+        progress: Callable[[Report], None],
+        asked: threading.Event | None,
+        checkpoint: resume.Checkpoint | None,
+    ) -> None:
+        self.reader, self.shots, self.options = reader, shots, options
+        self.report, self.progress = report, progress
+        self.asked = asked or threading.Event()
+        self.stop = threading.Event()
+        self.decoded, self.finished = Channel(self.stop), Channel(self.stop)
+        self.from_checkpoint = checkpoint
+        self.detector = ShotDetector(scenes=options.scene_reset == "auto")
+        self.pending: resume.Checkpoint | None = None  # whose key frame is not in the part yet
+        self.key_pts: Fraction | None = None
+        self.settling = 0
+        self.who = resume.identity(reader.name, options.forming())
+
+    def all(self) -> None:
+        """Everything, from the part file to the file in its place."""
+        self.writer = self._open_writer()
+        muxer = self.writer.muxer
+        self.saved = resume.checkpoint_file(muxer.part) if muxer.is_file else None
+        muxer.on_packet = self._packet
+        workers = [
+            Worker("decode", self._decode, self.stop),
+            Worker("encode", self._encode, self.stop),
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            self._watch(workers)
+            if self.asked.is_set():
+                self._leave_part()
+            self.writer.close()
+        except Interrupted:
+            raise
+        except BaseException as error:
+            self._fail(error)
+        if self.saved is not None:
+            self.saved.unlink(missing_ok=True)
+            resume.previous_part(muxer.part).unlink(missing_ok=True)
+
+    def _watch(self, workers: list[Worker]) -> None:
+        """Do the network's work, then wait for the others and raise what they failed with."""
+        try:
+            self._work()
+            workers[1].join()
+        except Stopped:
+            pass
+        finally:
+            self.stop.set()
+            for worker in workers:
+                # A source that hangs must not hold up the end.
+                worker.join(timeout=40)
         for worker in workers:
-            worker.join()
-    report.damaged, report.shots = reader.damaged, shots.shots
-    for worker in workers:
-        if worker.error is not None:
-            raise worker.error
+            if worker.error is not None:
+                raise worker.error
+
+    # The three threads
+
+    def _decode(self) -> None:
+        first = self.from_checkpoint.prime_from if self.from_checkpoint else 0
+        for item in self.reader:
+            if isinstance(item, Frame):
+                self.detector.mark(item)
+                if (item.index >= first and not item.repeat) or self.options.compare:
+                    self.reader.to_rgb(item)
+            self.decoded.put(item)
+        self.decoded.put(None)
+
+    def _work(self) -> None:
+        due = time.monotonic() + self.options.checkpoint_seconds
+        for item in self.decoded:
+            if self.asked.is_set():
+                self.finished.put(self.shots.snapshot(final=True))
+                self.finished.put(None)
+                return
+            if not isinstance(item, Frame):
+                self.finished.put(item)
+                continue
+            done = self._feed(item)
+            for each in done:
+                if not each.frame.warm_up:
+                    self.finished.put(each)
+            now = time.monotonic()
+            if self.saved is not None and now >= due and self.shots.can_snapshot:
+                self.finished.put(self.shots.snapshot())
+                # Large states take long to copy: no more than a small share of the time.
+                spent = time.monotonic() - now
+                due = now + max(self.options.checkpoint_seconds, 50 * spent)
+        for each in self.shots.flush():
+            if not each.frame.warm_up:
+                self.finished.put(each)
+        self.finished.put(None)
+
+    def _feed(self, frame: Frame) -> list[Finished]:
+        at = self.from_checkpoint
+        if at is not None and frame.index < at.next_in:
+            self.shots.prime(frame, at)
+            return []
+        if at is not None:
+            self.shots.restore(at)
+            self.from_checkpoint = None
+        self.report.frames_in = frame.index + 1
+        done = self.shots.push(frame)
+        self.report.shots, self.report.repeats = self.shots.count, self.shots.repeats
+        return done
+
+    def _encode(self) -> None:
+        self.final: resume.Checkpoint | None = None
+        for item in self.finished:
+            if isinstance(item, Finished):
+                self._write(item)
+                self.report.frames_out += 1
+                self.progress(self.report)
+            elif isinstance(item, resume.Checkpoint):
+                item.written = self.report.frames_out
+                if item.final:
+                    self.final = item
+                else:
+                    self.pending, self.key_pts = item, None
+            else:
+                self.writer.copy(item)
+
+    # Writing
+
+    def _open_writer(self) -> VideoWriter:
+        video, options = self.reader.video, self.options
+        if options.interlaced != "keep":
+            video = replace(video, interlaced=False)
+        if options.compare == "side":
+            video = replace(video, width=2 * video.width)
+        part = part_name(Path(self.report.target))
+        previous = resume.previous_part(part)
+        going_on = self.from_checkpoint
+        if going_on is not None and not previous.exists():
+            part.rename(previous)
+        writer = VideoWriter(
+            self.report.target,
+            video,
+            options.encoding,
+            source=self.reader,
+            overwrite=options.overwrite or going_on is not None,
+            format=options.format,
+            notice=self.report.notice,
+        )
+        if going_on is not None:
+            writer.muxer.copy_part(previous, going_on.written, writer.stream)
+            self.report.frames_out = self.report.resumed_at = going_on.written
+        return writer
+
+    def _write(self, item: Finished) -> None:
+        frame = item.frame
+        if self.options.layers and item.output is not None:
+            from .layers import write_layers
+
+            write_layers(Path(self.options.layers), frame.index, item.output)
+        if self.options.compare:
+            from .compare import compare_frames
+
+            rgb = self.reader.to_rgb(frame)
+            both = compare_frames(to_bytes(rgb), to_bytes(rgb + item.change), self.options.compare)
+            return self.writer.write_rgb(both, frame.pts)
+        key = self.pending is not None and self.key_pts is None
+        if key:
+            self.key_pts = frame.pts * frame.time_base
+        self.writer.write(frame, item.change, key=key)
+
+    def _packet(self, packet: Any) -> None:
+        """Save the pending checkpoint once its key frame is safely in the part file."""
+        if self.pending is None or self.key_pts is None or self.saved is None:
+            return
+        if self.settling:
+            self.settling -= 1
+            if not self.settling:
+                resume.save(self.saved, self.pending, self.who)
+                resume.previous_part(self.writer.muxer.part).unlink(missing_ok=True)
+                self.pending = None
+        elif abs(packet.pts * packet.time_base - self.key_pts) < packet.time_base:
+            if packet.is_keyframe:
+                self.settling = SETTLED
+            else:
+                self.pending = None  # this encoder gives no key frames on demand
+
+    # Ends that are not the end
+
+    def _leave_part(self) -> None:
+        """The user stopped: a playable part file, and the state to go on from."""
+        self.writer.finish()
+        muxer = self.writer.muxer
+        text = f"Stopped after {self.report.frames_out} frames."
+        if self.saved is not None:
+            if not self.report.frames_out:
+                muxer.abandon()
+            elif self.final is not None:
+                resume.save(self.saved, self.final, self.who)
+                resume.previous_part(muxer.part).unlink(missing_ok=True)
+                text += f" {muxer.part} plays up to there; --resume goes on from it."
+        raise Interrupted(text)
+
+    def _fail(self, error: BaseException) -> None:
+        """Something broke: keep what was written where it can be gone on from."""
+        muxer = self.writer.muxer
+        keep = self.report.frames_out > 0
+        if keep:
+            with suppress(OSError, ValueError):
+                self.writer.finish()
+        muxer.abandon(keep=keep)
+        if not isinstance(error, (OSError, DerainError)):
+            raise error
+        text = str(error)
+        if keep and muxer.is_file:
+            text += f" What was done is in {muxer.part}"
+            there = self.saved is not None and self.saved.exists()
+            text += "; --resume goes on from it." if there else "."
+        raise DerainError(text) from error

@@ -25,7 +25,17 @@ from .encoders import Encoding, choose, configure, target_color
 from .frames import Frame, Video, describe, plane, reformat, to_rgb
 from .mux import Muxer, VideoError, is_cover, stamp
 
-__all__ = ["Encoding", "Frame", "Video", "VideoError", "VideoReader", "VideoWriter"]
+__all__ = [
+    "Color",
+    "Encoding",
+    "Frame",
+    "Video",
+    "VideoError",
+    "VideoReader",
+    "VideoWriter",
+    "read_rgb",
+    "write_rgb",
+]
 
 LATE = 1  # seconds by which time stamps must fall back to count as a jump of the whole file
 WARM_UP = 24  # frames before --start that fill the network's window and memory
@@ -193,9 +203,20 @@ class VideoReader:
         return (item for item in self if isinstance(item, Frame))
 
     def to_rgb(self, frame: Frame) -> NDArray[np.float32]:
-        """The frame as (H, W, 3) float32 RGB in [0, 1]; kept in `frame.rgb`."""
+        """The frame as (H, W, 3) float32 RGB in [0, 1]; kept in `frame.rgb`.
+
+        A frame of another size than the first, or of another format, becomes like the first.
+        """
         if frame.rgb is None:
-            frame.rgb = to_rgb(frame.picture, frame.color, self._scaler)
+            video, picture = self.video, frame.picture
+            size = (video.width, video.height)
+            if (picture.width, picture.height) != size:
+                self.notice(f"The size changes; all is scaled to the first, {size[0]}x{size[1]}.")
+                pts = picture.pts
+                picture = reformat(picture, video.pixel_format, frame.color, self._scaler, size)
+                picture.pts = pts
+                frame.picture = picture
+            frame.rgb = to_rgb(picture, frame.color, self._scaler)
         return frame.rgb
 
     def _read(self) -> Iterator[Frame | av.Packet]:

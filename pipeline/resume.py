@@ -1,0 +1,113 @@
+"""Going on after an interruption: what is saved beside a part file, and how it is put back.
+
+A checkpoint belongs to a key frame in the part: the frames before it are in the part, the state of
+the network is saved, and a new encoder begins at it. Files are safetensors: tensors and JSON, no
+code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from derain.models.contract import DerainError
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Where a run stands between two frames. Frames are counted as they are decoded, from 0."""
+
+    next_in: int  # the frame to be fed next
+    next_out: int  # the frame to be encoded next
+    prime_from: int  # frames from here on, fed again, give the network's state its shape
+    written: int = 0  # frames in the part before `next_out`
+    shots: int = 0
+    repeats: int = 0
+    state: list[Tensor] = field(default_factory=list)
+    final: bool = False  # the part ends right before `next_out`
+    change: Tensor | None = None  # of the last finished frame, for frames that repeat it
+
+
+def checkpoint_file(part: Path) -> Path:
+    """Where the checkpoint of a part file is."""
+    return part.with_name(part.name + ".resume")
+
+
+def previous_part(part: Path) -> Path:
+    """Where the old part is while a resumed run copies it."""
+    return part.with_name(f"{part.stem}.previous{part.suffix}")
+
+
+def identity(source: str, settings: Any) -> dict[str, Any]:
+    """What must be the same when a run goes on: the input file and all that forms the output."""
+    known: dict[str, Any] = {"source": os.path.basename(source), "settings": str(settings)}
+    if os.path.isfile(source):
+        known["size"] = os.path.getsize(source)
+    return known
+
+
+def save(path: Path, checkpoint: Checkpoint, who: dict[str, Any]) -> None:
+    """Write a checkpoint; the one before it stays whole until this one is."""
+    from safetensors.torch import save_file
+
+    numbers = {k: v for k, v in asdict(checkpoint).items() if isinstance(v, int)}
+    tensors = {f"state.{i:04d}": t for i, t in enumerate(checkpoint.state)}
+    if checkpoint.change is not None:
+        tensors["change"] = checkpoint.change
+    tensors["end"] = torch.zeros(1)  # a file needs one tensor
+    metadata = {"derain": json.dumps({"numbers": numbers, "identity": who})}
+    fresh = path.with_name(path.name + ".new")
+    try:
+        save_file(tensors, str(fresh), metadata=metadata)
+        os.replace(fresh, path)
+    except Exception as error:
+        fresh.unlink(missing_ok=True)
+        raise DerainError(f"{path} cannot be written ({error}); make room for it.") from error
+
+
+def load(path: Path, who: dict[str, Any]) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        DerainError: it is unreadable, or of another input or other settings.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            noted = json.loads((file.metadata() or {})["derain"])
+            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DerainError(f"{path} cannot be read; use -y to start again.") from error
+    if noted["identity"] != who:
+        raise DerainError(f"{path} is of another input or other options; use -y to start again.")
+    state = [tensor for key, tensor in tensors.items() if key.startswith("state.")]
+    return Checkpoint(**noted["numbers"], state=state, change=tensors.get("change"))
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """All tensors of a state, in order: tuples, named tuples and lists of them, nested."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from tensors_of(part)
+
+
+def with_tensors(value: Any, tensors: Iterator[Tensor]) -> Any:
+    """The same structure with other tensors."""
+    if isinstance(value, Tensor):
+        fresh = next(tensors)
+        if fresh.shape != value.shape:
+            raise DerainError("The saved state is of another network; use -y to start again.")
+        return fresh.to(value.device, value.dtype)
+    if isinstance(value, (tuple, list)):
+        parts = [with_tensors(part, tensors) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
