@@ -28,7 +28,9 @@ class SPANet(nn.Module):
 
     multiple = 1
     minimum = 1
-    halo = 96  # the scans cross the whole frame: a tile with any halo is an approximation
+    # The scans cross the whole frame, so tiles are an approximation: this halo left 56 dB between
+    # them on a frame of real rain (64 pixels 50 dB, 128 pixels 64 dB).
+    halo = 96
 
     def __init__(self, channels: int = 32, direction_gate: bool = False) -> None:
         super().__init__()
