@@ -13,6 +13,9 @@ from typing import Annotated
 
 import typer
 
+Model = Annotated[str, typer.Option("--model", "-m", help="Which network; see derain models.")]
+Weights = Annotated[str | None, typer.Option(help="Another weight file for the network.")]
+Overwrite = Annotated[bool, typer.Option("-y", help="Replace outputs that are there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write everything measured there.")]
@@ -107,15 +110,154 @@ def evaluate(
         for table in report.pair_tables(results["pairs"]):
             console.print(table)
     for result in results.values():
-        console.print(report.definitions(result), highlight=False)
+        console.print(report.definitions(result), highlight=False, markup=False)
         if result.pairs_sha256:
             console.print(f"pairs: {pairs.name}, sha256 {result.pairs_sha256}", highlight=False)
         for notice in result.notices:
             say(f"notice: {notice}")
     if json is not None:
-        report.write_json(results, options, json)
+        report.write_json(report.as_json(results, options), json)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")] = Path("demo"),
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    size: Annotated[str, typer.Option(help="Of the scene, WIDTHxHEIGHT, both even.")] = "640x360",
+    frames: Annotated[int, typer.Option(min=6, help="Of the scene.")] = 60,
+    overwrite: Overwrite = False,
+) -> None:
+    """Render a scene, rain on it, remove the rain: needs no files, takes under a minute."""
+    from .demo import make_demo
+    from .stream import VideoOptions
+
+    options = VideoOptions(
+        model=model, weights=weights, device=device, precision=precision, overwrite=overwrite
+    )
+    report = make_demo(output, options, size=parse_size(size), frames=frames, progress=say)
+    gain = report.after - report.before
+    typer.echo(
+        f"PSNR over {report.frames} frames: {report.before:.2f} dB with rain, "
+        f"{report.after:.2f} dB derained ({gain:+.2f} dB)"
+    )
+    for path in report.files.values():
+        typer.echo(str(path))
+
+
+def synth(
+    clean: Annotated[Path, typer.Argument(help="A video without rain.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The rainy video to make.")],
+    rain: Annotated[
+        str, typer.Option(help="drizzle, shower, slant, downpour, storm, curtain or random.")
+    ] = "downpour",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other drops.")] = 0,
+    density: Annotated[float, typer.Option(help="Scales the number of streaks.")] = 1.0,
+    strength: Annotated[float, typer.Option(help="Scales their brightness.")] = 1.5,
+    haze: Annotated[float, typer.Option(help="Optical thickness far away; 0 is none.")] = 0.0,
+    layers: Annotated[
+        Path | None, typer.Option(help="Folder for streaks, occlusion, transmission as PNG.")
+    ] = None,
+    crf: Annotated[float, typer.Option(help="Quality of the encoder: lower is better.")] = 14,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put rain on a clean video."""
+    from .synth import SynthOptions, synthesize
+    from .video import Encoding
+
+    options = SynthOptions(
+        rain=rain,
+        seed=seed,
+        density=density,
+        strength=strength,
+        haze=haze,
+        layers=layers,
+        encoding=Encoding(crf=crf),
+        overwrite=overwrite,
+    )
+
+    def progress(done: int, total: int) -> None:
+        if done % 50 == 0:
+            say(f"{done}{f' of {total}' if total else ''} frames")
+
+    typer.echo(f"{output}: {synthesize(clean, output, options, progress)} frames")
+
+
+def bench(
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, both even.")] = "640x360",
+    frames: Annotated[int, typer.Option(min=2, help="Of the clip.")] = 120,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved; medians are kept.")] = 3,
+    long: Annotated[
+        int, typer.Option(help="Also memory and PSNR at both ends of so many frames.")
+    ] = 0,
+    json: Json = None,
+) -> None:
+    """Measure speed and memory: decode, network and encode apart, and the whole."""
+    from .bench import BenchOptions, run_bench
+    from .report import write_json
+
+    options = BenchOptions(
+        model=model,
+        weights=weights,
+        device=device,
+        precision=precision,
+        size=parse_size(size),
+        frames=frames,
+        rounds=rounds,
+        long=long,
+    )
+    found = run_bench(options, say)
+    for name, value in found.items():
+        if isinstance(value, dict):
+            value = f"{1e3 * value['wall']:.1f} ms a frame, CPU time {1e3 * value['cpu']:.1f} ms"
+        elif isinstance(value, float):
+            value = f"{value:.2f}"
+        typer.echo(f"{name.replace('_', ' ')}: {value}")
+    if json is not None:
+        write_json(found, json)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A preset, such as configs/swift.yaml.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override: data.batch=8; repeatable.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a network; see configs/ for presets."""
+    from derain.configs.training import load_training
+    from derain.models.contract import DerainError
+    from derain.stages.training import train as run
+
+    try:
+        loaded = load_training(config, settings or [])
+    except ValueError as error:
+        raise DerainError(str(error)) from error
+    typer.echo(str(run(loaded, output, device=device, resume=resume, report=say)))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`640x360` to (640, 360)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise typer.BadParameter(f"'{text}' is not WIDTHxHEIGHT, such as 640x360")
+    width, height = map(int, parts)
+    if width % 2 or height % 2 or min(width, height) < 32:
+        raise typer.BadParameter(f"'{text}' is not even, or smaller than 32x32")
+    return width, height
 
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands on `app`."""
+    app.command("demo")(demo)
     app.command("eval")(evaluate)
+    app.command("synth")(synth)
+    app.command("bench")(bench)
+    app.command("train")(train)

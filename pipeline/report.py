@@ -130,12 +130,8 @@ def definitions(result: Result) -> str:
     return "\n".join(f"{name}: {text}" for name, text in DEFINITIONS.items() if name in seen)
 
 
-def write_json(results: dict[str, Result], options: Options, path: Path) -> None:
-    """Everything: settings, definitions, records and averages of every part (pairs, clean, …).
-
-    Raises:
-        DerainError: the file cannot be written.
-    """
+def as_json(results: dict[str, Result], options: Options) -> dict[str, Any]:
+    """Everything: settings, definitions, records and averages of every part (pairs, clean, …)."""
     content: dict[str, Any] = {
         "torch": torch.__version__,
         "options": asdict(options),
@@ -148,9 +144,16 @@ def write_json(results: dict[str, Result], options: Options, path: Path) -> None
             "averages": averages(result.records) if name == "pairs" else None,
             "records": result.records,
         }
+    return content
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write a file of JSON.
+
+    Raises:
+        DerainError: it cannot be written.
+    """
     try:
         path.write_text(json.dumps(content, indent=1, default=str) + "\n")
     except OSError as error:
-        raise DerainError(
-            f"{path} cannot be written ({error.strerror}); name another --json."
-        ) from error
+        raise DerainError(f"{path} cannot be written ({error.strerror}); name another.") from error

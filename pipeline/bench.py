@@ -1,0 +1,303 @@
+"""`derain bench`: where the time goes, how fast the real pipeline is, and how much memory it takes.
+
+Parts are timed one by one (decode, network, encode), the whole as users run it, against the ffmpeg
+program transcoding the same file with the same settings. What is compared is run in interleaved
+rounds, and medians are kept, since other programs come and go. Quality is evaluate.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from derain.models import Derainer, DerainError, load_model
+from derain.models.per_frame import PerFrame
+from derain.stages.metrics import psnr
+
+from .demo import as_float, read_8_bit
+from .scene import demo_frames
+from .stream import Report, VideoOptions, derain_video
+from .synth import SynthOptions, named_rain, rain_on, to_picture
+from .video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
+
+ENCODING = Encoding(codec="libx264", crf=18, preset="veryfast")
+LOOP = 24  # rendered frames; longer clips play them forth and back
+HELD = 12  # frames whose difference from float32 is measured
+EARLY = 200  # frame at which memory of a long run is first looked at
+WINDOW = 100  # frames whose PSNR is compared at both ends of a long run
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure.
+
+    Args:
+        size: width and height.
+        frames: of the clip for the parts and the whole.
+        rounds: interleaved repetitions; medians are kept.
+        long: frames of a long run for memory and quality at its ends; 0 leaves it out.
+    """
+
+    model: str = "swift"
+    weights: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    size: tuple[int, int] = (640, 360)
+    frames: int = 120
+    rounds: int = 3
+    long: int = 0
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall and CPU seconds of a piece of work; all threads of this process and its children."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __enter__(self) -> Clock:
+        self._start = time.perf_counter(), _cpu_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, cpu = self._start
+        self.wall += time.perf_counter() - wall
+        self.cpu += _cpu_seconds() - cpu
+
+    _start: tuple[float, float] = (0.0, 0.0)
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])  # user and system, own and children's
+
+
+def memory(field: str) -> float | None:
+    """MiB of this process by /proc/self/status: VmHWM (peak) or VmRSS; None where there is none."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    line = next(x for x in status.read_text().splitlines() if x.startswith(f"{field}:"))
+    return int(line.split()[1]) / 1024
+
+
+def clips(size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """LOOP frames of the demo's scene, clean and with rain, (H, W, 3) uint8 each."""
+    width, height = size
+    clean = [np.rint(f * 255).astype(np.uint8) for f in demo_frames(height, width, LOOP)]
+    settings = named_rain(SynthOptions(rain="shower"), height)
+    rainy = [to_picture(r.rainy[0]) for r in rain_on(map(as_float, clean), settings, seed=1)]
+    return clean, rainy
+
+
+def forth_and_back(items: list[Any], count: int) -> Iterator[Any]:
+    """0, 1, …, n-1, n-2, …, 1, 0, 1, … so that a clip goes on without a cut."""
+    period = max(1, 2 * len(items) - 2)
+    for t in range(count):
+        t %= period
+        yield items[t if t < len(items) else period - t]
+
+
+def run_bench(options: BenchOptions, progress: Tell = lambda text: None) -> dict[str, Any]:
+    """Measure; returns figures by name, ready for JSON. Times are seconds a frame.
+
+    Raises:
+        DerainError: model, device, precision or size cannot be used.
+    """
+    model = load_model(options.model, options.weights)
+    derainer = Derainer(model, options.device, options.precision)
+    width, height = options.size
+    if width % 2 or height % 2 or min(options.size) < 32 or options.frames < 2:
+        raise DerainError("Use an even --size of at least 32x32 and 2 --frames or more.")
+    progress(f"rendering a rainy scene of {width}x{height}")
+    clean, rainy = clips(options.size)
+    found: dict[str, Any] = {
+        "model": options.model,
+        "device": _device_name(derainer.device),
+        "precision": str(derainer.dtype).removeprefix("torch."),
+        "size": f"{width}x{height}",
+        "frames": options.frames,
+        "threads": torch.get_num_threads(),
+        "encoding": "libx264 veryfast crf 18",
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "rainy.mp4"
+        write_rgb(source, forth_and_back(rainy, options.frames), encoding=ENCODING)
+        found |= whole(source, folder, model, options, progress)
+        found |= parts(source, folder, model, options, progress)
+        if options.long:
+            progress(f"a long run of {options.long} frames")
+            found |= long_run(folder, model, clean, rainy, options, progress)
+    progress("difference from float32 on the CPU")
+    found["db_from_cpu_float32"] = from_float32(model, rainy[:HELD], options)
+    return found
+
+
+def whole(
+    source: Path, folder: Path, model: nn.Module, options: BenchOptions, progress: Tell
+) -> dict[str, Any]:
+    """The pipeline as users run it, the same with a network that does nothing, and ffmpeg."""
+    target = folder / "out.mp4"
+    settings = VideoOptions(
+        device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
+    )
+    nothing = PerFrame(nn.Identity())
+    runs: dict[str, Callable[[], object]] = {
+        "pipeline": lambda: derain_video(source, target, settings, model=model),
+        "pipeline_without_network": lambda: derain_video(
+            source, target, replace(settings, device="cpu"), model=nothing
+        ),
+    }
+    program = shutil.which("ffmpeg")
+    if program:
+        command = [program, "-v", "error", "-y", "-i", str(source), "-c:v", "libx264"]
+        command += ["-preset", "veryfast", "-crf", "18", str(target)]
+        runs["ffmpeg"] = lambda: subprocess.run(command, check=True)
+    else:
+        progress("the ffmpeg program is not there: no comparison with it")
+    clocks: dict[str, list[Clock]] = {name: [] for name in runs}
+    for number in range(options.rounds):
+        for name, run in runs.items():
+            progress(f"round {number + 1} of {options.rounds}: {name}")
+            with Clock() as clock:
+                run()
+            clocks[name].append(clock)
+    found: dict[str, Any] = {}
+    for name, measured in clocks.items():
+        found[name] = _per_frame(measured, options.frames)
+    found["fps"] = 1 / found["pipeline"]["wall"]
+    found["peak_memory_mib"] = memory("VmHWM")
+    if torch.cuda.is_available():
+        found["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    if program:
+        ratio = found["pipeline_without_network"]["cpu"] / found["ffmpeg"]["cpu"]
+        found["cpu_ratio_without_network_to_ffmpeg"] = ratio
+    return found
+
+
+def parts(
+    source: Path, folder: Path, model: nn.Module, options: BenchOptions, progress: Tell
+) -> dict[str, Any]:
+    """Decode, network and encode by themselves, one after the other in this thread."""
+    clocks: dict[str, list[Clock]] = {"decode": [], "network": [], "encode": []}
+    count = min(options.frames, 60)  # frames that are held at once
+    for number in range(options.rounds):
+        progress(f"round {number + 1} of {options.rounds}: decode, network, encode")
+        with VideoReader(source) as reader:
+            frames: list[Frame] = []
+            with Clock() as clock:
+                for frame in reader.frames():
+                    reader.to_rgb(frame)
+                    frames.append(frame)
+                    if len(frames) == count:
+                        break
+            clocks["decode"].append(clock)
+            pictures = [_tensor(frame) for frame in frames]
+            derainer = Derainer(model, options.device, options.precision)
+            with Clock() as clock:
+                outputs = [out for x in pictures if (out := derainer.push(x)) is not None]
+                outputs += derainer.flush()
+                images = [out.image[0].cpu() for out in outputs]  # waits for the device, too
+            clocks["network"].append(clock)
+            changes = [
+                (image - picture).permute(1, 2, 0).contiguous().numpy()
+                for image, picture in zip(images, pictures, strict=True)
+            ]
+            with Clock() as clock:
+                target = folder / "parts.mp4"
+                with VideoWriter(target, reader.video, ENCODING, overwrite=True) as writer:
+                    for frame, change in zip(frames, changes, strict=True):
+                        writer.write(frame, change)
+            clocks["encode"].append(clock)
+    return {name: _per_frame(measured, count) for name, measured in clocks.items()}
+
+
+def _tensor(frame: Frame) -> torch.Tensor:
+    assert frame.rgb is not None
+    return torch.from_numpy(frame.rgb).permute(2, 0, 1)
+
+
+def _per_frame(clocks: list[Clock], frames: int) -> dict[str, float]:
+    return {
+        "wall": median(c.wall for c in clocks) / frames,
+        "cpu": median(c.cpu for c in clocks) / frames,
+    }
+
+
+def long_run(
+    folder: Path,
+    model: nn.Module,
+    clean: list[NDArray[np.uint8]],
+    rainy: list[NDArray[np.uint8]],
+    options: BenchOptions,
+    progress: Tell,
+) -> dict[str, Any]:
+    """Memory after EARLY and all frames, and PSNR of early and of the last frames.
+
+    Raises:
+        DerainError: the run is too short to tell.
+    """
+    if options.long < EARLY + WINDOW:
+        raise DerainError(f"A long run has at least {EARLY + WINDOW} frames; raise --long.")
+    source, target = folder / "long.mp4", folder / "long_out.mp4"
+    write_rgb(source, forth_and_back(rainy, options.long), encoding=ENCODING)
+    settings = VideoOptions(
+        device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
+    )
+    resident: dict[int, float | None] = {}
+
+    def watch(report: Report) -> None:
+        if report.frames_out in (EARLY, options.long):
+            resident[report.frames_out] = memory("VmRSS")
+        if report.frames_out % EARLY == 0:
+            progress(f"{report.frames_out} of {options.long} frames")
+
+    derain_video(source, target, settings, model=model, progress=watch)
+    values = [
+        psnr(_picture(a), _picture(b)).item()
+        for a, b in zip(read_8_bit(target), forth_and_back(clean, options.long), strict=True)
+    ]
+    early = values[EARLY - WINDOW : EARLY]
+    return {
+        "long_frames": options.long,
+        "resident_mib_early": resident.get(EARLY),
+        "resident_mib_late": resident.get(options.long),
+        "psnr_early": sum(early) / WINDOW,
+        "psnr_late": sum(values[-WINDOW:]) / WINDOW,
+    }
+
+
+def _picture(frame: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(as_float(frame)).permute(2, 0, 1)
+
+
+def from_float32(model: nn.Module, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:
+    """PSNR in dB between the chosen device and precision and float32 on the CPU."""
+    results = []
+    for device, precision in ((options.device, options.precision), ("cpu", "fp32")):
+        derainer = Derainer(model, device, precision)
+        outputs = [out for x in rainy if (out := derainer.push(_picture(x))) is not None]
+        outputs += derainer.flush()
+        results.append(torch.cat([out.image.float().cpu() for out in outputs]))
+    return psnr(*results).mean().item()
+
+
+def _device_name(device: str | torch.device) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(torch.device(device))
+    return str(device)
