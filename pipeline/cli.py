@@ -6,82 +6,38 @@ Heavy imports stay inside the commands, so that `derain --help` answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .cli_lab import add_commands
 
+if TYPE_CHECKING:
+    pass
+
 app = typer.Typer(
     name="derain",
-    help="Remove rain from video: the same film without rain, sound and timing untouched.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-Model = Annotated[str, typer.Option("--model", "-m", help="Which network; see derain models.")]
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, patterns, URLs, or - (stdin).")]
+Output = Annotated[str, typer.Option("--output", "-o", help="File, folder for several, or -.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Network; see derain models.")]
 Weights = Annotated[str | None, typer.Option(help="Another weight file for the network.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Codec = Annotated[str | None, typer.Option(help="Encoder, by FFmpeg's name.")]
-Crf = Annotated[float, typer.Option(help="Quality of the encoder: lower is better and larger.")]
-Preset = Annotated[str | None, typer.Option(help="Speed of the encoder: ultrafast … veryslow.")]
-EncoderOption = Annotated[
-    list[str] | None, typer.Option("--encoder-opt", help="More for the encoder, as key=value.")
-]
 Streaks = Annotated[float, typer.Option(help="Share of the streaks to remove, 0 to 1.")]
 Haze = Annotated[float, typer.Option(help="Share of the haze to remove, 0 to 1.")]
+Compare = Annotated[str | None, typer.Option(help="Before and after in one: side or wipe.")]
+Layers = Annotated[str | None, typer.Option(help="Folder for pictures of streaks and veil.")]
 Overwrite = Annotated[bool, typer.Option("-y", help="Replace outputs that are there.")]
-
-
-@app.command()
-def video(
-    inputs: Annotated[list[str], typer.Argument(help="Video files.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The file to make.")],
-    model: Model = "swift",
-    weights: Weights = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    codec: Codec = None,
-    crf: Crf = 18,
-    preset: Preset = None,
-    encoder_opt: EncoderOption = None,
-    streaks: Streaks = 1.0,
-    haze: Haze = 1.0,
-    overwrite: Overwrite = False,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Progress as JSON lines.")] = False,
-) -> None:
-    """Remove the rain from video files."""
-    from .progress import choose_reporter
-    from .stream import VideoOptions, derain_video
-    from .video import Encoding
-
-    reporter = choose_reporter(log_json)
-    options = VideoOptions(
-        model=model,
-        weights=weights,
-        device=device,
-        precision=precision,
-        streaks=streaks,
-        haze=haze,
-        encoding=Encoding(codec, crf, preset, key_values(encoder_opt or [])),
-        overwrite=overwrite,
-    )
-    try:
-        for source in inputs:
-            reporter.done(derain_video(source, output, options, progress=reporter.frame))
-    finally:
-        reporter.close()
-
-
-def key_values(pairs: list[str]) -> dict[str, str]:
-    """`["a=1", …]` to `{"a": "1", …}`."""
-    for pair in pairs:
-        if "=" not in pair:
-            raise typer.BadParameter(f"'{pair}' is not key=value", param_hint="--encoder-opt")
-    return dict(pair.split("=", 1) for pair in pairs)
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Folders in folders too.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Progress as lines of JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 @app.callback()
@@ -89,18 +45,215 @@ def _commands() -> None:
     """Remove rain from video: the same film without rain, sound and timing untouched."""
 
 
+@app.command()
+def video(
+    inputs: Inputs,
+    output: Output,
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    codec: Annotated[
+        str | None, typer.Option(help="Encoder, by FFmpeg's name.", show_default="by container")
+    ] = None,
+    crf: Annotated[
+        float | None, typer.Option(help="Quality: lower is better.", show_default="18 for libx264")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Speed of the encoder.", show_default="veryfast")
+    ] = None,
+    encoder_opt: Annotated[
+        list[str] | None, typer.Option("--encoder-opt", help="More for the encoder: key=value.")
+    ] = None,
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
+    compare: Compare = None,
+    layers: Layers = None,
+    start: Annotated[str | None, typer.Option(help="Begin here: seconds or 1:02:03.5.")] = None,
+    end: Annotated[str | None, typer.Option(help="End here.")] = None,
+    scene_reset: Annotated[str, typer.Option(help="Fresh memory at cuts: auto or off.")] = "auto",
+    interlaced: Annotated[str, typer.Option(help="auto deinterlaces, keep does not.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from a part file.")] = False,
+    recursive: Recursive = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Inputs at the same time.")] = 1,
+    shard: Annotated[str | None, typer.Option(help="Only part I/N of the inputs.")] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="FFmpeg's name: lavfi, v4l2, y4m, …")
+    ] = None,
+    input_opt: Annotated[
+        list[str] | None, typer.Option("--input-opt", help="For opening: framerate=25, …")
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option(help="Container, where the name does not say it.")
+    ] = None,
+    hwaccel: Annotated[str | None, typer.Option(help="Decode on cuda, qsv, … if it can.")] = None,
+    overwrite: Overwrite = False,
+    log_json: LogJson = False,
+    debug: Debug = False,
+) -> None:
+    """Remove the rain from video files; sound, captions and timing stay as they are."""
+    from .jobs import interruptible, keep_freed_memory, plan, run_tasks
+    from .options import VideoOptions
+    from .progress import choose_reporter
+    from .video import Encoding
+
+    with errors(debug):
+        options = VideoOptions(
+            model=model,
+            weights=weights,
+            device=device,
+            precision=precision,
+            streaks=streaks,
+            haze=haze,
+            encoding=Encoding(codec, crf, preset, key_values(encoder_opt)),
+            format=output_format,
+            input_format=input_format,
+            input_options=key_values(input_opt),
+            hwaccel=hwaccel,
+            interlaced=interlaced,
+            scene_reset=scene_reset,
+            start=seconds(start),
+            end=seconds(end),
+            compare=compare,
+            layers=layers,
+            overwrite=overwrite,
+            resume=resume,
+        )
+        tasks = plan(inputs, output, recursive=recursive, shard=shard)
+        keep_freed_memory()
+        reporter = choose_reporter(log_json)
+        try:
+            with interruptible() as stop:
+                code = run_tasks(tasks, options, reporter, jobs=jobs, stop=stop)
+        finally:
+            reporter.close()
+    sys.exit(code)
+
+
+@app.command()
+def image(
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders or patterns.")],
+    output: Output,
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
+    compare: Compare = None,
+    layers: Layers = None,
+    recursive: Recursive = False,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Remove the rain from single pictures, with the network's path for still images."""
+    from .images import derain_images
+    from .options import VideoOptions
+
+    with errors(debug):
+        options = VideoOptions(
+            model=model,
+            weights=weights,
+            device=device,
+            precision=precision,
+            streaks=streaks,
+            haze=haze,
+            compare=compare,
+            layers=layers,
+            overwrite=overwrite,
+        )
+        code = derain_images(inputs, output, options, recursive=recursive)
+    sys.exit(code)
+
+
+@app.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help="Only names like this.")] = "*",
+) -> None:
+    """List the networks, and which of them come with trained weights."""
+    from .info import show_models
+
+    show_models(pattern)
+
+
+@app.command()
+def info(
+    file: Annotated[str | None, typer.Argument(help="A video to look into.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a file holds; without one, what this machine and installation can do."""
+    from .info import show_file, show_machine
+
+    with errors(debug):
+        if file is None:
+            show_machine(json)
+        else:
+            show_file(file, json)
+
+
+class errors:  # noqa: N801 (reads as a statement)
+    """Known failures become one sentence and an exit code; unknown ones too, unless `debug`."""
+
+    def __init__(self, debug: bool = False) -> None:
+        self.debug = debug or bool(os.environ.get("DERAIN_DEBUG"))
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> bool:
+        if error is None or self.debug or isinstance(error, (SystemExit, typer.BadParameter)):
+            return False
+        sys.exit(report_error(error))
+
+
+def report_error(error: BaseException) -> int:
+    """Write one sentence to standard error; the exit code."""
+    from derain.models.contract import DerainError
+
+    from .jobs import UsageError
+
+    if isinstance(error, KeyboardInterrupt):
+        sys.stderr.write("interrupted\n")
+        return 130
+    if isinstance(error, (DerainError, OSError)):
+        sys.stderr.write(f"error: {error}\n")
+        return 2 if isinstance(error, UsageError) else 1
+    if not isinstance(error, Exception):
+        raise error
+    sys.stderr.write(
+        f"error: Something went wrong ({type(error).__name__}: {error}); "
+        "DERAIN_DEBUG=1 shows where.\n"
+    )
+    return 1
+
+
+def key_values(pairs: list[str] | None) -> dict[str, str]:
+    """`["a=1", …]` to `{"a": "1", …}`."""
+    for pair in pairs or []:
+        if "=" not in pair:
+            raise typer.BadParameter(f"'{pair}' is not key=value")
+    return dict(pair.split("=", 1) for pair in pairs or [])
+
+
+def seconds(text: str | None) -> float | None:
+    """`90`, `1:30` or `0:01:30.0` to seconds."""
+    if text is None:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not a time; write 90 or 1:30.") from None
+    total = 0.0
+    for part in parts:
+        total = total * 60 + part
+    return total
+
+
 add_commands(app)
 
 
 def main() -> None:
-    """Run the command line; known failures become one sentence and an exit code."""
-    from derain.models.contract import DerainError
-
-    try:
+    """Run the command line."""
+    with errors():
         app()
-    except DerainError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)

@@ -201,7 +201,8 @@ def light(picture: av.VideoFrame) -> dict[str, str]:
     data = side_data(picture, "MASTERING_DISPLAY_METADATA")
     if data and len(data) >= 88:
         numbers = struct.unpack("<20i2i", data[:88])
-        value = [Fraction(n, d) if d else Fraction(0) for n, d in zip(*[iter(numbers[:20])] * 2)]
+        pairs = zip(numbers[0:20:2], numbers[1:20:2], strict=True)
+        value = [Fraction(n, d) if d else Fraction(0) for n, d in pairs]
         red, green, blue, white = (value[i : i + 2] for i in (0, 2, 4, 6))
         points = "".join(
             f"{letter}({round(x * 50000)},{round(y * 50000)})"

@@ -254,9 +254,9 @@ class Muxer:
                         packet.stream = video
                     else:
                         source = sources[packet.stream_index - 1]
-                        if self.converted.get(source, ("", ""))[1] == "mov_text":
-                            if packet.size <= 2:
-                                continue  # the silence between two captions
+                        text = self.converted.get(source, ("", ""))[1] == "mov_text"
+                        if text and packet.size <= 2:
+                            continue  # the silence between two captions
                         self.skipped[source] = self.skipped.get(source, 0) + 1
                         packet.stream = self.streams[source]
                     self._mux(packet)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .stream import Report
+    from .options import Report
 
 
 class Reporter(Protocol):
@@ -22,6 +22,12 @@ class Reporter(Protocol):
 
     def done(self, report: Report) -> None:
         """A file is done."""
+
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        """A file failed (`error`) or was stopped (`interrupted`)."""
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        """What became of several files: source and word."""
 
     def say(self, text: str, kind: str = "notice") -> None:
         """A sentence: a notice or an error."""
@@ -39,6 +45,8 @@ def choose_reporter(log_json: bool = False) -> Reporter:
 
 def summary(report: Report) -> str:
     """One line on a finished file."""
+    if report.skipped:
+        return f"{report.target} is there already; -y makes it again"
     rate = report.frames_out / report.seconds if report.seconds else 0.0
     text = f"{report.target}: {report.frames_out} frames, {report.seconds:.1f} s, {rate:.1f} fps"
     if report.shots > 1:
@@ -73,6 +81,15 @@ class PlainLines:
             self.say(f"{report.source}: {notice}")
         self._write(summary(report))
 
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        for notice in report.notices:
+            self.say(f"{report.source}: {notice}")
+        self.say(text, kind)
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        for source, word in results:
+            self._write(f"{word:14} {source}")
+
     def say(self, text: str, kind: str = "notice") -> None:
         self._write(f"{kind}: {text}" if kind == "error" else text)
 
@@ -101,6 +118,13 @@ class JsonEvents(PlainLines):
     def done(self, report: Report) -> None:
         values = {name: getattr(report, name) for name in report.__slots__}
         self._event("done", **values)
+
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        values = {name: getattr(report, name) for name in report.__slots__}
+        self._event(kind, text=text, **values)
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        self._event("end", results=[{"source": source, "result": word} for source, word in results])
 
     def say(self, text: str, kind: str = "notice") -> None:
         self._event(kind, text=text)
@@ -148,15 +172,31 @@ class Bar:
         )
 
     def done(self, report: Report) -> None:
+        self._take_down(report)
+        self.console.print(summary(report), highlight=False, markup=False)
+
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        self._take_down(report)
+        self.say(text, kind)
+
+    def _take_down(self, report: Report) -> None:
         task = self.tasks.pop(report.source, None)
         if task is not None:
             self.progress.remove_task(task)
         for notice in report.notices:
             self.say(notice)
-        self.console.print(summary(report), highlight=False)
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        from rich.table import Table
+
+        table = Table("input", "result")
+        for source, word in results:
+            table.add_row(source, word)
+        self.console.print(table)
 
     def say(self, text: str, kind: str = "notice") -> None:
-        self.console.print(text, style="red" if kind == "error" else "yellow", highlight=False)
+        style = "red" if kind == "error" else "yellow"
+        self.console.print(text, style=style, highlight=False, markup=False)
 
     def close(self) -> None:
         self.progress.stop()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from queue import Empty, Full, Queue
 from typing import Any
 
 import torch
@@ -23,128 +22,22 @@ from derain.models.contract import DerainError
 from . import resume
 from .color import to_bytes
 from .mux import is_file, part_name
+from .options import Interrupted, Report, VideoOptions
 from .scenes import ShotDetector
 from .shots import Finished, Shots
-from .video import Encoding, Frame, Video, VideoReader, VideoWriter
+from .threads import Channel, Stopped, Worker
+from .video import Frame, Video, VideoReader, VideoWriter
 
-QUEUE = 4  # frames between two threads: enough to smooth, little enough for 8K
+__all__ = ["Interrupted", "Report", "VideoOptions", "derain_video"]
+
+DEFAULTS = VideoOptions()
 SETTLED = 4  # packets after a key frame until it has certainly left the muxer
-
-
-@dataclass(frozen=True, slots=True)
-class VideoOptions:
-    """What a user can ask of `derain video`; the command line's options have the same names."""
-
-    model: str = "swift"
-    weights: str | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    streaks: float = 1.0
-    haze: float = 1.0
-    encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
-    format: str | None = None  # of the output, where its name does not say it
-    input_format: str | None = None
-    input_options: dict[str, str] = field(default_factory=dict)
-    hwaccel: str | None = None
-    interlaced: str = "auto"  # or "keep"
-    scene_reset: str = "auto"  # or "off"
-    start: float | None = None  # seconds
-    end: float | None = None
-    compare: str | None = None  # "side" or "wipe": before and after in one picture
-    layers: str | None = None  # folder for pictures of streaks, transmission, …
-    overwrite: bool = False
-    resume: bool = False
-    checkpoint_seconds: float = 10.0
-
-    def forming(self) -> VideoOptions:
-        """The options that form the output, for comparing two runs."""
-        return replace(self, overwrite=False, resume=False, checkpoint_seconds=0, device="")
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of one input."""
-
-    source: str
-    target: str
-    frames_in: int = 0
-    frames_out: int = 0
-    total: int = 0  # frames the input declares; 0 where nobody knows
-    shots: int = 0
-    repeats: int = 0
-    damaged: int = 0
-    resumed_at: int = 0
-    seconds: float = 0.0
-    skipped: bool = False
-    notices: list[str] = field(default_factory=list)
-
-    def notice(self, text: str) -> None:
-        """Note a sentence, once."""
-        if text not in self.notices:
-            self.notices.append(text)
-
-
-class Interrupted(KeyboardInterrupt):
-    """The user stopped the run; the text says what is left and how to go on."""
-
-
-class Stopped(Exception):  # noqa: N818 (not an error)
-    """Another thread failed or the user stopped: leave quietly."""
-
-
-class Channel:
-    """A short queue that all threads leave at once when `stop` is set."""
-
-    def __init__(self, stop: threading.Event, size: int = QUEUE) -> None:
-        self.queue: Queue[Any] = Queue(size)
-        self.stop = stop
-
-    def put(self, item: Any) -> None:
-        """Put, waiting for room; Stopped when all is over."""
-        while not self.stop.is_set():
-            try:
-                return self.queue.put(item, timeout=0.2)
-            except Full:
-                continue
-        raise Stopped
-
-    def __iter__(self) -> Iterator[Any]:
-        """Items until None; Stopped when all is over."""
-        while True:
-            try:
-                item = self.queue.get(timeout=0.2)
-            except Empty:
-                if self.stop.is_set():
-                    raise Stopped from None
-                continue
-            if item is None:
-                return
-            yield item
-
-
-class Worker(threading.Thread):
-    """A thread that remembers what it failed with, and then stops the others."""
-
-    def __init__(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
-        super().__init__(name=name, daemon=True)
-        self.work, self.stopping = work, stop
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        """Work until done or failed."""
-        try:
-            self.work()
-        except Stopped:
-            pass
-        except BaseException as error:
-            self.error = error
-            self.stopping.set()
 
 
 def derain_video(
     source: str | Path,
     target: str | Path,
-    options: VideoOptions = VideoOptions(),
+    options: VideoOptions = DEFAULTS,
     *,
     model: torch.nn.Module | None = None,
     progress: Callable[[Report], None] = lambda report: None,
@@ -247,7 +140,7 @@ def _find_checkpoint(
     if not options.resume:
         if part.exists() and not options.overwrite:
             raise DerainError(
-                f"{part} of an interrupted run is there; add --resume to go on, or -y to start again."
+                f"{part} of an interrupted run is there; --resume goes on, -y starts again."
             )
         return None
     if saved.exists() and (part.exists() or resume.previous_part(part).exists()):

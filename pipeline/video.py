@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 LATE = 1  # seconds by which time stamps must fall back to count as a jump of the whole file
+PLAIN = Encoding()
 WARM_UP = 24  # frames before --start that fill the network's window and memory
 
 
@@ -241,10 +242,9 @@ class VideoReader:
             for picture in pictures:
                 for progressive in self._deinterlace(picture):
                     yield from self._frame(progressive)
-            if self._end is not None and packet.dts is not None:
-                # A second more, for packets of other streams that lie behind their pictures.
-                if stamp(packet) > self._end + 1:
-                    break
+            # A second more, for packets of other streams that lie behind their pictures.
+            if self._end is not None and packet.dts is not None and stamp(packet) > self._end + 1:
+                break
         if self._graph is not None:
             for progressive in self._deinterlace(None):
                 yield from self._frame(progressive)
@@ -352,7 +352,7 @@ class VideoWriter:
         self,
         target: str | Path,
         video: Video,
-        encoding: Encoding = Encoding(),
+        encoding: Encoding = PLAIN,
         *,
         source: VideoReader | None = None,
         overwrite: bool = False,
@@ -487,7 +487,7 @@ def write_rgb(
     target: str | Path,
     pictures: Iterable[NDArray[np.uint8]],
     rate: Fraction | int = 25,
-    encoding: Encoding = Encoding(),
+    encoding: Encoding = PLAIN,
     overwrite: bool = True,
 ) -> int:
     """Write (H, W, 3) uint8 RGB pictures at a constant rate; how many there were."""
