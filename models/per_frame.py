@@ -33,7 +33,9 @@ class PerFrame(nn.Module):
         return EmptyState()
 
     def step(self, frame: Tensor, state: EmptyState) -> tuple[Output, EmptyState]:
-        return Output(image=self.net(frame).float().clamp(0, 1)), state
+        image = self.net(frame).float()
+        # Clamping would turn an infinity into white; Derainer must see that the numbers broke.
+        return Output(image=image.clamp(0, 1).where(image.isfinite(), float("nan"))), state
 
     def flush(self, state: EmptyState) -> list[Output]:
         return []

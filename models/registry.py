@@ -112,6 +112,7 @@ def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> n
             )
         model = create_model(description["name"], **description["settings"])
         _load_strict(model, state, Path(weights))
+        model.description = description  # type: ignore[assignment]
     model.eval()
     if _entry(model.description["name"]).per_frame:  # type: ignore[index]
         from derain.models.per_frame import PerFrame

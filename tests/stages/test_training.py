@@ -1,0 +1,187 @@
+"""Training: data made from a seed, losses that fall, runs that stop and go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from derain.configs.training import DataConfig, LossConfig, TrainingConfig, load_training
+from derain.models import DerainError, create_model, load_model
+from derain.stages.data import Batch, RainyClips, cached_clip, find_clips, read_clip
+from derain.stages.losses import temporal_difference, training_loss
+from derain.stages.training import learning_rate, train
+
+TINY = {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one frame folder of a moving texture."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    wide = cv2.GaussianBlur(rng.integers(0, 256, (120, 200, 3), np.uint8), (0, 0), 2)
+    (folder / "walk").mkdir()
+    for t in range(14):
+        cv2.imwrite(str(folder / "walk" / f"{t:03d}.png"), wide[:100, 2 * t : 2 * t + 150])
+    return folder
+
+
+@pytest.fixture
+def config(clips: Path) -> TrainingConfig:
+    data = DataConfig(clips=str(clips), validation=None, frames=4, crop=48, batch=2, workers=0)
+    return TrainingConfig(
+        model="swift", settings=TINY, data=data, steps=6, warmup=2, precision="fp32",
+        log_every=2, validate_every=100, save_every=3,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def test_frame_folders_are_read_in_rgb(clips: Path) -> None:
+    frames = read_clip(clips / "walk")
+    assert frames.shape == (14, 100, 150, 3)
+    blue_first = cv2.imread(str(clips / "walk" / "000.png"))
+    np.testing.assert_array_equal(frames[0], blue_first[..., ::-1])
+
+
+def test_samples_depend_on_seed_and_index_alone(clips: Path, config: TrainingConfig) -> None:
+    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
+    sets = [RainyClips(files, config.data, seed, 10) for seed in (1, 1, 2)]
+    for a, b, c in zip(*([data[i] for i in range(4)] for data in sets), strict=True):
+        assert torch.equal(a.rainy, b.rainy)
+        assert not torch.equal(a.rainy, c.rainy)
+        assert a.rainy.shape == a.clean.shape == (4, 3, 48, 48)
+        assert a.transmission.shape == a.occlusion.shape == (4, 1, 48, 48)
+        assert a.airlight.shape == (4, 3, 1, 1)
+
+
+def test_clean_samples_have_no_rain(clips: Path, config: TrainingConfig) -> None:
+    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
+    data = config.data.model_copy(update={"clean_share": 1.0, "restore_share": 0.0,
+                                          "jpeg_share": 0.0})
+    for i in range(3):
+        sample = RainyClips(files, data, 0, 10)[i]
+        torch.testing.assert_close(sample.rainy, sample.clean)
+
+
+def test_loss_of_the_truth_is_next_to_nothing() -> None:
+    clean = torch.rand(1, 3, 3, 32, 32)
+    ones = torch.ones(1, 3, 1, 32, 32)
+    batch = Batch(clean, clean, ones, torch.ones(1, 3, 3, 1, 1), clean * 0, ones * 0)
+    model = create_model("swift").train()
+    output, _ = model(clean)
+    perfect = output.map(lambda x: x)
+    for name, value in {"image": clean, "recovered": clean, "hazy": clean,
+                        "transmission": ones}.items():
+        object.__setattr__(perfect, name, value)
+    total, terms = training_loss(perfect, batch, LossConfig())
+    assert total.item() < 0.01
+    worse, _ = training_loss(output, batch._replace(clean=clean.flip(3)), LossConfig())
+    assert worse.item() > 10 * total.item()
+    assert set(terms) == set(LossConfig.model_fields)
+
+
+def test_temporal_difference_sees_flicker_and_not_motion() -> None:
+    moving = torch.stack([torch.rand(3, 8, 8) for _ in range(4)])[None]
+    flicker = moving + torch.tensor([0.0, 0.1, 0.0, 0.1]).view(1, 4, 1, 1, 1)
+    assert float(temporal_difference(moving + 0.2, moving)) < 1e-6
+    assert float(temporal_difference(flicker, moving)) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_learning_rate_warms_up_and_falls(config: TrainingConfig) -> None:
+    rates = [learning_rate(step, config) for step in range(config.steps)]
+    assert rates[0] == pytest.approx(config.learning_rate / 2)
+    assert max(rates) == pytest.approx(config.learning_rate)
+    assert rates[-1] < 0.2 * config.learning_rate
+
+
+def test_a_run_that_stops_goes_on_bit_for_bit(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(config, tmp_path / "whole", device="cpu")
+
+    class Killed(Exception):
+        pass
+
+    def kill(step: int, steps: int, loss: float) -> None:
+        if step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, tmp_path / "cut", device="cpu", progress=kill)
+    resumed = train(config, tmp_path / "cut", device="cpu", resume=True)
+    assert resumed.read_bytes() == whole.read_bytes()
+    steps = [json.loads(x)["step"] for x in (tmp_path / "whole/metrics.jsonl").open()]
+    assert steps == [2, 4, 6, 6]
+    assert load_model(whole).description["note"]["steps"] == 6  # type: ignore[index]
+
+
+def test_a_folder_in_use_is_not_overwritten(config: TrainingConfig, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(DerainError, match="resume from"):
+        train(config, tmp_path / "run", device="cpu", resume=True)
+    (tmp_path / "run" / "last.pt").touch()
+    with pytest.raises(DerainError, match="holds a run already"):
+        train(config, tmp_path / "run", device="cpu")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    wild = config.model_copy(update={"learning_rate": 1e30, "warmup": 0, "save_every": 1})
+    with pytest.raises(DerainError, match="no longer finite"):
+        train(wild, tmp_path / "run", device="cpu")
+    assert (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.slow
+def test_training_lowers_the_loss(config: TrainingConfig, clips: Path) -> None:
+    """200 steps on one fixed batch."""
+    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
+    samples = [RainyClips(files, config.data, 1, 10)[i] for i in range(2)]
+    batch = Batch(*(torch.stack(x) for x in zip(*samples, strict=True)))
+    model = create_model("swift", **TINY).train()
+    optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
+    losses = []
+    for _ in range(200):
+        loss, _ = training_loss(model(batch.rainy)[0], batch, config.loss)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_presets_are_checked(tmp_path: Path) -> None:
+    preset = tmp_path / "x.yaml"
+    preset.write_text("model: swift\ndata: {batch: 3}\n")
+    config = load_training(preset, ["steps=7", "data.crop=64"])
+    assert (config.steps, config.data.crop, config.data.batch) == (7, 64, 3)
+    for text, words in [("model: swift\nspets: 3\n", "spets"), ("[", "YAML"),
+                        ("model: swift\nsteps: many\n", "steps")]:
+        preset.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            load_training(preset, [])
+
+
+def test_every_shipped_preset_is_valid() -> None:
+    presets = Path(__file__).resolve().parents[2] / "configs"
+    for path in presets.glob("swift*.yaml"):
+        assert load_training(path, []).model.startswith("swift")
+
+
+def test_no_clips_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DerainError, match="no videos"):
+        find_clips(tmp_path)
+    with pytest.raises(DerainError, match="no folder"):
+        find_clips(tmp_path / "missing")
+    shutil.rmtree(tmp_path)
