@@ -9,9 +9,8 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
 from derain.models.contract import DerainError
+from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Mode = Literal["side", "wipe"]

@@ -14,10 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-
 from derain.models.contract import DerainError
 from derain.stages.metrics import psnr
+from numpy.typing import NDArray
 
 from .compare import compare_frames, contact_sheet
 from .scene import demo_frames

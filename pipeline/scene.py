@@ -13,10 +13,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from derain.models.contract import DerainError
 from numpy.typing import NDArray
 from torch import Tensor
-
-from derain.models.contract import DerainError
 
 Picture = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 

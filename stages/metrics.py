@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from derain.models.alignment import warp
 from derain.models.contract import DerainError
+from torch import Tensor
 
 PSNR_CAP = 100.0  # dB; equal pictures would be infinite and swallow every average
 RAINY_FROM = 1 / 255  # a pixel is rainy where the input leaves the clean frame by this in a channel

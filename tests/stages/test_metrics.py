@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from torch import Tensor
-
 from derain.models.contract import DerainError
 from derain.stages import metrics
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
 
 
 @pytest.fixture
