@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from derain.models.contract import DerainError
 from torch import Tensor, nn
-
-from .contract import DerainError
 
 
 class Network(NamedTuple):
@@ -56,13 +55,13 @@ def from_reference(
     Raises:
         DerainError: unknown name or order; tensors missing, unexpected or of the wrong shape.
     """
-    from .registry import create_model
+    from derain.models.registry import create_model
 
     network = _network(name)
     channel_order = channel_order or network.channel_order
     if channel_order not in ("bgr", "rgb"):
         raise DerainError(f"'{channel_order}' is not an order of channels; use bgr or rgb.")
-    convert = import_module(f".{network.module}", __package__).convert_reference
+    convert = import_module(f"derain.models.{network.module}").convert_reference
     chosen, state = convert(flatten(state_dict), channel_order, **settings)
     model = create_model(name, **chosen)
     check_keys(name, model.state_dict(), state)
@@ -118,7 +117,7 @@ def convert_file(
     Raises:
         DerainError: as `load_reference`, or the target is there already or cannot be written.
     """
-    from .registry import save_model
+    from derain.models.registry import save_model
 
     target = Path(target)
     if target.exists():
@@ -152,7 +151,7 @@ def recognise(keys: Iterable[str]) -> str | None:
     """The name of the network whose original has such keys, or None."""
     present = set(keys)
     for name, network in NETWORKS.items():
-        if import_module(f".{network.module}", __package__).recognises(present):
+        if import_module(f"derain.models.{network.module}").recognises(present):
             return name
     return None
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from derain.models.contract import DerainError
+from derain.models.reference import collect
 from torch import Tensor, nn
-
-from .contract import DerainError
-from .reference import collect
 
 SLOPE = 0.2  # of every leaky rectifier
 Memory = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it
@@ -52,7 +51,7 @@ class Cell(nn.Module):
     """
 
     recurs = True
-    gates = 0        # sigmoid gates; those that the first step needs come first
+    gates = 0  # sigmoid gates; those that the first step needs come first
     first_gates = 0  # how many of them the first step needs
 
     def __init__(
@@ -230,7 +229,10 @@ class Rescan(nn.Module):
 
     def forward_stages(self, rainy: Tensor) -> list[Tensor]:
         """Every stage's estimate, each (B, 3, H, W); training compares them all with the truth."""
-        rainy = rainy.contiguous(memory_format=torch.channels_last)
+        if not torch.is_grad_enabled():
+            # Faster. For gradients the layout is the caller's: the authors' sums to the last bit
+            # in planes, for a rounding that crosses a rectifier's kink would change them.
+            rainy = rainy.contiguous(memory_format=torch.channels_last)
         memories: list[Memory | None] = [None] * len(self.cells)
         estimates: list[Tensor] = []
         rain: Tensor | None = None

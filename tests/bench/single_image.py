@@ -1,6 +1,6 @@
 """Time the single-image networks against literal forwards of their equations.
 
-    python tests/bench/single_image.py [--height 120] [--width 160] [--threads 1] [--rounds 9]
+    python tests/bench/single_image.py [--height 128] [--width 160] [--threads 1] [--rounds 9]
 
 Fast and literal runs take turns, so that other work on the machine slows both alike; medians of the
 CPU time are printed with their ratio and the largest difference of the results. A literal forward
@@ -31,12 +31,21 @@ def rescan(unit: str) -> tuple[Forward, Forward]:
     return test.build(state), lambda x: test.literal(state, x, unit, "full", 4)[-1]
 
 
+def dcsfn(unit: str) -> tuple[Forward, Forward]:
+    test = import_module("test_dcsfn")
+    state = test.original(unit=unit)
+    return test.build(state), lambda x: test.literal(state, x)
+
+
 # (name, a function that gives (fast, literal))
 NETWORKS: list[tuple[str, Callable[[], tuple[Forward, Forward]]]] = [
     ("rescan conv", lambda: rescan("conv")),
     ("rescan rnn", lambda: rescan("rnn")),
     ("rescan gru", lambda: rescan("gru")),
     ("rescan lstm", lambda: rescan("lstm")),
+    ("dcsfn gru", lambda: dcsfn("gru")),
+    ("dcsfn lstm", lambda: dcsfn("lstm")),
+    ("dcsfn rnn", lambda: dcsfn("rnn")),
 ]
 
 
@@ -55,7 +64,7 @@ def compare(fast: Forward, literal: Forward, rainy: Tensor, rounds: int) -> tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="only networks whose name starts so")
-    parser.add_argument("--height", type=int, default=120)
+    parser.add_argument("--height", type=int, default=128)
     parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)

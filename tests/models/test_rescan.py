@@ -163,11 +163,10 @@ def test_original_outputs_and_gradients(variant: str) -> None:
             torch.testing.assert_close(x - estimate, tensors[f"out_{tag}.{i}"], rtol=0, atol=1e-5)
     if "B_even" not in tensors:
         return
-    errors = [F.mse_loss(y, tensors["B_even"]) for y in net.forward_stages(inputs["even"])]
-    torch.testing.assert_close(
-        torch.stack(errors), tensors["loss_even.per_stage"], rtol=1e-5, atol=0
-    )
-    sum(errors).backward()  # type: ignore[union-attr]
+    net, rainy, clean = net.double(), inputs["even"].double(), tensors["B_even"].double()
+    errors = torch.stack([F.mse_loss(y, clean) for y in net.forward_stages(rainy)])
+    torch.testing.assert_close(errors.float(), tensors["loss_even.per_stage"], rtol=1e-5, atol=0)
+    errors.sum().backward()
     given = part(tensors, "grad.")
     _, expected = convert_reference(
         {k: given.get(k, torch.zeros_like(v)) for k, v in state.items()}, "rgb"
@@ -175,7 +174,9 @@ def test_original_outputs_and_gradients(variant: str) -> None:
     for name, p in net.named_parameters():
         gradient = torch.zeros_like(p) if p.grad is None else p.grad
         scale = float(expected[name].abs().max())
-        torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-4 * scale + 1e-12)
+        torch.testing.assert_close(
+            gradient.float(), expected[name], rtol=0, atol=1e-4 * scale + 1e-12
+        )
 
 
 @pytest.mark.parametrize("unit", CELLS)
@@ -231,18 +232,24 @@ def test_every_setting_equals_the_equations(unit: str, composition: str, se: boo
     state = original(unit, se=se, channels=8, depth=5)
     net = build(state, composition=composition, stages=3)
     rainy = torch.rand(2, 3, 19, 23, generator=torch.Generator().manual_seed(1))
-    leaves = {key: value.clone().requires_grad_() for key, value in state.items()}
-    expected = literal(leaves, rainy, unit, composition, 3)
-    found = net.forward_stages(rainy)
-    assert float((expected[0] - expected[2]).detach().abs().max()) > 0.01
+    with torch.no_grad():
+        expected = literal(state, rainy, unit, composition, 3)
+        found = net.forward_stages(rainy)
+    assert float((expected[0] - expected[2]).abs().max()) > 0.01
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
-    torch.stack(expected).square().sum().backward()
-    torch.stack(found).square().sum().backward()
-    _, gradients = convert_reference({k: leaf.grad for k, leaf in leaves.items()}, "rgb")
+
+    # Gradients in float64: in float32 a rounding across a rectifier's kink changes them.
+    net, rainy = net.double(), rainy.double()
+    leaves = {key: value.double().requires_grad_() for key, value in state.items()}
+    torch.stack(literal(leaves, rainy, unit, composition, 3)).square().sum().backward()
+    torch.stack(net.forward_stages(rainy)).square().sum().backward()
+    gradients = {k: leaf.grad for k, leaf in leaves.items() if leaf.grad is not None}
+    _, converted = convert_reference(gradients, "rgb")
     for name, p in net.named_parameters():
-        scale = float(gradients[name].abs().max())
-        torch.testing.assert_close(p.grad, gradients[name], rtol=0, atol=1e-4 * scale)
+        scale = float(converted[name].abs().max())
+        assert scale > 0
+        torch.testing.assert_close(p.grad, converted[name], rtol=0, atol=1e-9 * scale)
 
 
 @pytest.mark.parametrize(
