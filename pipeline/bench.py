@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
+
 from derain.models import Derainer, DerainError, load_model
 from derain.models.per_frame import PerFrame
 from derain.stages.metrics import psnr
-from numpy.typing import NDArray
-from torch import nn
 
 from .demo import as_float, read_8_bit
 from .scene import demo_frames

@@ -67,10 +67,11 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure models on validation pairs; rows `input` and `median` are always there."""
+    from rich.console import Console
+
     from derain.configs.validation import write_validation
     from derain.stages.pairs import DEFAULT_PAIRS, load_pairs
     from derain.stages.pairs import calibrate as find_strengths
-    from rich.console import Console
 
     from . import report
     from .evaluate import (

@@ -9,8 +9,9 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from derain.models.contract import DerainError
 from numpy.typing import NDArray
+
+from derain.models.contract import DerainError
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Mode = Literal["side", "wipe"]

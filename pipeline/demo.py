@@ -14,9 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from derain.models.contract import DerainError
 from derain.stages.metrics import psnr
-from numpy.typing import NDArray
 
 from .compare import compare_frames, contact_sheet
 from .scene import demo_frames
@@ -94,7 +95,7 @@ def make_demo(
 
 def as_float(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 -> float32 in [0, 1]."""
-    return picture.astype(np.float32) / 255
+    return picture.astype(np.float32) / np.float32(255)
 
 
 def read_8_bit(path: Path) -> Iterator[NDArray[np.uint8]]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.table import Table
+
 from derain.models.contract import DerainError
 from derain.stages.metrics import DEFINITIONS
-from rich.table import Table
 
 from .evaluate import INPUT, Options, Record, Result, average, worst_gain
 

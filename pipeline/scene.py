@@ -13,11 +13,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from derain.models.contract import DerainError
 from numpy.typing import NDArray
 from torch import Tensor
 
+from derain.models.contract import DerainError
+
 Picture = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+Color = tuple[float, float, float]
 
 REACH = 3  # layers are this many views wide before they repeat
 NEAR = 0.0105  # of the view's width: what the nearest layer scrolls in a frame
@@ -83,8 +85,13 @@ def _ridge(
     return np.clip(rows - skyline[None] + 0.5, 0, 1).astype(np.float32)[..., None]
 
 
-def _mix(a: tuple[float, ...], b: tuple[float, ...], share: NDArray[np.float32]) -> Picture:
-    return (np.float32(a) + (np.float32(b) - np.float32(a)) * share).astype(np.float32)
+def rgb(red: float, green: float, blue: float) -> NDArray[np.float32]:
+    """A colour, (3,)."""
+    return np.array((red, green, blue), np.float32)
+
+
+def _mix(a: Color, b: Color, share: NDArray[np.float32]) -> Picture:
+    return rgb(*a) + (rgb(*b) - rgb(*a)) * share
 
 
 def landscape(height: int, width: int, seed: int = 7) -> list[Layer]:
@@ -95,7 +102,7 @@ def landscape(height: int, width: int, seed: int = 7) -> list[Layer]:
     down = np.broadcast_to(np.linspace(0, 1, height, dtype=np.float32)[:, None, None], whole.shape)
     clouds = noise(height, wide, height / 2.5, rng) ** 1.6
     sky = _mix((0.25, 0.38, 0.58), (0.93, 0.72, 0.52), np.clip(down * 1.7, 0, 1))
-    sky = sky + (np.float32((0.98, 0.90, 0.84)) - sky) * (0.55 * clouds * (1 - 0.4 * down))
+    sky = sky + (rgb(0.98, 0.90, 0.84) - sky) * (0.55 * clouds * (1 - 0.4 * down))
     rock = _mix((0.30, 0.36, 0.48), (0.50, 0.53, 0.60), noise(height, wide, height / 8, rng))
     wood = _mix((0.10, 0.20, 0.14), (0.38, 0.45, 0.22), noise(height, wide, height / 16, rng))
     grass = _mix((0.16, 0.24, 0.10), (0.52, 0.56, 0.26), noise(height, wide, height / 12, rng, 6))
@@ -135,7 +142,7 @@ def _village(height: int, wide: int, rng: np.random.Generator) -> Layer:
 
 def _fence(height: int, wide: int, rng: np.random.Generator) -> Layer:
     """Posts and two rails, close to the camera."""
-    color = np.zeros((height, wide, 3), np.float32) + np.float32((0.34, 0.24, 0.15))
+    color = np.zeros((height, wide, 3), np.float32) + rgb(0.34, 0.24, 0.15)
     color *= 0.7 + 0.6 * noise(height, wide, height / 20, rng, 4)
     cover, gap = np.zeros((height, wide), np.float32), wide // max(1, round(wide / (0.4 * height)))
     for y in (0.87, 0.93):
@@ -155,10 +162,14 @@ def look(layers: list[Layer], size: tuple[int, int], right: float, down: float =
     for paint, top, wide, speed in layers:
         whole, part = divmod((right * speed) % wide, 1)
         strip = paint[:, int(whole) : int(whole) + width + 4]
-        shift = np.float32([[1, 0, part], [0, 1, down - top]])  # from the view to the strip
+        shift = np.array(
+            [[1, 0, part], [0, 1, down - top]], np.float32
+        )  # from the view to the strip
         how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         # What touches the top or bottom goes on beyond it; above a skyline there is nothing.
-        seen = cv2.warpAffine(strip, shift, (width, height), None, how, cv2.BORDER_REPLICATE)
+        seen = cv2.warpAffine(
+            strip, shift, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE
+        )
         view = view * (1 - seen[..., 3:].clip(0, 1)) + seen[..., :3]
     return view.clip(0, 1)
 
@@ -179,7 +190,7 @@ def _balloon(view: Picture, t: int) -> None:
     ball = np.clip((1 - np.hypot(u, v)) * r * 0.7, 0, 1)[..., None]
     around = np.arcsin(np.clip(u / np.sqrt(np.clip(1 - v * v, 0.05, 1)), -1, 1))
     stripe = np.clip(0.5 + 4 * np.sin(7 * around), 0, 1)[..., None]
-    color = np.float32((0.80, 0.22, 0.16)) * stripe + np.float32((0.95, 0.83, 0.6)) * (1 - stripe)
+    color = rgb(0.80, 0.22, 0.16) * stripe + rgb(0.95, 0.83, 0.6) * (1 - stripe)
     shade = 1.05 - 0.35 * np.clip(u + v, -1, 1)[..., None]
     view += (color * shade - view) * ball
 
@@ -224,7 +235,7 @@ def _captions(height: int, width: int, frames: int) -> Looked:
         before = view.copy()
         write_text(view, "Captions do not move", 0.22, 0.93, 0.07, 0.006)
         write_text(view, f"12:34:{t // 4:02d}", 0.76, 0.1, 0.055)
-        view += (np.float32((0.9, 0.9, 0.95)) - view) * logo
+        view += (rgb(0.9, 0.9, 0.95) - view) * logo
         yield view, np.abs(view - before).max(-1, keepdims=True) > 0.01
 
 
@@ -253,7 +264,7 @@ def _stems(height: int, width: int, frames: int) -> Looked:
         end = (round(16 * (x + lean * length)), round(16 * (y - length)))
         thick = 1 if rng.random() < 0.7 else 2
         cv2.line(stems, start, end, rng.uniform(0.4, 0.95), thick, cv2.LINE_AA, shift=4)
-    straw = np.ones((height, wide, 3), np.float32) * np.float32((0.93, 0.9, 0.72))
+    straw = np.ones((height, wide, 3), np.float32) * rgb(0.93, 0.9, 0.72)
     front, whole = layer(straw, stems, 1.0), layer(meadow, np.ones_like(stems), 1.0)
     for t in range(frames):
         right = 0.35 * NEAR * width * t + 2 * math.sin(t / 3) + 2
@@ -267,7 +278,7 @@ def _snow(height: int, width: int, frames: int) -> Looked:
     wide = REACH * width
     drift = 0.86 + 0.14 * noise(height, wide, height / 3, rng, 4)
     grain = cv2.GaussianBlur(rng.random((height, wide), np.float32), (0, 0), 0.9)[..., None]
-    snow = (drift + 0.6 * (grain - 0.5)).clip(0, 1) * np.float32((0.97, 0.98, 1.0))
+    snow = (drift + 0.6 * (grain - 0.5)).clip(0, 1) * rgb(0.97, 0.98, 1.0)
     stones = np.clip((noise(height, wide, height / 5, rng, 4) - 0.82) * 25, 0, 1)
     rock = _mix((0.2, 0.19, 0.18), (0.45, 0.43, 0.4), noise(height, wide, height / 20, rng))
     layers = [layer(snow, np.ones_like(stones), 1.0), layer(rock, stones, 1.0)]

@@ -12,12 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from derain.configs.validation import PairEntry
 from derain.models.contract import DerainError
 from derain.stages.pairs import DEFAULT_PAIRS, load_pairs, rain_settings
 from derain.stages.rain import Rain, RainSettings, render_rain, sample_settings
-from numpy.typing import NDArray
-from torch import Tensor
 
 from .video import Encoding, Frame, VideoReader, VideoWriter
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from derain.models.alignment import warp
 from derain.models.contract import DerainError
-from torch import Tensor
 
 PSNR_CAP = 100.0  # dB; equal pictures would be infinite and swallow every average
 RAINY_FROM = 1 / 255  # a pixel is rainy where the input leaves the clean frame by this in a channel
@@ -108,7 +109,10 @@ def clean_flows(clean: Tensor) -> Tensor:
 
     grey = (luma(clean)[:, 0] * 255).round().byte().cpu().numpy()
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flows = [estimator.calc(grey[t], grey[t - 1], None) for t in range(1, len(grey))]
+    flows = [
+        estimator.calc(grey[t], grey[t - 1], None)  # type: ignore[call-overload]
+        for t in range(1, len(grey))
+    ]
     if not flows:
         return clean.new_zeros(0, 2, *clean.shape[-2:])
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(clean.device)

@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from derain.configs.validation import ClipEntry, Level, PairEntry, ValidationSet, read_validation
 from derain.models.contract import DerainError
 from derain.stages.metrics import psnr
 from derain.stages.rain import RainSettings, StreakLayer, render_rain
-from torch import Tensor
 
 DEFAULT_PAIRS = Path(__file__).parents[1] / "configs" / "validation.yaml"
 DRIFT = 0.05  # dB by which a rendered pair may leave the recorded PSNR before eval complains

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
+
 from derain.models.contract import DerainError
 from derain.pipeline import bench
 from derain.pipeline.bench import BenchOptions, Clock, forth_and_back, run_bench
@@ -45,7 +47,7 @@ def test_a_long_run_looks_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_sizes_are_refused() -> None:
     for size, frames, long in (((63, 48), 6, 0), ((64, 48), 1, 0), ((64, 48), 6, 5)):
         with pytest.raises(DerainError):
-            run_bench(BenchOptions("median", size=size, frames=frames, rounds=1, long=long))
+            run_bench(replace(SMALL, size=size, frames=frames, long=long))
 
 
 def test_forth_and_back_never_jumps() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from derain.models.contract import DerainError
 from derain.pipeline.compare import compare_frames, contact_sheet, label
 

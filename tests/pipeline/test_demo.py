@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from derain.models.contract import DerainError
 from derain.pipeline.demo import RATE, make_demo, read_8_bit, write_with_tone
 from derain.pipeline.scene import demo_frames

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+from torch import Tensor, nn
+
 from derain.configs.validation import ValidationSet, write_validation
 from derain.models.contract import DerainError, Output, fold
 from derain.models.per_frame import PerFrame
@@ -17,8 +21,6 @@ from derain.pipeline.evaluate import INPUT, Forgetful, Options
 from derain.pipeline.scene import SCENES, demo_frames, render_scene
 from derain.pipeline.video import Encoding, write_rgb
 from derain.stages.pairs import calibrate
-from rich.console import Console
-from torch import Tensor, nn
 
 FP32 = Options(device="cpu", precision="fp32")
 
@@ -120,7 +122,7 @@ def test_clean_clips_and_scenes_show_harm(folder: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * 0.99
 
-    options = Options(device="cpu", precision="fp32", frames=2)
+    options = replace(FP32, frames=2)
     models: dict[str, nn.Module] = {"fade": PerFrame(Fade()), "nothing": PerFrame(nn.Identity())}
     result = evaluate.evaluate_clean(models, folder / "pairs.yaml", folder, options)
     psnr = {(r["row"], r["clip"]): r["psnr"] for r in result.records}

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from derain.models.contract import DerainError
 from derain.pipeline.demo import read_8_bit
 from derain.pipeline.scene import demo_frames

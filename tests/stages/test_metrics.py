@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from derain.models.contract import DerainError
-from derain.stages import metrics
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
+
+from derain.models.contract import DerainError
+from derain.stages import metrics
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from derain.configs.validation import ValidationSet, read_validation, write_validation
 from derain.models.contract import DerainError
 from derain.stages.pairs import (
@@ -18,7 +20,6 @@ from derain.stages.pairs import (
     rain_settings,
     to_8_bit,
 )
-from torch import Tensor
 
 FRAMES = 4
 
