@@ -107,7 +107,11 @@ class SpatialAttention(nn.Module):
 
         def scan(recurrence: DirectionalRecurrence, features: Tensor) -> Tensor:
             y = recurrence(features)
-            return y if gate is None else y * gate.repeat_interleave(x.shape[1], dim=1)
+            if gate is None:
+                return y
+            by_direction = y.permute(0, 2, 3, 1).unflatten(3, (len(DIRECTIONS), -1))
+            weighed = by_direction * gate.permute(0, 2, 3, 1)[..., None]
+            return weighed.flatten(3).permute(0, 3, 1, 2)
 
         y = self.mix1(scan(self.scan1, self.enter(x)))
         y = F.relu_(self.mix2(scan(self.scan2, y)))

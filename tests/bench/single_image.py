@@ -37,12 +37,28 @@ def dcsfn(unit: str) -> tuple[Forward, Forward]:
     return test.build(state), lambda x: test.literal(state, x)
 
 
+def spanet(direction_gate: bool) -> tuple[Forward, Forward]:
+    test = import_module("test_spanet")
+    state = test.original()
+    fast = test.build(state, direction_gate=direction_gate)
+    return fast, lambda x: test.literal(state, x, direction_gate)[0]
+
+
+def remaen() -> tuple[Forward, Forward]:
+    test = import_module("test_remaen")
+    state = test.original()
+    return test.build(state), lambda x: test.literal(state, x)[-1]
+
+
 # (name, a function that gives (fast, literal))
 NETWORKS: list[tuple[str, Callable[[], tuple[Forward, Forward]]]] = [
     ("rescan conv", lambda: rescan("conv")),
     ("rescan rnn", lambda: rescan("rnn")),
     ("rescan gru", lambda: rescan("gru")),
     ("rescan lstm", lambda: rescan("lstm")),
+    ("spanet", lambda: spanet(False)),
+    ("spanet gated", lambda: spanet(True)),
+    ("remaen", remaen),
     ("dcsfn gru", lambda: dcsfn("gru")),
     ("dcsfn lstm", lambda: dcsfn("lstm")),
     ("dcsfn rnn", lambda: dcsfn("rnn")),
