@@ -31,7 +31,7 @@ from .contract import DerainError, Output, fold
 from .physics import T_MIN, invert_veil, strip
 from .two_stage_convert import convert_reference as convert_reference
 from .two_stage_convert import recognises as recognises
-from .two_stage_net import SLOTS, Body, Encoder, Head, convolution, initialise
+from .two_stage_net import SLOTS, Body, Encoder, Head, ReferenceEncoder, convolution, initialise
 
 REFERENCE_T_MIN = 0.05
 FADE = 0.99  # of the corrected memory, per frame
@@ -100,8 +100,9 @@ class TwoStage(nn.Module):
         self.width = width
         self.stride = 4 * unshuffle
         self.multiple = self.stride
-        # What two stages of convolutions reach within one step; the memories see ever farther.
-        self.halo = 2 * unshuffle * (51 + 8 * blocks)
+        # One step reaches 2 * unshuffle * (51 + 8 * blocks) and memories ever farther, but beyond
+        # this the influence was measured to be below 1/1000 after seven frames.
+        self.halo = 64 * unshuffle
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
@@ -175,8 +176,8 @@ class Generator(nn.Module):
 
     def __init__(self, width: int, blocks: int, heads: int) -> None:
         super().__init__()
-        self.observed = Encoder(3, width, shared=False)
-        self.estimated = Encoder(3, width, shared=False)
+        self.observed = ReferenceEncoder(width)
+        self.estimated = ReferenceEncoder(width)
         self.heads = nn.ModuleList(Head(width, blocks, 3) for _ in range(heads))
 
     def forward(
@@ -245,12 +246,12 @@ class CorrectedStages(nn.Module):
         super().__init__()
         self.unshuffle = r = unshuffle
         deep = 4 * width
-        self.observed = Encoder(3 * r * r, width, shared=True)
+        self.observed = Encoder(3 * r * r, width)
         self.rain = Head(width, blocks, 8 * r * r, FADE)  # S, a, fill, detail of t
         self.haze = Body(deep, blocks, FADE)
         self.thin = convolution(deep, 1)
         self.light = nn.Linear(deep, 3)
-        self.estimated = Encoder(3 * r * r, width, shared=True)
+        self.estimated = Encoder(3 * r * r, width)
         self.refine = Head(width, blocks, 3 * r * r, FADE)
         initialise(self)
         for layer in (self.rain.decoder.out, self.refine.decoder.out, self.thin):

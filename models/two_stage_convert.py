@@ -1,8 +1,8 @@
 """Weights of the two-stage network in the layout of the authors' code, read into ours.
 
-Their three generators ("res", "haze", "s2") have the same names inside. Ours have one entry per
-slice where theirs have one grouped convolution, and ordinary convolutions over two joined slices
-where theirs have three-dimensional ones. The network itself is in two_stage.py.
+Their three generators ("res", "haze", "s2") have the same names inside. Where theirs have
+three-dimensional convolutions, ours have ordinary ones over two joined slices. The network itself
+is in two_stage.py.
 """
 
 from __future__ import annotations
@@ -53,15 +53,14 @@ def convert_reference(
                 f"The '{role}' weights are not those of a generator of the two-stage network: "
                 f"missing {missing[:4]}, unexpected {unexpected[:4]}."
             )
-        for theirs, ours, slices in used:
+        for theirs, ours in used:
             for kind in ("weight", "bias"):
                 value = source[f"{theirs}.{kind}"]
                 if channel_order == "bgr":
                     value = _turned(value, theirs, kind, role)
                 if value.ndim == 5:  # (out, in, 2, 3, 3) over two slices: join them on channels
                     value = torch.cat(value.unbind(2), 1)
-                for index, part in enumerate(value.chunk(slices)):
-                    result[f"stages.{role}.{ours.format(index)}.{kind}"] = part.clone()
+                result[f"stages.{role}.{ours}.{kind}"] = value.clone()
         inferred = {"width": source["conv1.conv2d.weight"].shape[0] // SLOTS, "blocks": blocks}
     return {"variant": "reference", "unshuffle": 1, **inferred, **settings}, result
 
@@ -83,35 +82,33 @@ def _count_blocks(keys: Collection[str]) -> int:
     return len({key.split(".")[1] for key in keys if key.startswith("ResBlocks.")})
 
 
-def _table(blocks: int, heads: int) -> Iterator[tuple[str, str, int]]:
-    """(their name, our name with the slice's number in braces, number of slices)."""
+def _table(blocks: int, heads: int) -> Iterator[tuple[str, str]]:
+    """Their name and ours of every layer of a generator."""
     for prefix, encoder in (("", "observed"), ("du_", "estimated")):
-        yield f"{prefix}conv1.conv2d", f"{encoder}.stem.slices.{{}}", SLOTS
+        yield f"{prefix}conv1.conv2d", f"{encoder}.stem"
         for level in range(SLOTS):
             theirs, ours = f"{prefix}res{level + 1}", f"{encoder}.blocks.{level}"
-            slices = SLOTS - level
-            ours += ".slices.{}" if slices > 1 else ""
-            yield f"{theirs}.conv1.conv2d", f"{ours}.first", slices
-            yield f"{theirs}.conv2.conv2d", f"{ours}.second", slices
+            yield f"{theirs}.conv1.conv2d", f"{ours}.first"
+            yield f"{theirs}.conv2.conv2d", f"{ours}.second"
             if level:
-                yield f"{prefix}conv{level + 1}", f"{encoder}.taps.{level - 1}.conv", 1
+                yield f"{prefix}conv{level + 1}", f"{encoder}.joins.{level - 1}"
     for index, prefix in enumerate(("", "alpha_")[:heads]):
         body, decoder = f"heads.{index}.body", f"heads.{index}.decoder"
         residual = [(f"{prefix}ResBlocks.{i}", f"{body}.blocks.{i}") for i in range(blocks)]
         residual += [(f"{prefix}dres{3 - i}", f"{decoder}.block{i}") for i in (1, 2)]
         for theirs, ours in residual:
-            yield f"{theirs}.conv1.conv2d", f"{ours}.first", 1
-            yield f"{theirs}.conv2.conv2d", f"{ours}.second", 1
-        yield f"{prefix}convlstm.Gates", f"{body}.memory.gates", 1
-        yield f"{prefix}deconv3.conv2d", f"{decoder}.up1.conv", 1
-        yield f"{prefix}deconv2.conv2d", f"{decoder}.up2.conv", 1
-        yield f"{prefix}deconv1.conv2d", f"{decoder}.conv1", 1
-        yield f"{prefix}output1.conv2d", f"{decoder}.conv2", 1
-        yield f"{prefix}output2.conv2d", f"{decoder}.out", 1
+            yield f"{theirs}.conv1.conv2d", f"{ours}.first"
+            yield f"{theirs}.conv2.conv2d", f"{ours}.second"
+        yield f"{prefix}convlstm.Gates", f"{body}.memory.gates"
+        yield f"{prefix}deconv3.conv2d", f"{decoder}.up1.conv"
+        yield f"{prefix}deconv2.conv2d", f"{decoder}.up2.conv"
+        yield f"{prefix}deconv1.conv2d", f"{decoder}.conv1"
+        yield f"{prefix}output1.conv2d", f"{decoder}.conv2"
+        yield f"{prefix}output2.conv2d", f"{decoder}.out"
 
 
-def _keys(table: Iterable[tuple[str, str, int]]) -> set[str]:
-    return {f"{theirs}.{kind}" for theirs, _, _ in table for kind in ("weight", "bias")}
+def _keys(table: Iterable[tuple[str, str]]) -> set[str]:
+    return {f"{theirs}.{kind}" for theirs, _ in table for kind in ("weight", "bias")}
 
 
 def _turned(value: Tensor, theirs: str, kind: str, role: str) -> Tensor:

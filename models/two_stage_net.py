@@ -4,16 +4,14 @@ From Yang et al., "Recurrent Multi-Frame Deraining: Combining Physics Guidance a
 Learning" (TPAMI 2022). How the blocks become stages is in two_stage.py.
 
 The encoder sees five pictures ("slots") and joins neighbours level by level, 5 -> 4 -> 3 -> 2 -> 1
-slices. The paper does it with three-dimensional convolutions of two taps; here slices lie one after
-another in the batch axis, so that a pair is one concatenation and everything is an ordinary
-convolution: the same numbers, several times faster on a CPU.
+slices. The paper does it with three-dimensional convolutions of two taps; here a pair of slices is
+one concatenation and everything is an ordinary convolution: the same numbers in less time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -35,38 +33,15 @@ def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(activate(conv(x)))."""
+    """x + conv(activate(conv(x))); with `groups`, each group of channels by itself."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, groups: int = 1) -> None:
         super().__init__()
-        self.first = convolution(width, width)
-        self.second = convolution(width, width)
+        self.first = nn.Conv2d(width, width, 3, padding=1, groups=groups)
+        self.second = nn.Conv2d(width, width, 3, padding=1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(activate(self.first(x)))
-
-
-class PerSlice(nn.Module):
-    """A layer with its own weights for each slice: (slices * B, …) -> (slices * B, …)."""
-
-    def __init__(self, make: Callable[[], nn.Module], slices: int) -> None:
-        super().__init__()
-        self.slices = nn.ModuleList(make() for _ in range(slices))
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = x.chunk(len(self.slices))
-        return torch.cat([layer(part) for layer, part in zip(self.slices, parts, strict=True)])
-
-
-class Tap(nn.Module):
-    """Join each slice with the next one: (G * B, inputs, H, W) -> ((G - 1) * B, outputs, …)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv = convolution(2 * inputs, outputs, stride)
-
-    def forward(self, x: Tensor, batch: int) -> Tensor:
-        return self.conv(torch.cat([x[:-batch], x[batch:]], 1))
 
 
 class Features(NamedTuple):
@@ -80,36 +55,85 @@ class Features(NamedTuple):
     deep: Tensor
 
 
-class Encoder(nn.Module):
-    """Five pictures to features at three scales.
+def _levels(width: int) -> list[tuple[int, int, int]]:
+    """Channels of a slice before and after each joining of pairs, and its stride."""
+    n = width
+    return [(n, 2 * n, 2), (2 * n, 2 * n, 1), (2 * n, 4 * n, 2), (4 * n, 4 * n, 1)]
 
-    Args:
-        channels: of a picture.
-        width: n.
-        shared: residual blocks have the same weights for every slice; in the paper each slice has
-            its own, which costs twice the parameters.
+
+class Encoder(nn.Module):
+    """Five pictures to features at three scales; after the first layer all slices share weights.
+
+    Slices lie one after another in the batch axis: (slices * B, channels, H, W).
     """
 
-    def __init__(self, channels: int, width: int, *, shared: bool) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        n = width
-        steps = [(n, 2 * n, 2), (2 * n, 2 * n, 1), (2 * n, 4 * n, 2), (4 * n, 4 * n, 1)]
-        self.stem = PerSlice(partial(convolution, channels, n), SLOTS)
-        self.taps = nn.ModuleList(Tap(*step) for step in steps)
-        self.blocks = nn.ModuleList()
-        for level, wide in enumerate([n, *(outputs for _, outputs, _ in steps)]):
-            own = not shared and level < SLOTS - 1
-            make = partial(ResidualBlock, wide)
-            self.blocks.append(PerSlice(make, SLOTS - level) if own else make())
+        levels = _levels(width)
+        wide = [width, *(outputs for _, outputs, _ in levels)]
+        self.stem = nn.Conv2d(SLOTS * channels, SLOTS * width, 3, padding=1, groups=SLOTS)
+        self.joins = nn.ModuleList(
+            convolution(2 * inputs, outputs, stride) for inputs, outputs, stride in levels
+        )
+        self.blocks = nn.ModuleList(ResidualBlock(channels) for channels in wide)
 
     def forward(self, slots: Tensor) -> Features:
         """slots (B, 5, channels, H, W), H and W multiples of 4."""
         batch = slots.shape[0]
-        x = slots.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        levels = [self.blocks[0](activate(self.stem(x)))]
-        for tap, block in zip(self.taps, self.blocks[1:], strict=True):
-            levels.append(block(activate(tap(levels[-1], batch))))
+        x = activate(self.stem(_channels_last(slots.flatten(1, 2))))
+        x = _channels_last(x.unflatten(1, (SLOTS, -1)).transpose(0, 1).flatten(0, 1))
+        levels = [self.blocks[0](x)]
+        for join, block in zip(self.joins, self.blocks[1:], strict=True):
+            pairs = torch.cat([levels[-1][:-batch], levels[-1][batch:]], 1)
+            levels.append(block(activate(join(pairs))))
         return Features(levels[0].chunk(5)[2], levels[2].chunk(3)[1], levels[4])
+
+
+class ReferenceEncoder(nn.Module):
+    """The paper's encoder: residual blocks with weights of their own for each slice.
+
+    Slices lie one after another in the channels: (B, slices * channels, H, W).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        levels = _levels(width)
+        wide = [width, *(outputs for _, outputs, _ in levels)]
+        self.stem = nn.Conv2d(SLOTS * 3, SLOTS * width, 3, padding=1, groups=SLOTS)
+        self.joins = nn.ModuleList(
+            convolution(2 * inputs, outputs, stride) for inputs, outputs, stride in levels
+        )
+        self.blocks = nn.ModuleList(
+            ResidualBlock(slices * channels, slices)
+            for slices, channels in zip(range(SLOTS, 0, -1), wide, strict=True)
+        )
+
+    def forward(self, slots: Tensor) -> Features:
+        """slots (B, 5, 3, H, W), H and W multiples of 4."""
+        x = activate(self.stem(_channels_last(slots.flatten(1, 2))))
+        levels = [self.blocks[0](x)]
+        for join, block in zip(self.joins, self.blocks[1:], strict=True):
+            pairs = _in_pairs(levels[-1], SLOTS + 1 - len(levels))
+            levels.append(block(activate(_shared(join, pairs, SLOTS - len(levels)))))
+        return Features(levels[0].chunk(5, 1)[2], levels[2].chunk(3, 1)[1], levels[4])
+
+
+def _in_pairs(x: Tensor, slices: int) -> Tensor:
+    """Every slice of the channels and the next one: (B, n C, …) -> (B, (n - 1) 2 C, …)."""
+    pairs = pairwise(x.chunk(slices, 1))
+    return torch.cat([part for pair in pairs for part in pair], 1)
+
+
+def _shared(layer: nn.Module, x: Tensor, groups: int) -> Tensor:
+    """One convolution over each group of channels, with the same weights for all of them."""
+    assert isinstance(layer, nn.Conv2d)
+    assert layer.bias is not None
+    weight, bias = layer.weight.repeat(groups, 1, 1, 1), layer.bias.repeat(groups)
+    return F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=groups)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class ConvLSTM(nn.Module):
