@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from derain.models import Derainer, DerainError, load_model
+from derain.models.derainer import choose_device
 from derain.models.per_frame import PerFrame
 from derain.stages.metrics import psnr
 
@@ -182,7 +183,7 @@ def whole(
         found[name] = _per_frame(measured, options.frames)
     found["fps"] = 1 / found["pipeline"]["wall"]
     found["peak_memory_mib"] = memory("VmHWM")
-    if torch.cuda.is_available():
+    if choose_device(options.device).type == "cuda":
         found["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
     if program:
         ratio = found["pipeline_without_network"]["cpu"] / found["ffmpeg"]["cpu"]
