@@ -20,8 +20,16 @@ SLOPE = 0.2  # of every leaky rectifier
 Memory = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it
 
 
+def rectify(x: Tensor) -> Tensor:
+    """Leaky rectifier, in place where no gradient needs the input."""
+    return F.leaky_relu(x, SLOPE, inplace=not torch.is_grad_enabled())
+
+
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from the means of all channels over the picture."""
+    """Scale each channel by a gate computed from the means of all channels over the picture.
+
+    In place where no gradient needs the input.
+    """
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -29,8 +37,8 @@ class SqueezeExcite(nn.Module):
         self.excite = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.excite(F.relu(self.squeeze(x.mean((2, 3)))))
-        return x * torch.sigmoid(gate)[:, :, None, None]
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean((2, 3))))))[:, :, None, None]
+        return x * gate if torch.is_grad_enabled() else x.mul_(gate)
 
 
 class Cell(nn.Module):
@@ -77,9 +85,8 @@ class Cell(nn.Module):
         self.se = SqueezeExcite(channels, se_hidden) if se_hidden else None
 
     def finish(self, u: Tensor) -> Tensor:
-        """Squeeze-and-excitation, then the rectifier."""
-        # The rectifier works in place only on a product of its own: tanh needs its output later.
-        return F.leaky_relu(u, SLOPE) if self.se is None else F.leaky_relu_(self.se(u), SLOPE)
+        """Squeeze-and-excitation, then the rectifier; u is not to be used again."""
+        return rectify(u if self.se is None else self.se(u))
 
     def open(self, x: Tensor, memory: Memory | None) -> tuple[Tensor, ...]:
         """The sigmoid gates, (B, C, H, W) each."""
@@ -152,7 +159,7 @@ class LSTMCell(Cell):
         else:
             i, o, f = self.open(x, memory)
             h, c = memory
-            c = torch.addcmul(f * c, i, j.add_(self.candidate_h(h)).tanh_())
+            c = (f * c).addcmul_(i, j.add_(self.candidate_h(h)).tanh_())
             u = o * torch.tanh(c)
         out = self.finish(u)
         return out, (out, c)
@@ -240,7 +247,7 @@ class Rescan(nn.Module):
             x = estimates[-1] if estimates else rainy
             for k, cell in enumerate(self.cells):
                 x, memories[k] = cell(x, memories[k])
-            x = F.leaky_relu(self.head_se(self.head(x)), SLOPE)
+            x = rectify(self.head_se(self.head(x)))
             added = self.rain(x).to(rainy.dtype)
             # Where stages add, a stage learns only its own addition: the sum so far is detached.
             rain = added if rain is None or not self.adds else added + rain.detach()
