@@ -24,6 +24,8 @@ BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif", ".nut": "ffv1", ".y4m": "rawv
 BY_SUFFIX |= {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".mpg": "mpeg2video"}
 SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
 
+HARDWARE = ("_nvenc", "_qsv", "_amf", "_vaapi", "_videotoolbox", "_v4l2m2m", "_mf", "_vulkan")
+
 # Quality that looks like the source, on each encoder's own scale, and settings that keep up with
 # the network on two cores: at these qualities slower presets save size, not looks.
 CRF = {"libx264": 18, "libx265": 20, "libvpx-vp9": 24, "libvpx": 12, "libsvtav1": 22}
@@ -83,7 +85,8 @@ def choose(
     reason = trial(codec, encoding, video)
     if isinstance(reason, str):
         software = SOFTWARE.get(codec.canonical_name, name)
-        if software == name or not codec.capabilities & Capabilities.hardware:
+        hardware = codec.capabilities & (Capabilities.hardware | Capabilities.hybrid)
+        if software == name or not (hardware or name.endswith(HARDWARE)):
             raise VideoError(f"{name} cannot start ({reason}); change the encoder's options.")
         notice(f"{name} does not work on this machine ({reason}); {software} is used instead.")
         codec = encoder(software)

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from derain.models import Derainer, load_model
 from derain.models.contract import DerainError, Output
-from numpy.typing import NDArray
 
 from .color import to_bytes
 from .compare import compare_frames

@@ -37,6 +37,7 @@ def machine() -> dict[str, Any]:
 
     import av
     import torch
+
     from derain.models.derainer import choose_precision
 
     devices = {"cpu": f"{os.cpu_count()} cores"}

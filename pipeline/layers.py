@@ -6,8 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from derain.models.contract import DerainError, Output
 from numpy.typing import NDArray
+
+from derain.models.contract import DerainError, Output
 
 FIELDS = ("recovered", "streaks", "occlusion", "transmission", "airlight", "hazy")
 SIGNED = {"streaks"}

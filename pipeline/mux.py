@@ -17,11 +17,17 @@ from typing import Any
 import av
 
 from . import subtitles
+from .remux import Captions, Cover, Extras, exact_timescale, remux, rising, stamp
 
 MP4_FAMILY = {".mp4", ".m4v", ".mov", ".3gp"}
+TRANSPORT = {".ts", ".m2ts", ".mts"}
 PIPE = "-"
 HELD = 5000  # packets that may wait for their picture before they are written without it
 OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+
+
+# The codes that QuickTime's list of languages has instead of the usual ones.
+QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 
 
 class VideoError(OSError):
@@ -31,12 +37,6 @@ class VideoError(OSError):
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is a still picture attached to the file."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def stamp(packet: av.Packet) -> Fraction:
-    """When a packet is due, in seconds."""
-    ticks = packet.dts if packet.dts is not None else packet.pts
-    return Fraction(0) if ticks is None else ticks * packet.time_base
 
 
 def is_file(target: str) -> bool:
@@ -88,7 +88,9 @@ class Muxer:
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise VideoError(f"{self.name} cannot be made ({reason}); choose another.") from error
-        self.supported = set(self.container.supported_codecs)
+        # FFmpeg does not know what transport streams hold: anything, in practice.
+        unknown = self.suffix in TRANSPORT
+        self.supported = set() if unknown else set(self.container.supported_codecs)
         self.streams: dict[int, Any] = {}
         self.converted: dict[int, tuple[str, str]] = {}
         self.skipped: dict[int, int] = {}  # packets of a stream that a resumed part already has
@@ -96,8 +98,8 @@ class Muxer:
         self.last: dict[int, int] = {}
         self.video_time: Fraction | None = None
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
-        self.metadata: dict[str, str] = {}
-        self.chapters: list[Any] = []
+        self.extras = Extras()
+        self.late: dict[int, Captions] = {}
 
     def _check(self, overwrite: bool) -> None:
         if not self.target.parent.is_dir():
@@ -113,19 +115,23 @@ class Muxer:
     def add_others(self, source: Any) -> None:
         """Take over metadata, chapters and all streams but the video from a VideoReader."""
         container = source.container
-        self.metadata = {k: v for k, v in container.metadata.items() if k.lower() not in OWN_TAGS}
-        self.container.metadata.update(self.metadata)
-        self.chapters = shifted(container.chapters(), source.origin)
-        if self.chapters and not self.fragmented:
-            self.container.set_chapters(self.chapters)
+        if self.fragmented:
+            scale = exact_timescale([source.stream, *source.others])
+            self.container.container_options["movie_timescale"] = scale
+        words = {k: v for k, v in container.metadata.items() if k.lower() not in OWN_TAGS}
+        self.container.metadata.update(words)
+        self.extras.metadata = words
+        self.extras.chapters = shifted(container.chapters(), source.origin)
+        if self.extras.chapters and not self.fragmented:
+            self.container.set_chapters(self.extras.chapters)
         for stream in source.others:
             if stream.type == "attachment":
                 self._add_attachment(stream)
             elif stream.type == "data":
                 if stream.codec_context is None or stream.name != "bin_data":
                     self.notice(f"Data stream {stream.index} cannot be copied; it is left out.")
-            elif is_cover(stream) and self.suffix == ".mkv":
-                self._attach_cover(source.name, stream)
+            elif is_cover(stream) and (self.suffix == ".mkv" or self.fragmented):
+                self._add_cover(source.name, stream)
             else:
                 self._add_copy(stream)
 
@@ -136,26 +142,41 @@ class Muxer:
         if stream.type == "subtitle":
             target = subtitles.target_codec(codec, self.supported)
             if target is not None and target != codec:
-                copy = self.container.add_mux_stream(target)
-                copy.time_base = Fraction(1, 1000)
                 self.converted[stream.index] = (codec, target)
                 self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
-                return self._take(stream, copy)
+                late = Captions(target, self._words(stream), stream.disposition)
+                return self._take_captions(stream, late)
         names = {codec, stream.codec_context.codec.canonical_name}
         if self.supported and not names & (self.supported | {"subrip"}):
             return self._leave_out(stream, f"{self.suffix} does not hold {codec}")
+        if stream.type == "subtitle":
+            late = Captions(stream, self._words(stream), stream.disposition)
+            return self._take_captions(stream, late)
         try:
             copy = self.container.add_stream_from_template(stream)
         except (av.FFmpegError, ValueError) as error:
             return self._leave_out(stream, str(error))
         if stream.type == "video" and not is_cover(stream):
             self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
-        self._take(stream, copy)
-
-    def _take(self, stream: Any, copy: Any) -> None:
-        copy.metadata.update(stream.metadata)
+        copy.metadata.update(self._words(stream))
         copy.disposition = stream.disposition
         self.streams[stream.index] = copy
+
+    def _words(self, stream: Any) -> dict[str, str]:
+        words = dict(stream.metadata)
+        if self.suffix == ".mov" and words.get("language") in QUICKTIME:
+            words["language"] = QUICKTIME[words["language"]]
+        return words
+
+    def _take_captions(self, stream: Any, captions: Captions) -> None:
+        if self.fragmented:
+            self.late[stream.index] = captions
+            self.extras.captions.append(captions)
+            return
+        try:
+            self.streams[stream.index] = captions.add_to(self.container)
+        except (av.FFmpegError, ValueError) as error:
+            self._leave_out(stream, str(error))
 
     def _leave_out(self, stream: Any, why: str) -> None:
         kind = "Cover picture" if is_cover(stream) else f"{stream.type.capitalize()} stream"
@@ -170,13 +191,17 @@ class Muxer:
         kind = stream.mimetype or "application/octet-stream"
         self.container.add_attachment(name, kind, stream.data)
 
-    def _attach_cover(self, source: str, stream: Any) -> None:
-        """A cover is an attachment in Matroska, whose muxer would make a video track of it."""
+    def _add_cover(self, source: str, stream: Any) -> None:
+        """A cover is an attachment in Matroska; in MP4 it must wait for the final file."""
+        codec = stream.name
         with suppress(av.FFmpegError, StopIteration), av.open(source) as again:
-            packet = next(again.demux(again.streams[stream.index]))
-            kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
-            name = f"cover.{kind.replace('jpeg', 'jpg')}"
-            self.container.add_attachment(name, f"image/{kind}", bytes(packet))
+            data = bytes(next(again.demux(again.streams[stream.index])))
+            if self.fragmented:
+                self.extras.covers.append(Cover(codec, data, stream.width, stream.height))
+            else:
+                kind = codec.replace("mjpeg", "jpeg")
+                name = f"cover.{kind.replace('jpeg', 'jpg')}"
+                self.container.add_attachment(name, f"image/{kind}", data)
             return
         self._leave_out(stream, "it cannot be read")
 
@@ -192,7 +217,8 @@ class Muxer:
     def write_other(self, packet: av.Packet) -> None:
         """Write a packet of another stream of the source; nothing where it is left out."""
         stream = self.streams.get(packet.stream_index)
-        if stream is None:
+        late = self.late.get(packet.stream_index)
+        if stream is None and late is None:
             return
         if packet.stream_index in self.converted:
             forms = self.converted[packet.stream_index]
@@ -203,6 +229,9 @@ class Muxer:
             fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.pts, packet.duration
             fresh.time_base = packet.time_base
             packet = fresh
+        if late is not None:
+            late.packets.append(packet)
+            return
         if self.skipped.get(packet.stream_index):
             self.skipped[packet.stream_index] -= 1
             return
@@ -217,14 +246,7 @@ class Muxer:
             self._mux(self.waiting.popleft())
 
     def _mux(self, packet: av.Packet) -> None:
-        index = packet.stream.index
-        last = self.last.get(index)
-        if packet.dts is not None and packet.time_base:
-            # Muxers refuse time stamps that do not rise.
-            if last is not None and packet.dts <= last:
-                packet.dts = last + 1
-                packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else packet.dts
-            self.last[index] = packet.dts
+        rising(packet, self.last)
         try:
             self.container.mux_one(packet)
         except av.FFmpegError as error:
@@ -254,9 +276,6 @@ class Muxer:
                         packet.stream = video
                     else:
                         source = sources[packet.stream_index - 1]
-                        text = self.converted.get(source, ("", ""))[1] == "mov_text"
-                        if text and packet.size <= 2:
-                            continue  # the silence between two captions
                         self.skipped[source] = self.skipped.get(source, 0) + 1
                         packet.stream = self.streams[source]
                     self._mux(packet)
@@ -281,7 +300,7 @@ class Muxer:
         if self.fragmented:
             final = self.part.with_name(f"{self.target.stem}.final.part{self.target.suffix}")
             try:
-                remux(self.part, final, self.metadata, self.chapters)
+                remux(self.part, final, self.extras)
                 os.replace(final, self.target)
             except (av.FFmpegError, OSError) as error:
                 final.unlink(missing_ok=True)
@@ -313,27 +332,3 @@ def shifted(chapters: list[Any], origin: Fraction) -> list[Any]:
             start = max(0, chapter["start"] - ticks)
             kept.append(chapter | {"start": start, "end": chapter["end"] - ticks})
     return kept
-
-
-def remux(part: Path, target: Path, metadata: dict[str, str], chapters: list[Any]) -> None:
-    """Copy all packets of a fragmented MP4 to a plain one with its index in front."""
-    flags = "faststart"
-    if any(key.startswith("com.") for key in metadata):
-        flags += "+use_metadata_tags"
-    with (
-        av.open(str(part), metadata_errors="replace") as source,
-        av.open(str(target), "w", container_options={"movflags": flags}) as out,
-    ):
-        out.metadata.update(metadata)
-        if chapters:
-            out.set_chapters(chapters)
-        streams = {}
-        for stream in source.streams:
-            copy = out.add_stream_from_template(stream)
-            copy.metadata.update(stream.metadata)
-            copy.disposition = stream.disposition
-            streams[stream.index] = copy
-        for packet in source.demux():
-            if packet.size:
-                packet.stream = streams[packet.stream_index]
-                out.mux_one(packet)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from derain.models.contract import DerainError
 from torch import Tensor
+
+from derain.models.contract import DerainError
 
 
 @dataclass(slots=True)

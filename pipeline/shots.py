@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from derain.models import Derainer
-from derain.models.contract import Output
 from numpy.typing import NDArray
 from torch import Tensor
+
+from derain.models import Derainer
+from derain.models.contract import Output
 
 from .frames import Frame
 from .resume import Checkpoint, tensors_of, with_tensors

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from derain.models import Derainer, load_model
 from derain.models.contract import DerainError
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,8 @@ class VideoReader:
             self._peeked.append(item)
             if isinstance(item, Frame):
                 video = describe(self.container, self.stream, item.picture)
-                # The ticks of filters differ from the stream's; frames say what they use.
+                if self._graph is not None:
+                    video = replace(video, interlaced=True)  # the picture no longer is
                 item.color = video.color
                 return video
         raise VideoError(
@@ -230,7 +232,8 @@ class VideoReader:
         for packet in self._demux():
             if packet.size:
                 timeline.place(packet)
-            if packet.stream_index != self.stream.index:
+            # A packet that ends a stream knows its stream, but not the stream's number.
+            if packet.stream.index != self.stream.index:
                 if packet.size and self._cut(packet):
                     yield packet
                 continue

@@ -1,0 +1,134 @@
+"""Putting a complete fragmented MP4 in its usual order, with what could not go into the part file.
+
+FFmpeg's fragments hold neither captions (it aborts) nor covers; both wait here for the final file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import lcm
+from pathlib import Path
+from typing import Any
+
+import av
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A still picture that goes into the file as it is."""
+
+    codec: str
+    data: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """A subtitle stream whose packets wait for the final file; they are small."""
+
+    template: Any  # the source's stream, or the name of a codec
+    metadata: dict[str, str]
+    disposition: int
+    packets: deque[av.Packet] = field(default_factory=deque)
+
+    def add_to(self, container: Any) -> Any:
+        """Make a stream for them."""
+        if isinstance(self.template, str):
+            stream = container.add_mux_stream(self.template)
+            stream.time_base = Fraction(1, 1000)
+        else:
+            stream = container.add_stream_from_template(self.template)
+        stream.metadata.update(self.metadata)
+        stream.disposition = self.disposition
+        return stream
+
+
+@dataclass(slots=True)
+class Extras:
+    """What goes into the final file besides the streams of the part."""
+
+    metadata: dict[str, str] = field(default_factory=dict)
+    chapters: list[Any] = field(default_factory=list)
+    covers: list[Cover] = field(default_factory=list)
+    captions: list[Captions] = field(default_factory=list)
+
+
+def stamp(packet: av.Packet) -> Fraction:
+    """When a packet is due, in seconds."""
+    ticks = packet.dts if packet.dts is not None else packet.pts
+    return Fraction(0) if ticks is None else ticks * packet.time_base
+
+
+def exact_timescale(streams: list[Any]) -> str:
+    """A unit for edit lists in which all streams' start times are whole numbers.
+
+    FFmpeg's is a millisecond, which would move streams against each other.
+    """
+    bases = [s.time_base for s in streams if s.time_base] + [
+        Fraction(1, s.codec_context.sample_rate) for s in streams if s.type == "audio"
+    ]
+    exact = lcm(*[base.denominator for base in bases])
+    return str(exact if exact < 2**31 else max(base.denominator for base in bases))
+
+
+def rising(packet: av.Packet, last: dict[int, int]) -> None:
+    """Make time stamps rise, as muxers demand; `last` has the last one of each stream."""
+    index = packet.stream.index
+    if packet.dts is None or not packet.time_base:
+        return
+    if index in last and packet.dts <= last[index]:
+        packet.dts = last[index] + 1
+        packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+    last[index] = packet.dts
+
+
+def remux(part: Path, target: Path, extras: Extras) -> None:
+    """Copy all packets of a fragmented MP4 to a plain one with its index in front."""
+    flags = "faststart"
+    if any(key.startswith("com.") for key in extras.metadata):
+        flags += "+use_metadata_tags"
+    with av.open(str(part), metadata_errors="replace") as source:
+        options = {"movflags": flags, "movie_timescale": exact_timescale(list(source.streams))}
+        with av.open(str(target), "w", container_options=options) as out:
+            out.metadata.update(extras.metadata)
+            if extras.chapters:
+                out.set_chapters(extras.chapters)
+            streams = {}
+            for stream in source.streams:
+                copy = out.add_stream_from_template(stream)
+                copy.metadata.update(stream.metadata)
+                copy.disposition = stream.disposition
+                streams[stream.index] = copy
+            captions = [(late.packets, late.add_to(out)) for late in extras.captions]
+            for cover in extras.covers:
+                _add_cover(out, cover)
+            last: dict[int, int] = {}
+            for packet in source.demux():
+                if not packet.size:
+                    continue
+                for packets, stream in captions:
+                    while packets and stamp(packets[0]) <= stamp(packet):
+                        _write(out, packets.popleft(), stream, last)
+                _write(out, packet, streams[packet.stream_index], last)
+            for packets, stream in captions:
+                for packet in packets:
+                    _write(out, packet, stream, last)
+
+
+def _write(out: Any, packet: av.Packet, stream: Any, last: dict[int, int]) -> None:
+    packet.stream = stream
+    rising(packet, last)
+    out.mux_one(packet)
+
+
+def _add_cover(out: Any, cover: Cover) -> None:
+    stream = out.add_mux_stream(cover.codec, width=cover.width, height=cover.height)
+    stream.disposition = av.stream.Disposition.attached_pic
+    packet = av.Packet(cover.data)
+    packet.stream, packet.time_base = stream, Fraction(1, 90000)
+    packet.pts = packet.dts = 0
+    packet.is_keyframe = True
+    out.mux_one(packet)

@@ -1,0 +1,239 @@
+"""Shared fixtures: small clips of every kind, made with PyAV, and tiny models.
+
+Nothing here is random between runs: pictures are made of sines and of generators with seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from derain.models.contract import Output, fold
+from derain.models.per_frame import PerFrame
+
+
+class Identity(nn.Module):
+    """Changes nothing."""
+
+    def forward(self, rainy: Tensor) -> Tensor:
+        return rainy
+
+
+class Invert(nn.Module):
+    """Changes everything."""
+
+    def forward(self, rainy: Tensor) -> Tensor:
+        return 1 - rainy
+
+
+class MemoryState(NamedTuple):
+    """Three frames, how many were seen, and their running mean."""
+
+    window: Tensor
+    seen: Tensor
+    memory: Tensor
+
+
+class Recurrent(nn.Module):
+    """Latency 2 and a memory: what it gives depends on all frames of the shot so far."""
+
+    latency, multiple, halo = 2, 4, 8
+
+    def initial_state(
+        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
+    ) -> MemoryState:
+        plain = torch.zeros(batch, 3, height, width, device=device, dtype=dtype)
+        seen = torch.zeros((), dtype=torch.int64)
+        return MemoryState(torch.stack([plain] * 3, 1), seen, plain)
+
+    def step(self, frame: Tensor, state: MemoryState) -> tuple[Output | None, MemoryState]:
+        window = torch.cat([state.window[:, 1:], frame[:, None]], 1)
+        state = MemoryState(window, state.seen + 1, (state.memory + frame) / 2)
+        full = int(state.seen) > 2
+        return (self._output(state, 0) if full else None), state
+
+    def flush(self, state: MemoryState) -> list[Output]:
+        count = min(2, int(state.seen))
+        return [self._output(state, 3 - count + i) for i in range(count)]
+
+    def forward(self, clip: Tensor, state: MemoryState | None = None) -> tuple[Output, MemoryState]:
+        return fold(self, clip, state)
+
+    def _output(self, state: MemoryState, index: int) -> Output:
+        return Output((0.7 * state.window[:, index] + 0.3 * state.memory).clamp(0, 1))
+
+
+@pytest.fixture
+def identity() -> nn.Module:
+    return PerFrame(Identity())
+
+
+@pytest.fixture
+def invert() -> nn.Module:
+    return PerFrame(Invert())
+
+
+@pytest.fixture
+def recurrent() -> nn.Module:
+    return Recurrent()
+
+
+def picture(index: int, width: int, height: int, scene: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8: a smooth coloured pattern of its `scene`, moving with `index`."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x = x + 2 * index
+    generator = np.random.default_rng(scene)
+    channels = []
+    for _ in range(3):
+        value = np.full((height, width), 120.0)
+        for _ in range(5):
+            fx, fy = generator.uniform(-0.25, 0.25, 2)
+            value += generator.uniform(8, 22) * np.sin(fx * x + fy * y + generator.uniform(0, 6))
+        channels.append(value)
+    return np.stack(channels, -1).clip(16, 235).astype(np.uint8)
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[..., Path]:
+    """`make_clip(name, frames=12, …)`: write a clip and give its path."""
+
+    def make(
+        name: str = "clip.mp4",
+        *,
+        frames: int = 12,
+        size: tuple[int, int] = (64, 48),
+        rate: int | Fraction = 25,
+        codec: str = "libx264",
+        pixel_format: str = "yuv420p",
+        options: dict[str, str] | None = None,
+        time_base: Fraction | None = None,
+        pts: list[int] | None = None,
+        color: tuple[int, int, int, int] | None = (1, 1, 1, 1),
+        audio: str | None = None,
+        audio_start: float = 0.0,
+        captions: list[tuple[float, float, str]] | None = None,
+        draw: Callable[[int, int, int], np.ndarray] = picture,
+        prepare: Callable[[Any, Any], None] = lambda container, stream: None,
+        adjust: Callable[[av.VideoFrame, int], av.VideoFrame] = lambda frame, index: frame,
+    ) -> Path:
+        path = tmp_path / name
+        width, height = size
+        base = time_base or 1 / Fraction(rate)
+        with av.open(str(path), "w") as container:
+            chosen = {"preset": "ultrafast", "crf": "10"} if codec == "libx264" else {}
+            stream = container.add_stream(codec, rate=rate, options=options or chosen)
+            stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+            stream.time_base = stream.codec_context.time_base = base
+            if color is not None:
+                context = stream.codec_context
+                context.colorspace, context.color_primaries = color[0], color[1]
+                context.color_trc, context.color_range = color[2], color[3]
+            sound = container.add_stream(audio, rate=48000) if audio else None
+            if sound is not None:
+                sound.metadata["language"] = "deu"
+            form = "subrip" if path.suffix == ".mkv" else "mov_text"
+            text = container.add_mux_stream(form) if captions else None
+            prepare(container, stream)
+            for index in range(frames):
+                frame = av.VideoFrame.from_ndarray(draw(index, width, height), format="rgb24")
+                if color is not None:
+                    matrix = {1: 1, 5: 5, 6: 5, 9: 9}[color[0]]
+                    frame = frame.reformat(
+                        format=pixel_format, dst_colorspace=matrix, dst_color_range=color[3]
+                    )
+                frame = adjust(frame, index)
+                frame.pts = pts[index] if pts else index
+                frame.time_base = base
+                container.mux(stream.encode(frame))
+            if sound is not None:
+                _write_tone(container, sound, frames / float(rate), audio_start)
+            for start, end, words in captions or []:
+                data = words.encode()
+                if path.suffix != ".mkv":
+                    data = len(data).to_bytes(2, "big") + data
+                packet = av.Packet(data)
+                packet.stream, packet.time_base = text, Fraction(1, 1000)
+                packet.pts = packet.dts = round(start * 1000)
+                packet.duration = round((end - start) * 1000)
+                container.mux(packet)
+            container.mux(stream.encode(None))
+        return path
+
+    return make
+
+
+def _write_tone(container: Any, stream: Any, seconds: float, start: float) -> None:
+    done, total = 0, int(seconds * 48000)
+    layout = stream.codec_context.layout.name
+    format = stream.codec_context.format.name
+    resampler = av.AudioResampler(format=format, layout=layout, rate=48000)
+    while done < total:
+        count = min(1024, total - done)
+        wave = np.sin(np.arange(done, done + count) * 0.05).astype(np.float32)[None] * 0.3
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+        frame.pts = done + int(start * 48000)
+        for ready in resampler.resample(frame):
+            container.mux(stream.encode(ready))
+        done += count
+    container.mux(stream.encode(None))
+
+
+class Contents(NamedTuple):
+    """What is in a file, for comparing two."""
+
+    times: list[float]  # of the pictures, in seconds
+    planes: list[list[np.ndarray]]
+    packets: dict[int, list[tuple[float, bytes]]]  # time and payload, by stream index
+    stream: dict[str, Any]
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], Contents]:
+    """`contents(path)`: decode the pictures, read all other packets."""
+
+    def read(path: Path) -> Contents:
+        times, planes = [], []
+        packets: dict[int, list[tuple[float, bytes]]] = {}
+        with av.open(str(path)) as container:
+            main = next(s for s in container.streams.video)
+            main.codec_context.thread_type = "NONE"
+            for packet in container.demux():
+                if packet.stream.index != main.index:
+                    if packet.size and packet.stream.type in ("audio", "subtitle"):
+                        time = float(packet.pts * packet.time_base)
+                        packets.setdefault(packet.stream_index, []).append((time, bytes(packet)))
+                    continue
+                for frame in packet.decode():
+                    times.append(float(frame.pts * frame.time_base))
+                    own = []
+                    for plane in frame.planes:
+                        wide = frame.format.components[0].bits > 8
+                        rows = np.frombuffer(plane, np.uint16 if wide else np.uint8)
+                        rows = rows.reshape(-1, plane.line_size // rows.itemsize)
+                        own.append(rows[: plane.height, : plane.width].copy())
+                    planes.append(own)
+            context = main.codec_context
+            stream = {
+                "size": (context.width, context.height),
+                "format": context.pix_fmt,
+                "color": (
+                    int(context.colorspace),
+                    int(context.color_primaries),
+                    int(context.color_trc),
+                    int(context.color_range),
+                ),
+                "aspect": main.sample_aspect_ratio,
+                "codec": context.name,
+            }
+        return Contents(times, planes, packets, stream)
+
+    return read
