@@ -8,7 +8,6 @@ no weights; whoever wants another flow gives the networks another function of tw
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -85,30 +84,25 @@ def warp(image: Tensor, flow: Tensor, fallback: Tensor) -> Tensor:
 def _warp_opencv(image: Tensor, flow: Tensor, fallback: Tensor) -> Tensor:
     """About three times as fast as grid_sample for pictures, and without a gradient."""
     height, width = image.shape[-2:]
-    scale = np.float32([width / flow.shape[-1], height / flow.shape[-2]])
-    grid = _pixel_grid(height, width)
-    # BORDER_TRANSPARENT leaves what is there already where the source lies outside.
-    out = fallback.detach().float().permute(0, 2, 3, 1).contiguous().numpy().copy()
+    scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]])
+    flows = (flow.permute(0, 2, 3, 1) * scale).contiguous().numpy()
     sources = image.detach().float().permute(0, 2, 3, 1).contiguous().numpy()
-    flows = flow.permute(0, 2, 3, 1).contiguous().numpy()
-    for source, field, target in zip(sources, flows, out, strict=True):
+    # BORDER_TRANSPARENT leaves what is there already where the source lies outside.
+    out = torch.empty_like(fallback, dtype=torch.float32, memory_format=torch.channels_last)
+    out.copy_(fallback)
+    targets = out.permute(0, 2, 3, 1).numpy()
+    for source, field, target in zip(sources, flows, targets, strict=True):
         if field.shape[:2] != (height, width):
-            field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR) * scale
+            field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
         cv2.remap(
             source,
-            grid + field,
+            field,
             None,
-            cv2.INTER_LINEAR,
+            cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP,
             dst=target,
             borderMode=cv2.BORDER_TRANSPARENT,
         )
-    return torch.from_numpy(out).permute(0, 3, 1, 2)
-
-
-@lru_cache(maxsize=8)
-def _pixel_grid(height: int, width: int) -> np.ndarray:
-    ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
-    return np.dstack([xs, ys])
+    return out
 
 
 def _warp_torch(image: Tensor, flow: Tensor, fallback: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from derain.models.contract import DerainError, Output
 from derain.models.physics import recompose
+from derain.models.window import Window
 from torch import Tensor, nn
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -180,7 +181,10 @@ class Derainer:
 
 
 def _finite(value: Any) -> bool:
-    """Whether all floating tensors in outputs, states, and lists and tuples of them are finite."""
+    """Whether what a model gave back is finite: images, and everything it will remember.
+
+    The window of input frames is not looked at: a model that broke shows it in its own numbers.
+    """
     tensors: list[Tensor] = []
 
     def visit(item: Any) -> None:
@@ -188,7 +192,7 @@ def _finite(value: Any) -> bool:
             tensors.append(item)
         elif isinstance(item, Output):
             tensors.append(item.image)
-        elif isinstance(item, (list, tuple)):
+        elif isinstance(item, (list, tuple)) and not isinstance(item, Window):
             for part in item:
                 visit(part)
 

@@ -37,7 +37,9 @@ def test_what_a_drop_hides_comes_from_the_fill() -> None:
 
 
 def test_inversion_is_bounded() -> None:
-    recovered = invert_veil(torch.ones(1, 3, 1, 1), torch.zeros(1, 1, 1, 1), torch.zeros(1, 3, 1, 1))
+    recovered = invert_veil(
+        torch.ones(1, 3, 1, 1), torch.zeros(1, 1, 1, 1), torch.zeros(1, 3, 1, 1)
+    )
     assert float(recovered.max()) <= 1 / T_MIN + 1e-5
 
 

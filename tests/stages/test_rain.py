@@ -70,6 +70,7 @@ def test_drops_fall() -> None:
 
 def test_wind_leans_streaks() -> None:
     """Streaks of a 45 degree wind correlate along the diagonal, those of calm air upright."""
+
     def along(angle: float, dx: int) -> float:
         layer = StreakLayer(0.03, 20, 1.0, 0.9, 0.0, 1.5, 0.0)
         settings = RainSettings(layers=(layer,), angle=angle, gust=0, scatter=0)

@@ -36,8 +36,15 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(clips: Path) -> TrainingConfig:
     data = DataConfig(clips=str(clips), validation=None, frames=4, crop=48, batch=2, workers=0)
     return TrainingConfig(
-        model="swift", settings=TINY, data=data, steps=6, warmup=2, precision="fp32",
-        log_every=2, validate_every=100, save_every=3,
+        model="swift",
+        settings=TINY,
+        data=data,
+        steps=6,
+        warmup=2,
+        precision="fp32",
+        log_every=2,
+        validate_every=100,
+        save_every=3,
     )
 
 
@@ -66,8 +73,9 @@ def test_samples_depend_on_seed_and_index_alone(clips: Path, config: TrainingCon
 
 def test_clean_samples_have_no_rain(clips: Path, config: TrainingConfig) -> None:
     files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
-    data = config.data.model_copy(update={"clean_share": 1.0, "restore_share": 0.0,
-                                          "jpeg_share": 0.0})
+    data = config.data.model_copy(
+        update={"clean_share": 1.0, "restore_share": 0.0, "jpeg_share": 0.0}
+    )
     for i in range(3):
         sample = RainyClips(files, data, 0, 10)[i]
         torch.testing.assert_close(sample.rainy, sample.clean)
@@ -80,8 +88,12 @@ def test_loss_of_the_truth_is_next_to_nothing() -> None:
     model = create_model("swift").train()
     output, _ = model(clean)
     perfect = output.map(lambda x: x)
-    for name, value in {"image": clean, "recovered": clean, "hazy": clean,
-                        "transmission": ones}.items():
+    for name, value in {
+        "image": clean,
+        "recovered": clean,
+        "hazy": clean,
+        "transmission": ones,
+    }.items():
         object.__setattr__(perfect, name, value)
     total, terms = training_loss(perfect, batch, LossConfig())
     assert total.item() < 0.01
@@ -109,14 +121,14 @@ def test_a_run_that_stops_goes_on_bit_for_bit(
 ) -> None:
     whole = train(config, tmp_path / "whole", device="cpu")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(step: int, steps: int, loss: float) -> None:
         if step == 5:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(config, tmp_path / "cut", device="cpu", progress=kill)
     resumed = train(config, tmp_path / "cut", device="cpu", resume=True)
     assert resumed.read_bytes() == whole.read_bytes()
@@ -166,8 +178,11 @@ def test_presets_are_checked(tmp_path: Path) -> None:
     preset.write_text("model: swift\ndata: {batch: 3}\n")
     config = load_training(preset, ["steps=7", "data.crop=64"])
     assert (config.steps, config.data.crop, config.data.batch) == (7, 64, 3)
-    for text, words in [("model: swift\nspets: 3\n", "spets"), ("[", "YAML"),
-                        ("model: swift\nsteps: many\n", "steps")]:
+    for text, words in [
+        ("model: swift\nspets: 3\n", "spets"),
+        ("[", "YAML"),
+        ("model: swift\nsteps: many\n", "steps"),
+    ]:
         preset.write_text(text)
         with pytest.raises(ValueError, match=words):
             load_training(preset, [])
