@@ -14,12 +14,15 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from derain.configs.validation import ValidationSet, write_validation
+from derain.models import load_model
 from derain.models.contract import DerainError, Output, fold
 from derain.models.per_frame import PerFrame
+from derain.models.registry import weights_file
 from derain.pipeline import evaluate, report
 from derain.pipeline.evaluate import INPUT, Forgetful, Options
 from derain.pipeline.scene import SCENES, demo_frames, render_scene
 from derain.pipeline.video import Encoding, write_rgb
+from derain.stages import metrics
 from derain.stages.pairs import calibrate
 
 FP32 = Options(device="cpu", precision="fp32")
@@ -185,3 +188,13 @@ def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
         Forgetful(PerFrame(nn.Identity()))
     with pytest.raises(DerainError, match="no scene"):
         render_scene("fog")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENES)
+def test_trained_network_leaves_alone_what_is_no_rain(name: str) -> None:
+    if weights_file("swift") is None:
+        pytest.skip("the trained weights of swift are not in models/weights")
+    scene = render_scene(name)
+    image = evaluate.run_model(load_model("swift"), scene.clean, FP32)["image"]
+    assert metrics.psnr(image, scene.clean).mean() >= 38
