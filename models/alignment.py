@@ -49,7 +49,7 @@ def dis_flow(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         zero = a.new_zeros((batch, 2, *size), dtype=torch.float32)
         return zero, zero
     # A new object for every call: DIS keeps buffers and is not safe to share between threads.
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     there, back = [], []
     for x, y in zip(_grey(a), _grey(b), strict=True):
         there.append(dis.calc(x, y, None))

@@ -77,7 +77,7 @@ def stack_outputs(outputs: list[Output]) -> Output:
         values = [getattr(o, name) for o in outputs]
         return torch.stack(values, 1) if isinstance(values[0], Tensor) else None
 
-    return Output(**{x.name: column(x.name) for x in fields(first)})
+    return Output(**{x.name: column(x.name) for x in fields(first)})  # type: ignore[arg-type]
 
 
 def fold(model: Any, clip: Tensor, state: Any = None) -> tuple[Output, Any]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from derain.models.contract import DerainError, Output
 from derain.models.physics import recompose
 from derain.models.window import Window
-from torch import Tensor, nn
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,6 +51,12 @@ def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())
+
+
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on `device` in the layout that convolutions are fastest in."""
+    moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
@@ -91,7 +98,7 @@ class Derainer:
         if isinstance(self.device, str):
             self.device = choose_device(self.device)
         self.dtype = choose_precision(self.precision, self.device)
-        self.model = self.model.to(self.device, memory_format=torch.channels_last).eval()
+        self.model = on_device(self.model, self.device).eval()
         self._size: tuple[int, int] | None = None
 
     @property

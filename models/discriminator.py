@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .contract import DerainError
+from derain.models.contract import DerainError
 
 
 class PatchDiscriminator(nn.Module):

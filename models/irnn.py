@@ -141,7 +141,7 @@ def _kernels_for(x: Tensor) -> ModuleType | None:
 @cache
 def _triton() -> ModuleType | None:
     try:
-        from . import irnn_triton
+        from derain.models import irnn_triton
     except ImportError:
         return None
     return irnn_triton

@@ -8,10 +8,11 @@ median and the neighbours agree with each other; elsewhere the frame stays as it
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from derain.models.alignment import dis_flow
 from derain.models.contract import Output, fold
 from derain.models.window import REACH, Window, align, push, ready, unfinished
-from torch import Tensor, nn
 
 
 class AlignedMedian(nn.Module):

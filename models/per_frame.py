@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from derain.models.contract import Output, fold
 from torch import Tensor, nn
+
+from derain.models.contract import Output, fold
 
 
 class EmptyState(NamedTuple):

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from derain.models.contract import DerainError
 from torch import nn
+
+from derain.models.contract import DerainError
+from derain.models.per_frame import PerFrame
+from derain.models.reference import is_reference, load_reference
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -49,6 +52,25 @@ ENTRIES: dict[str, Entry] = {
         weights="swift-open",
     ),
     "median": Entry("median:AlignedMedian", {}, "aligned, gated order statistics, nothing learned"),
+    "two_stage": Entry(
+        "two_stage:TwoStage",
+        {},
+        "the paper's two-stage recurrent network, slim and corrected",
+        weights="two_stage",
+    ),
+    "rescan": Entry(
+        "rescan:Rescan", {}, "single image, recurrent stages", weights="rescan", per_frame=True
+    ),
+    "spanet": Entry(
+        "spanet:SPANet", {}, "single image, spatial attention", weights="spanet", per_frame=True
+    ),
+    "dcsfn": Entry(
+        "dcsfn:Dcsfn", {}, "single image, cross-scale fusion", weights="dcsfn", per_frame=True
+    ),
+    "remaen": Entry(
+        "remaen:ReMAEN", {}, "single image, multi-scale aggregation", weights="remaen",
+        per_frame=True,
+    ),
 }
 
 
@@ -70,8 +92,18 @@ def create_model(name: str, **settings: Any) -> nn.Module:
     build: Callable[..., nn.Module] = getattr(import_module(f"derain.models.{module}"), attribute)
     chosen = entry.settings | settings
     model = build(**chosen)
-    model.description = {"name": name, "settings": chosen}  # type: ignore[assignment]
+    _describe(model, {"name": name, "settings": chosen})
     return model
+
+
+def description_of(model: nn.Module) -> dict[str, Any]:
+    """The name and settings that a network of this registry was built with."""
+    found: dict[str, Any] = model.description  # type: ignore[assignment]
+    return found
+
+
+def _describe(model: nn.Module, description: dict[str, Any]) -> None:
+    model.description = description  # type: ignore[assignment]
 
 
 def weights_file(name: str) -> Path | None:
@@ -83,6 +115,9 @@ def weights_file(name: str) -> Path | None:
 
 def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> nn.Module:
     """Build a network with trained weights, in float32 and in evaluation mode.
+
+    Single-image networks come wrapped in `PerFrame`. Files of the networks' original authors are
+    recognised by their keys (reference.py).
 
     Args:
         name_or_path: a name of `list_models()`, or a weight file that says what it holds.
@@ -104,6 +139,8 @@ def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> n
                 )
     if weights is None:
         model = create_model(text)
+    elif is_reference(weights):
+        model = load_reference(weights, text or None)
     else:
         state, description = read_weights(Path(weights))
         if text and _entry(text).target != _entry(description["name"]).target:
@@ -112,15 +149,12 @@ def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> n
             )
         model = create_model(description["name"], **description["settings"])
         _load_strict(model, state, Path(weights))
-        model.description = description  # type: ignore[assignment]
-    model.eval()
-    if _entry(model.description["name"]).per_frame:  # type: ignore[index]
-        from derain.models.per_frame import PerFrame
-
+        _describe(model, description)
+    if _entry(description_of(model)["name"]).per_frame:
         wrapped = PerFrame(model)
-        wrapped.description = model.description  # type: ignore[assignment]
+        _describe(wrapped, description_of(model))
         return wrapped.eval()
-    return model
+    return model.eval()
 
 
 def _load_strict(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
@@ -173,7 +207,7 @@ def save_model(
     """
     from safetensors.torch import save_file
 
-    description = dict(model.description) | {"note": note or {}}  # type: ignore[arg-type]
+    description = description_of(model) | {"note": note or {}}
     tensors = {
         k: (v.to(dtype) if v.is_floating_point() else v).detach().cpu().contiguous().clone()
         for k, v in (state or model.state_dict()).items()

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DerainError
-from .reference import collect
-from .rescan import SLOPE, GRUCell, Memory, SqueezeExcite
+from derain.models.contract import DerainError
+from derain.models.reference import collect
+from derain.models.rescan import SLOPE, GRUCell, Memory, SqueezeExcite
 
 EXTRACT, RESPOND = "derainNet/ReMAEN/extracting_path", "derainNet/ReMAEN/responding_path"
 OPTIMISER = {"Adam", "Adam_1", "beta1_power", "beta2_power", "global_step"}

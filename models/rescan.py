@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from derain.models.contract import DerainError
 from derain.models.reference import collect
-from torch import Tensor, nn
 
 SLOPE = 0.2  # of every leaky rectifier
 Memory = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it

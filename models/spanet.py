@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .irnn import DIRECTIONS, DirectionalRecurrence
-from .reference import collect
+from derain.models.irnn import DIRECTIONS, DirectionalRecurrence
+from derain.models.reference import collect
 
 
 class SPANet(nn.Module):

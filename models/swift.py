@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from derain.models.alignment import dis_flow, warp
 from derain.models.contract import Output, fold
 from derain.models.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
 from derain.models.physics import T_MIN, invert_veil, strip
 from derain.models.window import REACH, Aligned, Window, align, push, ready, unfinished
-from torch import Tensor, nn
 
 AIRLIGHT_KEPT = 0.8  # share of the previous airlight kept from frame to frame
 

@@ -27,11 +27,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import DerainError, Output, fold
-from .physics import T_MIN, invert_veil, strip
-from .two_stage_convert import convert_reference as convert_reference
-from .two_stage_convert import recognises as recognises
-from .two_stage_net import SLOTS, Body, Encoder, Head, ReferenceEncoder, convolution, initialise
+from derain.models.contract import DerainError, Output, fold
+from derain.models.physics import T_MIN, invert_veil, strip
+from derain.models.two_stage_convert import convert_reference as convert_reference
+from derain.models.two_stage_convert import recognises as recognises
+from derain.models.two_stage_net import (
+    SLOTS,
+    Body,
+    Encoder,
+    Head,
+    ReferenceEncoder,
+    convolution,
+    initialise,
+)
 
 REFERENCE_T_MIN = 0.05
 FADE = 0.99  # of the corrected memory, per frame

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .contract import DerainError
-from .two_stage_net import SLOTS
+from derain.models.contract import DerainError
+from derain.models.two_stage_net import SLOTS
 
 ROLES = {"res": 1, "haze": 2, "s2": 1}  # heads that are used
 _TYPICAL = {"conv1.conv2d.weight", "du_conv1.conv2d.weight", "alpha_convlstm.Gates.weight"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from derain.models.alignment import FlowFunction, compose, warp
 from torch import Tensor
+
+from derain.models.alignment import FlowFunction, compose, warp
 
 REACH = 2  # frames looked at on each side; also the latency
 LENGTH = 2 * REACH + 1

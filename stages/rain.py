@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from derain.models.physics import compose
 from torch import Tensor
+
+from derain.models.physics import compose
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,10 @@ def render_rain(clean: Tensor, settings: RainSettings, seed: int, start: int = 0
         clear = clear * (1 - mask * (light * layer.opaque)).clamp(0, 1)
 
     airlight = clean.new_tensor(settings.airlight).view(1, 3, 1, 1)
-    light = _scene_light(clean, settings.glow, airlight)
+    glow = _scene_light(clean, settings.glow, airlight)
     transmission = _transmission(settings, times, (height, width), device, generator)
     occlusion = 1 - clear
-    streak_layer = streaks.clamp_max(1) * light
+    streak_layer = streaks.clamp_max(1) * glow
     drops = airlight
     rainy = compose(clean, transmission, airlight, streak_layer, occlusion, drops).clamp(0, 1)
     return Rain(rainy, streak_layer, occlusion, drops, transmission, airlight)

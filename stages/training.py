@@ -19,15 +19,16 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor, nn
+
 from derain.configs.training import TrainingConfig
 from derain.models import create_model
 from derain.models.contract import DerainError
-from derain.models.derainer import choose_device, choose_precision
+from derain.models.derainer import choose_device, choose_precision, on_device
 from derain.models.registry import read_weights, save_model
 from derain.stages.data import Batch, RainyClips, batches, cached_clip, find_clips
 from derain.stages.losses import training_loss
 from derain.stages.validation import Probe, make_probes, probe_model
-from torch import Tensor, nn
 
 Report = Callable[[str], None]
 
@@ -81,7 +82,7 @@ def train(
     model = create_model(config.model, **config.settings)
     if config.init:
         model.load_state_dict(read_weights(Path(config.init))[0])
-    model = model.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model = on_device(model, where).train()
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -168,7 +169,7 @@ def _tensorboard(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))
 
 
 def _log(metrics: Path, board: Any, step: int, row: dict[str, float], report: Report) -> None:

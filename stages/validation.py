@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from derain.stages.rain import RainSettings, StreakLayer, render_rain
 from torch import Tensor, nn
+
+from derain.models.derainer import on_device
+from derain.stages.rain import RainSettings, StreakLayer, render_rain
 
 FRAMES, HEIGHT, WIDTH = 12, 256, 320
 LEVELS = {
@@ -75,7 +77,7 @@ def probe_model(
     model: nn.Module, probes: list[Probe], device: torch.device, dtype: torch.dtype
 ) -> tuple[dict[str, float], Tensor | None]:
     """Mean PSNR for each level, of the input, the recovered frame and the result; and a picture."""
-    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = on_device(model, device).eval()
     sums: dict[str, list[float]] = {}
     picture = None
     for probe in probes:
