@@ -10,7 +10,26 @@ physics is bounded (derain.models.physics).
              H = (1 - a)(I - S) + a median;   J = A + (H - A) / t
     stage 2: J, I, moved O[t-1], features of stage 1            -> trunk -> O = J + residual
 
-LAYERS
+Layers of `swift` (a, b, c = 24, 40, 56 channels at 1/2, 1/4, 1/8 size; both trunks have the same);
+kFLOP per pixel of the frame, 2 x multiply-add, both trunks together, by torch's flop counter:
+
+    | module               | in -> out              | at       | kFLOP/px | parameters   |
+    |----------------------|------------------------|----------|----------|--------------|
+    | head, conv 4x4 s2    | 19 -> a and 9 -> a     | 1/2      | 5.4      | 7.3k, 3.5k   |
+    | down1, conv 3x3 s2   | a -> b                 | 1/4      | 2.2      | 2 x 8.7k     |
+    | body1, 1 block       | b -> b                 | 1/4      | 7.2      | 2 x 28.9k    |
+    | down2, conv 3x3 s2   | b -> c                 | 1/8      | 1.3      | 2 x 20.2k    |
+    | body2, 2 blocks      | c -> c                 | 1/8      | 7.1      | 2 x 113.1k   |
+    | memory, recall       | c + 24 -> 24 -> c      | 1/8      | 2.2      | 2 x 36.0k    |
+    | context, linear      | c -> c                 | one      | 0.0      | 2 x 3.2k     |
+    | up2, 1x1 + shuffle   | c -> b                 | 1/4      | 0.6      | 2 x 9.1k     |
+    | body3, 1 block       | b -> b                 | 1/4      | 7.2      | 2 x 28.9k    |
+    | up1, 1x1 + shuffle   | b -> a                 | 1/2      | 1.0      | 2 x 3.9k     |
+    | tail, conv 3x3       | a -> a                 | 1/2      | 5.2      | 2 x 5.2k     |
+    | rain, haze, light    | a -> 16, b -> 1, c -> 3| 1/2, 1/4 | 1.8      | 4.0k         |
+    | bridge, residual     | a -> a, a -> 12        | 1/2      | 1.6      | 3.2k         |
+    | `swift`              |                        |          | 42.6     | 532,488      |
+    | `swift-plus` (40, 96, 128; 2 and 3 blocks; 64)| |          | 287.3    | 4,072,680    |
 """
 
 from __future__ import annotations
@@ -60,6 +79,9 @@ class Trunk(nn.Module):
         self.body2 = nn.Sequential(*[ResidualBlock(c) for _ in range(blocks[1])])
         self.memory = MinimalGatedUnit(c, hidden) if hidden else None
         self.recall = nn.Conv2d(hidden, c, 1) if hidden else None
+        self.context = nn.Linear(c, c)
+        nn.init.zeros_(self.context.weight)
+        nn.init.zeros_(self.context.bias)
         self.up2 = Upsample(c, b)
         self.body3 = nn.Sequential(*[ResidualBlock(b) for _ in range(blocks[0])])
         self.up1 = Upsample(b, a)
@@ -80,6 +102,8 @@ class Trunk(nn.Module):
         if self.memory is not None and self.recall is not None:
             h = self.memory(eighth, h)
             eighth = eighth + self.recall(h.to(eighth.dtype))
+        # How thick haze is can only be told from the whole picture.
+        eighth = eighth + self.context(eighth.mean((2, 3)))[:, :, None, None]
         quarter = self.body3(quarter + self.up2(eighth))
         half = activate(self.tail(half + self.up1(quarter)))
         return half, quarter, eighth, h

@@ -123,13 +123,14 @@ def lay_over(clip: Tensor, layer: Tensor) -> Tensor:
 
 
 def colour_shift(clip: Tensor, rng: Rng) -> Tensor:
-    """One exposure, contrast, saturation and gamma for a whole clip (T, 3, H, W) in [0, 1]."""
-    clip = clip.clamp_min(1e-4) ** float(np.exp(rng.normal(0, 0.25)))
-    clip = clip * float(np.exp(rng.normal(-0.03, 0.1)))
+    """One exposure, saturation and gamma for a whole clip (T, 3, H, W) in [0, 1].
+
+    Gentle, and contrast is left alone: a washed-out clean clip would look like haze.
+    """
+    clip = clip.clamp_min(1e-4) ** float(np.exp(rng.normal(0, 0.12)))
+    clip = clip * float(np.exp(rng.normal(-0.03, 0.08)))
     grey = clip.mean(1, keepdim=True)
-    clip = grey + (clip - grey) * float(rng.uniform(0.5, 1.3))
-    mean = clip.mean()
-    return (mean + (clip - mean) * float(rng.uniform(0.75, 1.2))).clamp(0, 1)
+    return (grey + (clip - grey) * float(rng.uniform(0.75, 1.2))).clamp(0, 1)
 
 
 def camera_noise(shape: torch.Size, rng: Rng) -> Tensor:

@@ -96,7 +96,8 @@ def sample_settings(generator: torch.Generator, *, haze_share: float = 0.5) -> R
             )
         )
     grey, tint = uniform(0.55, 0.98), uniform(-0.04, 0.04)
-    haze = uniform(0.15, 1.3) if uniform(0, 1) < haze_share else 0.0
+    # Haze or none, nothing in between: what cannot be told from a pale scene must be left alone.
+    haze = uniform(0.45, 1.5) if uniform(0, 1) < haze_share else 0.0
     return RainSettings(
         layers=tuple(layers),
         angle=uniform(-1, 1) * uniform(0, 40),
