@@ -228,13 +228,16 @@ def evaluate_clean(
 
 
 def evaluate_scenes(
-    models: dict[str, nn.Module], options: Options, progress: Tell = lambda text: None
+    models: dict[str, nn.Module],
+    options: Options,
+    progress: Tell = lambda text: None,
+    size: tuple[int, int] = (640, 360),
 ) -> Result:
-    """Things that are not rain: every scene of scene.py through every model."""
+    """Things that are not rain: every scene of scene.py, width and height `size`."""
     result = Result()
     for name in SCENES:
         progress(f"scene {name}, no rain")
-        scene = render_scene(name, frames=options.frames or 24)
+        scene = render_scene(name, options.frames or 24, size)
         result.records += harm(
             models, scene.clean, scene.focus, name, "moving", options, result.notice
         )

@@ -131,7 +131,7 @@ def test_clean_clips_and_scenes_show_harm(folder: Path) -> None:
     psnr = {(r["row"], r["clip"]): r["psnr"] for r in result.records}
     assert psnr["nothing", "a.mp4"] == 100
     assert 40 < psnr["fade", "a.mp4"] < 60
-    scenes = evaluate.evaluate_scenes({"nothing": models["nothing"]}, options)
+    scenes = evaluate.evaluate_scenes({"nothing": models["nothing"]}, options, size=(160, 96))
     assert {r["clip"] for r in scenes.records} == set(SCENES)
     assert all(r["psnr"] == 100 and r["psnr_focus"] == 100 for r in scenes.records)
 
