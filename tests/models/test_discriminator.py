@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
 from derain.models.contract import DerainError
 from derain.models.discriminator import (
     PatchDiscriminator,
@@ -13,8 +16,6 @@ from derain.models.discriminator import (
     convert_reference,
     recognises,
 )
-from safetensors.torch import load_file
-from torch import Tensor
 
 FILE = (
     Path(__file__).resolve().parents[2] / "../shared/golden/two_stage/discriminator_w8.safetensors"

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from derain.models.contract import DerainError
-from derain.models.physics import T_MIN
-from derain.models.two_stage import State, TwoStage, convert_reference, recognises
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+
+from derain.models.contract import DerainError
+from derain.models.physics import T_MIN
+from derain.models.two_stage import State, TwoStage, convert_reference, recognises
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden/two_stage"
 golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden numbers are not here")
