@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.bitstream
 
 from . import subtitles
 from .remux import Captions, Cover, Extras, exact_timescale, remux, rising, stamp
@@ -95,7 +96,7 @@ class Muxer:
         self.converted: dict[int, tuple[str, str]] = {}
         self.skipped: dict[int, int] = {}  # packets of a stream that a resumed part already has
         self.waiting: deque[av.Packet] = deque()
-        self.last: dict[int, int] = {}
+        self.last: dict[int, Fraction] = {}
         self.video_time: Fraction | None = None
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.extras = Extras()
@@ -265,20 +266,23 @@ class Muxer:
         seen = 0
         try:
             with av.open(str(previous), metadata_errors="replace") as part:
-                index = next(s.index for s in part.streams.video if not is_cover(s))
+                main = next(s for s in part.streams.video if not is_cover(s))
+                convert = as_encoded(main)
                 for packet in part.demux():
                     if not packet.size or packet.stream_index >= len(targets):
                         continue
-                    if packet.stream_index == index:
+                    if packet.stream_index == main.index:
                         if seen == pictures:
                             break
                         seen += 1
-                        packet.stream = video
+                        for ready in convert(packet):
+                            ready.stream = video
+                            self._mux(ready)
                     else:
                         source = sources[packet.stream_index - 1]
                         self.skipped[source] = self.skipped.get(source, 0) + 1
                         packet.stream = self.streams[source]
-                    self._mux(packet)
+                        self._mux(packet)
         except av.FFmpegError as error:
             raise VideoError(f"{previous} cannot be read; use -y to start again.") from error
         if seen < pictures:
@@ -319,6 +323,26 @@ class Muxer:
             self.container.close()
         if self.is_file and not keep:
             self.part.unlink(missing_ok=True)
+
+
+def as_encoded(stream: Any) -> Callable[[av.Packet], list[av.Packet]]:
+    """What turns a stored packet into the form that encoders give and muxers expect of them.
+
+    H.264 and H.265 come with start codes from the encoder and with lengths from MP4 and Matroska.
+    """
+    name = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}.get(stream.codec_context.name)
+    if name is None:
+        return lambda packet: [packet]
+    bsf = av.bitstream.BitStreamFilterContext(name, stream)
+
+    def convert(packet: av.Packet) -> list[av.Packet]:
+        time_base = packet.time_base  # the filter empties the packet it is given
+        done = list(bsf.filter(packet))
+        for each in done:
+            each.time_base = time_base
+        return done
+
+    return convert
 
 
 def shifted(chapters: list[Any], origin: Fraction) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import lcm
+from math import floor, lcm
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +74,15 @@ def exact_timescale(streams: list[Any]) -> str:
     return str(exact if exact < 2**31 else max(base.denominator for base in bases))
 
 
-def rising(packet: av.Packet, last: dict[int, int]) -> None:
-    """Make time stamps rise, as muxers demand; `last` has the last one of each stream."""
-    index = packet.stream.index
-    if packet.dts is None or not packet.time_base:
+def rising(packet: av.Packet, last: dict[int, Fraction]) -> None:
+    """Make time stamps rise, as muxers demand; `last` has each stream's last one in seconds."""
+    index, base = packet.stream.index, packet.time_base
+    if packet.dts is None or not base:
         return
-    if index in last and packet.dts <= last[index]:
-        packet.dts = last[index] + 1
+    if index in last and packet.dts * base <= last[index]:
+        packet.dts = floor(last[index] / base) + 1
         packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
-    last[index] = packet.dts
+    last[index] = packet.dts * base
 
 
 def remux(part: Path, target: Path, extras: Extras) -> None:
@@ -105,7 +105,7 @@ def remux(part: Path, target: Path, extras: Extras) -> None:
             captions = [(late.packets, late.add_to(out)) for late in extras.captions]
             for cover in extras.covers:
                 _add_cover(out, cover)
-            last: dict[int, int] = {}
+            last: dict[int, Fraction] = {}
             for packet in source.demux():
                 if not packet.size:
                     continue
@@ -118,7 +118,7 @@ def remux(part: Path, target: Path, extras: Extras) -> None:
                     _write(out, packet, stream, last)
 
 
-def _write(out: Any, packet: av.Packet, stream: Any, last: dict[int, int]) -> None:
+def _write(out: Any, packet: av.Packet, stream: Any, last: dict[int, Fraction]) -> None:
     packet.stream = stream
     rising(packet, last)
     out.mux_one(packet)

@@ -102,6 +102,11 @@ def picture(index: int, width: int, height: int, scene: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
+def draw_picture() -> Callable[..., np.ndarray]:
+    return picture
+
+
+@pytest.fixture
 def make_clip(tmp_path: Path) -> Callable[..., Path]:
     """`make_clip(name, frames=12, …)`: write a clip and give its path."""
 

@@ -1,0 +1,316 @@
+"""Interruptions: a stop, a kill, a full disk; what is left plays, and a resumed run is the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from derain.models.contract import DerainError
+from derain.pipeline import resume
+from derain.pipeline.options import Interrupted, Report, VideoOptions
+from derain.pipeline.stream import derain_video
+from derain.pipeline.video import Encoding
+
+FFV1 = VideoOptions(precision="fp32", encoding=Encoding("ffv1"), checkpoint_seconds=0.0)
+X264 = replace(FFV1, encoding=Encoding())
+
+# A slow recurrent run in a process of its own, to be interrupted from outside.
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from conftest import Recurrent
+from derain.pipeline.jobs import interruptible
+from derain.pipeline.options import Interrupted, VideoOptions
+from derain.pipeline.stream import derain_video
+from derain.pipeline.video import Encoding
+{more}
+class Slow(Recurrent):
+    def step(self, frame, state):
+        time.sleep({sleep})
+        return super().step(frame, state)
+options = VideoOptions(precision="fp32", encoding=Encoding({codec!r}), checkpoint_seconds=0.05)
+def progress(report):
+    print(report.frames_out, flush=True)
+with interruptible() as stop:
+    try:
+        derain_video({source!r}, {target!r}, options, model=Slow(), progress=progress, stop=stop)
+    except Interrupted as error:
+        sys.stderr.write(str(error))
+        sys.exit(130)
+    except Exception as error:
+        sys.stderr.write(f"{{type(error).__name__}}: {{error}}")
+        sys.exit(1)
+"""
+
+
+def start(
+    source: Path, target: Path, codec: str | None, sleep: float = 0.03, more: str = ""
+) -> subprocess.Popen[str]:
+    script = SCRIPT.format(
+        tests=str(Path(__file__).parents[1]),
+        source=str(source),
+        target=str(target),
+        codec=codec,
+        sleep=sleep,
+        more=more,
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(process: subprocess.Popen[str], frames: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) >= frames:
+            return
+    raise AssertionError(process.stderr.read() if process.stderr else "")
+
+
+def stopped_after(
+    frames: int, source: Path, target: Path, model: nn.Module, options: VideoOptions
+) -> str:
+    stop = threading.Event()
+
+    def progress(report: Report) -> None:
+        if report.frames_out >= frames:
+            stop.set()
+
+    with pytest.raises(Interrupted) as caught:
+        derain_video(source, target, options, model=model, progress=progress, stop=stop)
+    return str(caught.value)
+
+
+def equal(a: Any, b: Any) -> bool:
+    return len(a.planes) == len(b.planes) and all(
+        np.array_equal(x, y)
+        for one, two in zip(a.planes, b.planes, strict=True)
+        for x, y in zip(one, two, strict=True)
+    )
+
+
+@pytest.mark.parametrize("at", [1, 2, 7, 20])
+@pytest.mark.parametrize("kind", ["recurrent", "identity"])
+def test_a_resumed_run_is_bit_equal(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    request: pytest.FixtureRequest,
+    kind: str,
+    at: int,
+    draw_picture: Callable[..., np.ndarray],
+) -> None:
+    model = request.getfixturevalue(kind)
+
+    def draw(index: int, width: int, height: int) -> np.ndarray:
+        return draw_picture(index - (index % 3 == 2), width, height)
+
+    source = make_clip(
+        "in.mkv",
+        codec="ffv1",
+        frames=40,
+        audio="aac",
+        draw=draw,
+        captions=[(0.1, 0.3, "one"), (0.5, 0.7, "two"), (1.1, 1.4, "three")],
+    )
+    whole, cut = source.parent / "whole.mkv", source.parent / "cut.mkv"
+    report = derain_video(source, whole, FFV1, model=model)
+    assert report.repeats == 13
+    text = stopped_after(at, source, cut, model, FFV1)
+    assert "cut.part.mkv" in text
+    assert not cut.exists()
+    part = contents(source.parent / "cut.part.mkv")
+    assert at <= len(part.times) < 40
+    again = derain_video(source, cut, replace(FFV1, resume=True), model=model)
+    assert again.resumed_at == len(part.times)
+    assert (again.frames_in, again.frames_out, again.repeats) == (40, 40, 13)
+    before, after = contents(whole), contents(cut)
+    assert equal(before, after)
+    assert before.times == after.times
+    assert before.packets == after.packets
+    assert sorted(p.name for p in source.parent.iterdir()) == ["cut.mkv", "in.mkv", "whole.mkv"]
+
+
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.mov", "cut.mkv", "cut.webm"])
+def test_resuming_keeps_every_packet_once_in_other_containers(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    name: str,
+) -> None:
+    source = make_clip(
+        "in.mkv", frames=50, audio="libopus", captions=[(0.1, 0.3, "one"), (0.9, 1.1, "two")]
+    )
+    target = source.parent / name
+    stopped_after(11, source, target, recurrent, X264)
+    stopped_after(30, source, target, recurrent, replace(X264, resume=True))
+    report = derain_video(source, target, replace(X264, resume=True), model=recurrent)
+    assert report.resumed_at >= 30
+    before, after = contents(source), contents(target)
+    assert after.times == pytest.approx(before.times, abs=1e-3)
+    assert [d for _, d in after.packets[1]] == [d for _, d in before.packets[1]]
+    sound = zip(after.packets[1], before.packets[1], strict=True)
+    assert all(a[0] == pytest.approx(b[0], abs=1e-3) for a, b in sound)
+
+
+def test_a_part_is_not_lost_by_accident(
+    make_clip: Callable[..., Path], recurrent: nn.Module
+) -> None:
+    source = make_clip("in.mkv", frames=20)
+    target = source.parent / "out.mkv"
+    stopped_after(5, source, target, recurrent, X264)
+    with pytest.raises(DerainError, match="--resume goes on"):
+        derain_video(source, target, X264, model=recurrent)
+    with pytest.raises(DerainError, match="other options"):
+        derain_video(source, target, replace(X264, resume=True, streaks=0.5), model=recurrent)
+    derain_video(source, target, replace(X264, overwrite=True), model=recurrent)
+    assert sorted(p.name for p in source.parent.iterdir()) == ["in.mkv", "out.mkv"]
+    report = derain_video(source, target, replace(X264, resume=True), model=recurrent)
+    assert report.skipped
+
+
+@pytest.mark.parametrize(("codec", "name"), [("ffv1", "out.mkv"), (None, "out.mp4")])
+def test_kill_leaves_a_part_that_plays_and_can_be_resumed(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    codec: str | None,
+    name: str,
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=150, audio="aac")
+    target = source.parent / name
+    process = start(source, target, codec)
+    wait_for(process, 100)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    part = source.parent / f"out.part{target.suffix}"
+    assert not target.exists()
+    found = contents(part)
+    # x264 looks ahead; what it gave back is there.
+    assert len(found.times) >= (97 if codec else 40)
+    options = replace(FFV1, encoding=Encoding(codec), resume=True)
+    report = derain_video(source, target, options, model=recurrent)
+    assert report.resumed_at > 10
+    whole = source.parent / ("whole" + target.suffix)
+    derain_video(source, whole, replace(options, resume=False), model=recurrent)
+    before, after = contents(whole), contents(target)
+    assert len(after.times) == 150
+    assert after.times == pytest.approx(before.times, abs=1e-6)
+    assert after.packets == before.packets
+    if codec:
+        assert equal(before, after)
+
+
+def test_one_signal_ends_well(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any]
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=200)
+    process = start(source, source.parent / "out.mp4", None)
+    wait_for(process, 5)
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "out.part.mp4 plays up to there" in text
+    assert len(contents(source.parent / "out.part.mp4").times) >= 5
+
+
+def test_two_signals_end_at_once(make_clip: Callable[..., Path]) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=50)
+    process = start(source, source.parent / "out.mp4", None, sleep=5)
+    while not (source.parent / "out.part.mp4").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes there")
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_a_full_disk_is_one_sentence_and_keeps_what_is_there(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    name: str,
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=60)
+    target = source.parent / name
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))"
+    process = start(source, target, "ffv1", sleep=0, more=limit)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert text.startswith("DerainError") and "cannot be" in text
+    assert "out.part" in text
+    assert not target.exists()
+    assert len(contents(source.parent / f"out.part{target.suffix}").times) > 3
+    options = replace(FFV1, resume=True)
+    report = derain_video(source, target, options, model=recurrent)
+    assert report.frames_out == 60
+    assert len(contents(target).times) == 60
+
+
+def test_a_failing_network_keeps_the_part(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    class Breaks(nn.Module):
+        count = 0
+
+        def forward(self, rainy: torch.Tensor) -> torch.Tensor:
+            self.count += 1
+            return rainy * (float("nan") if self.count > 9 else 1.0)
+
+    from derain.models.per_frame import PerFrame
+
+    source = make_clip("in.mkv", frames=30)
+    target = source.parent / "out.mkv"
+    with pytest.raises(DerainError, match=r"not finite.*out\.part\.mkv"):
+        derain_video(source, target, X264, model=PerFrame(Breaks()))
+    assert not target.exists()
+    assert 1 <= len(contents(source.parent / "out.part.mkv").times) <= 9
+
+
+def test_checkpoints_are_tensors_and_words_alone(tmp_path: Path) -> None:
+    checkpoint = resume.Checkpoint(9, 7, 6, 7, 2, 1, state=[torch.ones(2, 3), torch.zeros(())])
+    path = tmp_path / "x.resume"
+    resume.save(path, checkpoint, {"source": "a"})
+    back = resume.load(path, {"source": "a"})
+    assert (back.next_in, back.next_out, back.prime_from, back.written) == (9, 7, 6, 7)
+    assert torch.equal(back.state[0], torch.ones(2, 3))
+    assert back.change is None
+    with pytest.raises(DerainError, match="another input"):
+        resume.load(path, {"source": "b"})
+    path.write_bytes(b"\x80\x04 pickled")
+    with pytest.raises(DerainError, match="cannot be read"):
+        resume.load(path, {"source": "a"})
+
+
+def test_states_keep_their_shape() -> None:
+    from typing import NamedTuple
+
+    class State(NamedTuple):
+        window: torch.Tensor
+        rest: tuple[Any, ...]
+
+    state = State(torch.ones(2), (torch.zeros(3), [torch.ones(1)], None, 4))
+    tensors = list(resume.tensors_of(state))
+    assert [t.numel() for t in tensors] == [2, 3, 1]
+    back = resume.with_tensors(state, iter([t + 1 for t in tensors]))
+    assert isinstance(back, State)
+    assert back.rest[1][0].item() == 2 and back.rest[2:] == (None, 4)
+    with pytest.raises(DerainError, match="another network"):
+        resume.with_tensors(state, iter([torch.ones(5)]))
