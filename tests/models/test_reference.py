@@ -28,15 +28,6 @@ TARGETS = {"rescan": "rescan:Rescan", "dcsfn": "dcsfn:Dcsfn", "spanet": "spanet:
 TARGETS |= {"remaen": "remaen:ReMAEN", "two_stage": "two_stage:TwoStage"}
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a release ships, these tests need the plain names."""
-    for name, target in TARGETS.items():
-        per_frame = name != "two_stage"
-        entry = registry.Entry(target, {}, "under test", per_frame=per_frame)
-        monkeypatch.setitem(registry.ENTRIES, name, entry)
-
-
 def rescan_state(channels: int = 4, cells: int = 2) -> dict[str, Tensor]:
     """The smallest state dict that says GRU, squeeze-and-excitation and a depth."""
     generator = torch.Generator().manual_seed(0)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from derain.models import Derainer
 from derain.models.contract import DerainError
 from derain.models.per_frame import PerFrame
 from derain.models.reference import collect
 from derain.models.rescan import CELLS, Rescan, cell_table, convert_reference, recognises
-from torch import Tensor
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden/rescan"
 GATES = {"conv": [""], "rnn": [""], "gru": ["z", "r", "n"], "lstm": ["f", "i", "o", "j"]}
