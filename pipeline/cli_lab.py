@@ -85,13 +85,15 @@ def evaluate(
     )
 
     pairs, clips = pairs or DEFAULT_PAIRS, clips or default_clips()
+    levels = tuple(x.value for x in level or ())
     if calibrate:
-        write_validation(find_strengths(load_pairs(pairs), clips, read_clip, say), pairs)
+        found = find_strengths(load_pairs(pairs), clips, read_clip, say, levels)
+        write_validation(found, pairs)
         return
     options = Options(
         device=device,
         precision=precision,
-        levels=tuple(x.value for x in level or ()),
+        levels=levels,
         frames=frames,
         wipe_memory=wipe_memory,
         quick=quick,

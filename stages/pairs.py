@@ -164,10 +164,12 @@ def calibrate(
     folder: Path,
     read_clip: ReadClip,
     progress: Callable[[str], None] = lambda text: None,
+    levels: tuple[Level, ...] | None = None,
 ) -> ValidationSet:
     """Find strength (light, heavy) and haze (on top of heavy) so that every level's PSNR holds.
 
-    Deterministic: bisection over renderings with the recorded seeds.
+    Deterministic: bisection over renderings with the recorded seeds. Levels other than `levels`
+    keep what was found for them before.
 
     Raises:
         DerainError: a rain cannot reach its level; the text names the pair.
@@ -178,6 +180,9 @@ def calibrate(
         clean = to_float(decoded)
         entries: dict[Level, PairEntry] = {}
         for level, entry in clip.pairs.items():
+            if levels and level not in levels:
+                entries[level] = entry
+                continue
             target = pairs.levels[level]
             heavy = entries.get("heavy") if level == "haze" else None
             name, high = ("haze", THICKEST) if level == "haze" else ("strength", STRONGEST)
