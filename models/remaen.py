@@ -166,9 +166,7 @@ def convert_reference(
     }
     # (H, W, in, out) -> (out, in, H, W), and (in, out) -> (out, in)
     axes = {4: (3, 2, 0, 1), 2: (1, 0)}
-    variables = {
-        k: v.permute(axes[v.ndim]) if v.ndim in axes else v for k, v in state_dict.items()
-    }
+    variables = {k: v.permute(axes[v.ndim]) if v.ndim in axes else v for k, v in state_dict.items()}
     unused = [key for key in variables if key.split("/")[-1] in OPTIMISER]
     state = collect("ReMAEN", variables, table, unused)
     if channel_order == "bgr":

@@ -25,8 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.contract import DerainError
-
-from .background import Background, Picture, elect, read_pictures, take_percentile, vote
+from derain.stages.background import (
+    Background,
+    Picture,
+    elect,
+    read_pictures,
+    take_percentile,
+    vote,
+)
 
 CROP = 256  # pixels, height and width
 TOLERANCE = 8  # grey levels, of any channel, up to which a pixel counts as clean

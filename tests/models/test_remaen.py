@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from derain.models.contract import DerainError
-from derain.models.per_frame import PerFrame
-from derain.models.remaen import ReMAEN, convert_reference, recognises
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+
+from derain.models.contract import DerainError
+from derain.models.per_frame import PerFrame
+from derain.models.remaen import ReMAEN, convert_reference, recognises
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden/remaen"
 golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden numbers are not here")
