@@ -2,7 +2,8 @@
 
 Rain is bright and rarely hits the same place twice in a row, so the median over an *aligned* window
 is already a fair estimate of the background. It is used only where the frame is brighter than the
-median and the neighbours agree with each other; elsewhere the frame stays as it is.
+median, the neighbours agree with each other, and the place was not the same one frame earlier and
+later; elsewhere the frame stays as it is.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class AlignedMedian(nn.Module):
         spread = (near.ranked[2] - near.ranked[1]).amax(1, keepdim=True)
         rain = ((excess - self.brighter) / self.soft).clamp(0, 1)
         trust = ((self.agree - spread) / self.soft).clamp(0, 1)
-        gate = rain * trust
+        # A caption that stands still is brighter than the scene that moves behind it, too.
+        fresh = ((near.stillness - self.brighter) / self.soft).clamp(0, 1)
+        gate = rain * trust * fresh
         image = torch.lerp(near.frame, near.median, gate).clamp(0, 1)
         return Output(image=image, occlusion=gate)

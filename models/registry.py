@@ -19,7 +19,7 @@ from torch import nn
 
 from derain.models.contract import DerainError
 from derain.models.per_frame import PerFrame
-from derain.models.reference import is_reference, load_reference
+from derain.models.reference import NETWORKS, is_reference, load_reference
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -127,7 +127,7 @@ def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> n
         DerainError: unknown name, missing or unreadable file, or weights of another network.
     """
     text = str(name_or_path)
-    if weights is None and text not in ENTRIES and Path(text).suffix:
+    if weights is None and text not in ENTRIES and (Path(text).suffix or Path(text).is_file()):
         weights, text = Path(text), ""
     if text:
         entry = _entry(text)
@@ -140,17 +140,16 @@ def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> n
     if weights is None:
         model = create_model(text)
     elif is_reference(weights):
-        model = load_reference(weights, text or None)
+        model = load_reference(weights, text if text in NETWORKS else None)
     else:
         state, description = read_weights(Path(weights))
-        if text and _entry(text).target != _entry(description["name"]).target:
-            raise DerainError(
-                f"{weights} holds weights of '{description['name']}', not of '{text}'."
-            )
         model = create_model(description["name"], **description["settings"])
         _load_strict(model, state, Path(weights))
         _describe(model, description)
-    if _entry(description_of(model)["name"]).per_frame:
+    name = description_of(model)["name"]
+    if text and _entry(text).target != _entry(name).target:
+        raise DerainError(f"{weights} holds weights of '{name}', not of '{text}'.")
+    if _entry(name).per_frame:
         wrapped = PerFrame(model)
         _describe(wrapped, description_of(model))
         return wrapped.eval()
