@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import av
 import av.bitstream
 
 from . import subtitles
-from .remux import Captions, Cover, Extras, exact_timescale, remux, rising, stamp
+from .remux import Captions, Cover, Extras, Stamps, exact_timescale, remux, rising, stamp
 
 MP4_FAMILY = {".mp4", ".m4v", ".mov", ".3gp"}
 TRANSPORT = {".ts", ".m2ts", ".mts"}
@@ -105,6 +106,8 @@ class Muxer:
     def _check(self, overwrite: bool) -> None:
         if not self.target.parent.is_dir():
             raise VideoError(f"There is no folder {self.target.parent}; make it first.")
+        if not os.access(self.target.parent, os.W_OK):
+            raise VideoError(f"Nothing may be written in {self.target.parent}; choose another.")
         if self.target.is_dir():
             raise VideoError(f"{self.target} is a folder; name a file in it.")
         first = Path(self.name % 1) if "%" in self.name else self.target
@@ -147,21 +150,29 @@ class Muxer:
                 self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
                 late = Captions(target, self._words(stream), stream.disposition)
                 return self._take_captions(stream, late)
-        names = {codec, stream.codec_context.codec.canonical_name}
-        if self.supported and not names & (self.supported | {"subrip"}):
-            return self._leave_out(stream, f"{self.suffix} does not hold {codec}")
+        if stream.type != "subtitle" or not self.fragmented:
+            reason = self._refusal(stream)
+            if reason:
+                return self._leave_out(stream, reason)
         if stream.type == "subtitle":
             late = Captions(stream, self._words(stream), stream.disposition)
             return self._take_captions(stream, late)
-        try:
-            copy = self.container.add_stream_from_template(stream)
-        except (av.FFmpegError, ValueError) as error:
-            return self._leave_out(stream, str(error))
+        copy = self.container.add_stream_from_template(stream)
         if stream.type == "video" and not is_cover(stream):
             self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
         copy.metadata.update(self._words(stream))
         copy.disposition = stream.disposition
         self.streams[stream.index] = copy
+
+    def _refusal(self, stream: Any) -> str | None:
+        """Why the container does not take a stream: many say so only when the header is written."""
+        try:
+            with av.open(BytesIO(), "w", format=self.container.format.name) as trial:
+                trial.add_stream_from_template(stream)
+                trial.start_encoding()
+        except (av.FFmpegError, ValueError):
+            return f"{self.suffix} does not hold {stream.codec_context.name}"
+        return None
 
     def _words(self, stream: Any) -> dict[str, str]:
         words = dict(stream.metadata)
@@ -217,7 +228,8 @@ class Muxer:
 
     def write_other(self, packet: av.Packet) -> None:
         """Write a packet of another stream of the source; nothing where it is left out."""
-        stream = self.streams.get(packet.stream_index)
+        stream_index = packet.stream_index
+        stream = self.streams.get(stream_index)
         late = self.late.get(packet.stream_index)
         if stream is None and late is None:
             return
@@ -233,10 +245,10 @@ class Muxer:
         if late is not None:
             late.packets.append(packet)
             return
-        if self.skipped.get(packet.stream_index):
-            self.skipped[packet.stream_index] -= 1
-            return
         packet.stream = stream
+        if self.skipped.get(stream_index):
+            self.skipped[stream_index] -= 1
+            return self._note(packet)
         # The encoder lags behind: hold packets until the pictures of their time are written.
         self.waiting.append(packet)
         if len(self.waiting) > HELD:
@@ -246,7 +258,13 @@ class Muxer:
         while self.waiting and stamp(self.waiting[0]) <= time:
             self._mux(self.waiting.popleft())
 
-    def _mux(self, packet: av.Packet) -> None:
+    def _note(self, packet: av.Packet) -> None:
+        if self.fragmented:
+            self.extras.stamps.setdefault(packet.stream.index, Stamps()).add(packet)
+
+    def _mux(self, packet: av.Packet, note: bool = True) -> None:
+        if note:
+            self._note(packet)
         rising(packet, self.last)
         try:
             self.container.mux_one(packet)
@@ -282,7 +300,8 @@ class Muxer:
                         source = sources[packet.stream_index - 1]
                         self.skipped[source] = self.skipped.get(source, 0) + 1
                         packet.stream = self.streams[source]
-                        self._mux(packet)
+                        # The source brings it again, with its true time stamps.
+                        self._mux(packet, note=False)
         except av.FFmpegError as error:
             raise VideoError(f"{previous} cannot be read; use -y to start again.") from error
         if seen < pictures:

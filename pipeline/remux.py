@@ -5,6 +5,7 @@ FFmpeg's fragments hold neither captions (it aborts) nor covers; both wait here 
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -46,6 +47,37 @@ class Captions:
         return stream
 
 
+NONE = -(2**63)
+
+
+@dataclass(slots=True)
+class Stamps:
+    """The true time stamps of a stream's packets, in order.
+
+    FFmpeg moves the first packet of a fragment to where it thinks that the one before it ends.
+    """
+
+    base: Fraction = Fraction(0)
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    dts: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, packet: av.Packet) -> None:
+        """Note a packet's."""
+        self.base = self.base or packet.time_base
+        scale = packet.time_base / self.base
+        for own, ticks in ((self.pts, packet.pts), (self.dts, packet.dts)):
+            own.append(NONE if ticks is None else round(ticks * scale))
+
+    def put(self, index: int, packet: av.Packet) -> None:
+        """Give packet number `index` its own back."""
+        if index < len(self.pts):
+            if packet.duration:
+                packet.duration = round(packet.duration * packet.time_base / self.base)
+            packet.time_base = self.base
+            packet.pts = None if self.pts[index] == NONE else self.pts[index]
+            packet.dts = None if self.dts[index] == NONE else self.dts[index]
+
+
 @dataclass(slots=True)
 class Extras:
     """What goes into the final file besides the streams of the part."""
@@ -54,6 +86,7 @@ class Extras:
     chapters: list[Any] = field(default_factory=list)
     covers: list[Cover] = field(default_factory=list)
     captions: list[Captions] = field(default_factory=list)
+    stamps: dict[int, Stamps] = field(default_factory=dict)  # by stream of the part
 
 
 def stamp(packet: av.Packet) -> Fraction:
@@ -106,13 +139,17 @@ def remux(part: Path, target: Path, extras: Extras) -> None:
             for cover in extras.covers:
                 _add_cover(out, cover)
             last: dict[int, Fraction] = {}
+            counts = dict.fromkeys(streams, 0)
             for packet in source.demux():
                 if not packet.size:
                     continue
+                index = packet.stream_index
+                extras.stamps.get(index, Stamps()).put(counts[index], packet)
+                counts[index] += 1
                 for packets, stream in captions:
                     while packets and stamp(packets[0]) <= stamp(packet):
                         _write(out, packets.popleft(), stream, last)
-                _write(out, packet, streams[packet.stream_index], last)
+                _write(out, packet, streams[index], last)
             for packets, stream in captions:
                 for packet in packets:
                     _write(out, packet, stream, last)

@@ -173,6 +173,7 @@ class Run:
         self.pending: resume.Checkpoint | None = None  # whose key frame is not in the part yet
         self.key_pts: Fraction | None = None
         self.settling = 0
+        self.in_flight = False  # one checkpoint at a time: the encoder may lag behind by seconds
         self.who = resume.identity(reader.name, options.forming())
 
     def all(self) -> None:
@@ -243,7 +244,9 @@ class Run:
                 if not each.frame.warm_up:
                     self.finished.put(each)
             now = time.monotonic()
-            if self.saved is not None and now >= due and self.shots.can_snapshot:
+            ready = self.saved is not None and self.shots.can_snapshot and not self.in_flight
+            if ready and now >= due:
+                self.in_flight = True
                 self.finished.put(self.shots.snapshot())
                 # Large states take long to copy: no more than a small share of the time.
                 spent = time.monotonic() - now
@@ -335,12 +338,13 @@ class Run:
             if not self.settling:
                 resume.save(self.saved, self.pending, self.who)
                 resume.previous_part(self.writer.muxer.part).unlink(missing_ok=True)
-                self.pending = None
+                self.pending, self.in_flight = None, False
         elif abs(packet.pts * packet.time_base - self.key_pts) < packet.time_base:
             if packet.is_keyframe:
                 self.settling = SETTLED
             else:
-                self.pending = None  # this encoder gives no key frames on demand
+                # This encoder gives no key frames on demand; perhaps the next one fits.
+                self.pending, self.in_flight = None, False
 
     # Ends that are not the end
 

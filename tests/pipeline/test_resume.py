@@ -143,7 +143,7 @@ def test_a_resumed_run_is_bit_equal(
     assert sorted(p.name for p in source.parent.iterdir()) == ["cut.mkv", "in.mkv", "whole.mkv"]
 
 
-@pytest.mark.parametrize("name", ["cut.mp4", "cut.mov", "cut.mkv", "cut.webm"])
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.webm"])
 def test_resuming_keeps_every_packet_once_in_other_containers(
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
@@ -228,16 +228,15 @@ def test_one_signal_ends_well(
 
 def test_two_signals_end_at_once(make_clip: Callable[..., Path]) -> None:
     source = make_clip("in.mkv", codec="ffv1", frames=50)
-    process = start(source, source.parent / "out.mp4", None, sleep=5)
-    while not (source.parent / "out.part.mp4").exists() and process.poll() is None:
-        time.sleep(0.05)
+    process = start(source, source.parent / "out.mkv", "ffv1", sleep=1.5)
+    wait_for(process, 1)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes there")

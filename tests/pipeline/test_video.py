@@ -229,6 +229,18 @@ def test_attachments_stay_and_are_named_where_they_cannot(
     assert any("attachment" in notice for notice in report.notices)
 
 
+def test_sound_that_does_not_fit_is_named(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    source = make_clip("in.mkv", audio="libopus")
+    target, report = run(source, "out.mov", identity)
+    assert any(".mov does not hold" in notice for notice in report.notices)
+    assert len(contents(target).times) == 12
+    source = make_clip("two.mkv", audio="aac")
+    _, report = run(source, "out.webm", identity)
+    assert any(".webm does not hold aac" in notice for notice in report.notices)
+
+
 def test_cover_is_not_taken_for_the_video(
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
