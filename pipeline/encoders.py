@@ -14,13 +14,13 @@ from av.codec.codec import Capabilities, UnknownCodecError, find_best_pix_fmt_of
 
 from .color import RGB_MATRIX, Color
 from .frames import EDITABLE, Video, depth
-from .mux import VideoError
+from .mux import PIPE, VideoError
 
 # Pixel formats that encoders want -> the editable one that holds the same.
 PACKED = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p16le", "rgb8": "rgb24"}
 PACKED |= {"bgr0": "rgb24", "rgb48be": "gbrp16le", "gray16be": "gray16le"}
 
-BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif", ".nut": "ffv1", ".y4m": "rawvideo"}
+BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif", ".nut": "ffv1", ".y4m": "wrapped_avframe"}
 BY_SUFFIX |= {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".mpg": "mpeg2video"}
 SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
 
@@ -113,6 +113,11 @@ def by_container(video: Video, suffix: str, supported: set[str]) -> str:
     """H.264 where the container takes it, H.265 for more than eight bits."""
     if suffix in BY_SUFFIX:
         return BY_SUFFIX[suffix]
+    if suffix == PIPE:
+        # Whatever reads the pipe decides what is kept and how.
+        for name in ("rawvideo", "wrapped_avframe"):
+            if name in supported:
+                return name
     wanted = "libx264" if video.bits <= 8 else "libx265"
     for name in (wanted, "libx264", "libvpx-vp9", "mpeg4", "mpeg2video", "mjpeg", "ffv1"):
         if not supported or name in supported:

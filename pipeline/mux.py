@@ -69,7 +69,7 @@ class Muxer:
     ) -> None:
         self.name, self.target, self.notice = str(target), Path(target), notice
         self.is_file = is_file(self.name) and not self.target.is_fifo()
-        self.suffix = self.target.suffix.lower() if self.name != PIPE else "a pipe"
+        self.suffix = self.target.suffix.lower() if self.name != PIPE else PIPE
         if self.name != PIPE and "://" not in self.name:
             self._check(overwrite)
         self.part = part_name(self.target) if self.is_file else self.target
