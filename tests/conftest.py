@@ -5,10 +5,14 @@ Nothing here is random between runs: pictures are made of sines and of generator
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# As the command does: waiting threads must not spin. Before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import av
 import numpy as np
