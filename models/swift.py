@@ -64,6 +64,17 @@ class SwiftState(NamedTuple):
     started: Tensor
 
 
+def joined(pictures: list[Tensor]) -> Tensor:
+    """Pictures one after another on the channel axis, in the type that convolutions will use.
+
+    Converting before joining moves half the bytes in half precision, with the same result.
+    """
+    device = pictures[0].device.type
+    if torch.is_autocast_enabled(device):
+        pictures = [x.to(torch.get_autocast_dtype(device)) for x in pictures]
+    return torch.cat(pictures, 1)
+
+
 class Trunk(nn.Module):
     """A U-shaped body at 1/2, 1/4 and 1/8 size with a memory at the bottom."""
 
@@ -204,7 +215,7 @@ class Swift(nn.Module):
             previous, h1, h2 = frame, state.memory1, state.memory2
 
         seen = [frame, *(x - frame for x in near.ranked), previous - frame, near.stillness]
-        half, quarter, eighth, h1 = self.trunk1(torch.cat(seen, 1), h1)
+        half, quarter, eighth, h1 = self.trunk1(joined(seen), h1)
         rain = F.pixel_shuffle(self.rain(half).float(), 2)
         streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
         thin = F.interpolate(
@@ -219,7 +230,7 @@ class Swift(nn.Module):
         image = recovered
         if self.stages == 2:
             seen = [recovered, frame - recovered, previous - recovered]
-            half, _, _, h2 = self.trunk2(torch.cat(seen, 1), h2, self.bridge(half))
+            half, _, _, h2 = self.trunk2(joined(seen), h2, self.bridge(half))
             image = recovered + F.pixel_shuffle(self.residual(half).float(), 2)
         shown = image.clamp(0, 1)
         output = Output(
