@@ -13,8 +13,9 @@ import torch
 
 from derain.configs.training import DataConfig, LossConfig, TrainingConfig, load_training
 from derain.models import DerainError, create_model, load_model
+from derain.models.physics import T_MIN
 from derain.stages.data import Batch, RainyClips, cached_clip, find_clips, read_clip
-from derain.stages.losses import temporal_difference, training_loss
+from derain.stages.losses import temporal_difference, training_loss, transmission_loss
 from derain.stages.training import learning_rate, train
 
 TINY = {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4}
@@ -107,6 +108,19 @@ def test_temporal_difference_sees_flicker_and_not_motion() -> None:
     flicker = moving + torch.tensor([0.0, 0.1, 0.0, 0.1]).view(1, 4, 1, 1, 1)
     assert float(temporal_difference(moving + 0.2, moving)) < 1e-6
     assert float(temporal_difference(flicker, moving)) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_transmission_loss_pulls_a_saturated_head_back() -> None:
+    """Where the sigmoid is flat an L1 loss hardly moves the head; this one does."""
+    thick = torch.full((1, 1, 1, 2, 2), 0.5)
+    gradients = []
+    for loss in (transmission_loss, lambda a, b: (a - b).abs().mean()):
+        head = torch.full((1, 1, 1, 2, 2), 7.0, requires_grad=True)
+        loss(T_MIN + (1 - T_MIN) * torch.sigmoid(head), thick).backward()
+        assert head.grad is not None
+        gradients.append(float(head.grad.abs().mean()))
+    assert gradients[0] > 50 * gradients[1]
+    assert float(transmission_loss(thick, thick)) == pytest.approx(0, abs=1e-6)
 
 
 def test_learning_rate_warms_up_and_falls(config: TrainingConfig) -> None:
