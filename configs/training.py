@@ -8,6 +8,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from derain.configs.single_image import PairsConfig, SingleImageConfig
+
 
 class Strict(BaseModel):
     """A misspelt key is an error, not a silent default."""
@@ -21,7 +23,7 @@ class DataConfig(Strict):
     clips: str = "data/train"  # folder of clips or of frame folders
     validation: str | None = "data/val"  # clips never trained on; None to skip validation
     licence_classes: tuple[str, ...] | None = None  # keep only these of ../MANIFEST.csv
-    frames: int = Field(11, ge=3)
+    frames: int = Field(11, ge=1)
     crop: int = Field(104, ge=32, multiple_of=8)
     batch: int = Field(4, ge=1)
     workers: int = Field(1, ge=0)
@@ -54,10 +56,14 @@ class TrainingConfig(Strict):
     settings: dict[str, Any] = {}
     init: str | None = None  # weight file to start from
     data: DataConfig = DataConfig()
+    pairs: PairsConfig | None = None  # in place of the rain rendered on data.clips
     loss: LossConfig = LossConfig()
+    single_image: SingleImageConfig | None = None  # in place of loss, for such networks
     steps: int = Field(20000, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
+    # Shares of the run at which the rate falls to a tenth; without any it falls by a cosine.
+    drops: tuple[float, ...] = ()
     weight_decay: float = 1e-4
     clip_gradient: float = 1.0
     ema: float = Field(0.999, ge=0, lt=1)

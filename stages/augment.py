@@ -35,7 +35,7 @@ def panned_still(image: np.ndarray, frames: int, crop: int, rng: Rng) -> np.ndar
     height, width = image.shape[:2]
     speed = rng.normal(0, rng.choice([0.5, 2.0, 6.0]), 2)
     speeds = speed + rng.normal(0, 0.3, (frames, 2))
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and frames > 1:
         speeds[rng.integers(1, frames)] += rng.normal(0, 25, 2)
     path = np.cumsum(speeds, 0)
     path -= path.mean(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
 from derain.configs.training import DataConfig
 from derain.models.contract import DerainError
 from derain.stages import augment
 from derain.stages.rain import Rain, RainSettings, render_rain, sample_settings
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
@@ -36,6 +38,16 @@ class Batch(NamedTuple):
     airlight: Tensor  # C = 3, H = W = 1
     streaks: Tensor
     occlusion: Tensor  # C = 1
+
+
+class Samples(Dataset[Batch]):
+    """What training draws from: sample `index` depends on a seed and on `index` alone."""
+
+    config: DataConfig
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
 
 
 def find_clips(folder: Path, licence_classes: tuple[str, ...] | None = None) -> list[Path]:
@@ -61,8 +73,15 @@ def find_clips(folder: Path, licence_classes: tuple[str, ...] | None = None) -> 
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures of a frame folder, in order of their names."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    """The pictures of a frame folder, in order of their names; 2.jpg comes before 10.jpg."""
+    files = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(files, key=natural_order)
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names by their value."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def read_clip(path: Path) -> np.ndarray:
@@ -101,16 +120,13 @@ def cached_clip(path: Path, cache: Path) -> Path:
 
 
 @dataclass
-class RainyClips(Dataset[Batch]):
-    """Clean clips with rain rendered on the fly. Sample `index` depends on (seed, index) alone."""
+class RainyClips(Samples):
+    """Clean clips with rain rendered on the fly."""
 
     files: list[Path]  # .npy, from cached_clip
     config: DataConfig
     seed: int
     length: int
-
-    def __len__(self) -> int:
-        return self.length
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, index))
@@ -132,7 +148,7 @@ class RainyClips(Dataset[Batch]):
         if rng.random() < self.config.still_share:
             return augment.panned_still(np.array(clip[rng.integers(len(clip))]), frames, crop, rng)
         order = np.arange(frames) * (2 if rng.random() < 0.15 else 1)
-        if rng.random() < 0.1:
+        if rng.random() < 0.1 and frames > 1:
             order[rng.integers(1, frames) :] += rng.integers(1, 4)  # the camera jerks
         if order[-1] >= len(clip):
             order = np.arange(frames) % max(1, len(clip))
@@ -179,7 +195,7 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def batches(data: RainyClips, start: int) -> Iterator[Batch]:
+def batches(data: Samples, start: int) -> Iterator[Batch]:
     """Batches from step `start` on, made by spawned workers (OpenCV hangs in forked ones)."""
     config = data.config
     loader = DataLoader(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
 import torch
+from torch import Tensor, nn
+
 from derain.configs.training import LossConfig
 from derain.models.contract import Output
 from derain.models.physics import veil
 from derain.stages.data import Batch
-from torch import Tensor
 
 CHARBONNIER_EPSILON = 1e-3
 SSIM_WINDOW = 7
@@ -66,3 +71,20 @@ def training_loss(
         terms |= physics_losses(output, batch)
     total = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
     return total, terms
+
+
+class Objective(NamedTuple):
+    """What the training loop needs to know of a kind of network."""
+
+    run: Callable[[nn.Module, Batch], Any]  # in the chosen precision
+    loss: Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]  # of what `run` gave, float32
+    as_video: Callable[[nn.Module], nn.Module]  # the network under the contract, to look at it
+
+
+def video_objective(weights: LossConfig) -> Objective:
+    """Of networks under the contract: clips in, `training_loss` of all their frames."""
+    return Objective(
+        run=lambda model, batch: model(batch.rainy)[0],
+        loss=partial(training_loss, weights=weights),
+        as_video=lambda model: model,
+    )

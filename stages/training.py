@@ -26,17 +26,22 @@ from derain.models import create_model
 from derain.models.contract import DerainError
 from derain.models.derainer import choose_device, choose_precision, on_device
 from derain.models.registry import read_weights, save_model
-from derain.stages.data import Batch, RainyClips, batches, cached_clip, find_clips
-from derain.stages.losses import training_loss
+from derain.stages.data import Batch, RainyClips, Samples, batches, cached_clip, find_clips
+from derain.stages.losses import video_objective
+from derain.stages.paired import paired_data
+from derain.stages.single_image import single_image_objective, stills
 from derain.stages.validation import Probe, make_probes, probe_model
 
 Report = Callable[[str], None]
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then a cosine to 1 % of the peak."""
+    """Linear warm-up, then a tenth after each of `drops`, or a cosine to 1 % of the peak."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
+    if config.drops:
+        passed = sum(step >= round(share * config.steps) for share in config.drops)
+        return config.learning_rate * 0.1**passed
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
@@ -94,7 +99,11 @@ def train(
         optimiser.load_state_dict(saved["optimiser"])
         average, start = saved["average"], saved["step"]
 
-    data, probes = _data(config)
+    if config.single_image is not None:
+        objective = single_image_objective(config.single_image)
+    else:
+        objective = video_objective(config.loss)
+    data, probes = _data(config, report)
     board = _tensorboard(folder)
     weights = folder / f"{config.model}.safetensors"
 
@@ -116,8 +125,8 @@ def train(
             group["lr"] = learning_rate(step, config)
         batch = Batch(*(x.to(where, non_blocking=True) for x in raw))
         with torch.autocast(where.type, dtype, enabled=dtype != torch.float32):
-            output, _ = model(batch.rainy)
-        loss, terms = training_loss(output, batch, config.loss)
+            result = objective.run(model, batch)
+        loss, terms = objective.loss(result, batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_gradient)
@@ -142,7 +151,8 @@ def train(
         if done % config.validate_every == 0 or done == config.steps:
             fresh = create_model(config.model, **config.settings)
             fresh.load_state_dict(average)
-            figures, picture = probe_model(fresh, probes, where, dtype)
+            watched = objective.as_video(fresh)
+            figures, picture = probe_model(watched, probes, where, dtype)
             _log(metrics, board, done, figures, report)
             if board is not None and picture is not None:
                 board.add_image("rainy, output, clean", picture, done)
@@ -151,8 +161,11 @@ def train(
     return weights
 
 
-def _data(config: TrainingConfig) -> tuple[RainyClips, list[Probe]]:
+def _data(config: TrainingConfig, notice: Report) -> tuple[Samples, list[Probe]]:
+    """What the network learns from, and what it is watched on."""
     cache = Path.home() / ".cache" / "derain" / "clips"
+    if config.pairs is not None:
+        return paired_data(config, cache, notice)
     clips = find_clips(Path(config.data.clips), config.data.licence_classes)
     files = [cached_clip(path, cache) for path in clips]
     length = config.steps * config.data.batch
@@ -161,6 +174,7 @@ def _data(config: TrainingConfig) -> tuple[RainyClips, list[Probe]]:
         probes = make_probes(
             [cached_clip(p, cache) for p in find_clips(Path(config.data.validation))]
         )
+        probes = probes if config.single_image is None else stills(probes)
     return RainyClips(files, config.data, config.seed, length), probes
 
 

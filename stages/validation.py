@@ -90,6 +90,6 @@ def probe_model(
             sums.setdefault(f"{probe.level} stage 1", []).append(decibels(recovered, probe.clean))
         sums.setdefault(probe.level, []).append(decibels(image, probe.clean))
         if probe.level == "heavy":
-            middle = FRAMES // 2
+            middle = image.shape[1] // 2
             picture = torch.cat([x[0, middle] for x in (probe.rainy, image, probe.clean)], 2)
     return {name: float(np.mean(values)) for name, values in sums.items()}, picture

@@ -1,0 +1,37 @@
+"""The schema of what single-image networks and pairs from disk add to a training preset.
+
+The preset itself is training.py's; what the settings do is in `derain.stages.single_image` and
+`derain.stages.pairs_data`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SingleImageConfig(_Strict):
+    """A single-image network by its paper's loss; settings of other losses have no effect."""
+
+    loss: Literal["rescan", "remaen", "dcsfn", "spanet"]
+    edge: float = Field(0.1, ge=0)  # ReMAEN: weight of the edge maps' difference
+    l1: float = Field(0.0, ge=0)  # DCSFN: weight of an L1 term, which SSIM alone lacks
+    attention: float = Field(1.0, ge=0)  # SPANet: weight of the attention map's error
+    # SPANet: a pixel is rainy where a channel differs by more than this; 0 is any difference, as
+    # the authors count, which on JPEG is nearly everywhere.
+    tolerance: float = Field(8 / 255, ge=0)
+
+
+class PairsConfig(_Strict):
+    """Pairs from disk in place of rendered rain."""
+
+    folder: str  # or a list file
+    layout: str  # a name of `derain.stages.pairs_data.LAYOUTS` or `DATA_SETS`
+    clean_side: Literal["left", "right"] | None = None  # of pictures that hold both
+    validation: str | None = None  # a folder or list of the same layout
+    distort: bool = False  # stretch each side by 3/4 to 5/4 and turn by up to 30 degrees
