@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import cli_lab, cli_live
+from . import cli_lab, cli_live, cli_tools
 
 if TYPE_CHECKING:
     pass
@@ -32,6 +32,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 Streaks = Annotated[float, typer.Option(help="Share of the streaks to remove, 0 to 1.")]
 Haze = Annotated[float, typer.Option(help="Share of the haze to remove, 0 to 1.")]
+Steady = Annotated[bool, typer.Option("--steady", help="Less flicker of per-frame networks.")]
 Compare = Annotated[str | None, typer.Option(help="Before and after in one: side or wipe.")]
 Layers = Annotated[str | None, typer.Option(help="Folder for pictures of streaks and veil.")]
 Overwrite = Annotated[bool, typer.Option("-y", help="Replace outputs that are there.")]
@@ -67,6 +68,7 @@ def video(
     ] = None,
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
+    steady: Steady = False,
     compare: Compare = None,
     layers: Layers = None,
     start: Annotated[str | None, typer.Option(help="Begin here: seconds or 1:02:03.5.")] = None,
@@ -105,6 +107,7 @@ def video(
             precision=precision,
             streaks=streaks,
             haze=haze,
+            steady=steady,
             encoding=Encoding(codec, crf, preset, key_values(encoder_opt)),
             format=output_format,
             input_format=input_format,
@@ -252,6 +255,7 @@ def seconds(text: str | None) -> float | None:
 
 cli_lab.add_commands(app)
 cli_live.add_commands(app)
+cli_tools.add_commands(app)
 
 
 def main() -> None:

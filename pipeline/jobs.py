@@ -136,8 +136,7 @@ def run_tasks(
 
     A failure does not end the rest. What is done already is skipped when there are several.
     """
-    from derain.models import load_model
-
+    from .steady import load_chosen
     from .stream import derain_video
 
     stop = stop or threading.Event()
@@ -148,7 +147,7 @@ def run_tasks(
     def model() -> Any:
         with lock:
             if not loaded:
-                loaded.append(load_model(options.model, options.weights))
+                loaded.append(load_chosen(options))
             return loaded[0]
 
     def one(task: Task) -> str:

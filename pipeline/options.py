@@ -17,6 +17,7 @@ class VideoOptions:
     precision: str = "auto"
     streaks: float = 1.0
     haze: float = 1.0
+    steady: bool = False  # blend the results of per-frame networks over time
     encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
     format: str | None = None  # of the output, where its name does not say it
     input_format: str | None = None

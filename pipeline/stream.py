@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from derain.models import Derainer, load_model
+from derain.models import Derainer
 from derain.models.contract import DerainError
 
 from . import resume
@@ -26,6 +26,7 @@ from .mux import is_file, part_name
 from .options import Interrupted, Report, VideoOptions
 from .scenes import ShotDetector
 from .shots import Finished, Shots
+from .steady import load_chosen
 from .threads import Channel, Stopped, Worker
 from .video import Frame, Video, VideoReader, VideoWriter
 
@@ -70,7 +71,7 @@ def derain_video(
         checkpoint = _find_checkpoint(str(source), Path(target), options, report)
         if report.skipped:
             return report
-        loaded = model if model is not None else load_model(options.model, options.weights)
+        loaded = model if model is not None else load_chosen(options)
         derainer = Derainer(
             loaded,
             device=options.device,
