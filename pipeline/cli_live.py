@@ -1,0 +1,186 @@
+"""The command `derain live`: options in, a session, a page or a window.
+
+Heavy imports stay inside the command.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import threading
+
+    from .live import Live, LiveOptions
+
+HTTP = "127.0.0.1:8000"
+
+
+def live(
+    source: Annotated[
+        str, typer.Argument(help="Camera number or device, URL, file, or lavfi:GRAPH.")
+    ] = "0",
+    http: Annotated[
+        str | None, typer.Option(help=f"Show in the browser here, such as {HTTP}.")
+    ] = None,
+    window: Annotated[bool, typer.Option("--window", help="Show in a window.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Secret that viewers need; made up for addresses others can reach."),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Network; see derain models.")] = (
+        "swift"
+    ),
+    weights: Annotated[str | None, typer.Option(help="Another weight file.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    streaks: Annotated[float, typer.Option(help="Share of the streaks to remove, 0 to 1.")] = 1.0,
+    haze: Annotated[float, typer.Option(help="Share of the haze to remove, 0 to 1.")] = 1.0,
+    resolution: Annotated[
+        str,
+        typer.Option(help="WIDTHxHEIGHT to work at, source, or auto: what the machine can take."),
+    ] = "auto",
+    fps: Annotated[float | None, typer.Option(help="Frames a second, at most.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Only each so many-th frame.")] = 1,
+    record: Annotated[
+        str | None, typer.Option(help="Also write what is shown; without sound.")
+    ] = None,
+    codec: Annotated[str | None, typer.Option(help="Encoder of --record.")] = None,
+    crf: Annotated[float | None, typer.Option(help="Quality of --record: lower is better.")] = None,
+    overwrite: Annotated[bool, typer.Option("-y", help="Replace a file that is there.")] = False,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="A file at its own pace; else every frame of it.")
+    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="A file again and again.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
+    scene_reset: Annotated[str, typer.Option(help="Fresh memory at cuts: auto or off.")] = "auto",
+    opencv: Annotated[
+        bool, typer.Option("--opencv", help="Read the camera with OpenCV, not FFmpeg.")
+    ] = False,
+    input_format: Annotated[
+        str | None, typer.Option(help="FFmpeg's name: v4l2, avfoundation, dshow, …")
+    ] = None,
+    input_opt: Annotated[
+        list[str] | None, typer.Option("--input-opt", help="For opening: key=value.")
+    ] = None,
+    snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
+) -> None:
+    """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
+    from .encoders import Encoding
+    from .jobs import interruptible, keep_freed_memory
+    from .live import Live, LiveOptions
+
+    options = LiveOptions(
+        source=source,
+        model=model,
+        weights=weights,
+        device=device,
+        precision=precision,
+        streaks=streaks,
+        haze=haze,
+        resolution=resolution,
+        fps=fps,
+        every=every,
+        realtime=realtime,
+        loop=loop,
+        opencv=opencv,
+        input_format=input_format,
+        input_options=_key_values(input_opt),
+        scene_reset=scene_reset,
+        record=record,
+        encoding=Encoding(codec, crf),
+        overwrite=overwrite,
+    )
+    in_window, address = _choose_preview(window, http)
+    keep_freed_memory()
+    with interruptible() as stop:
+        session = Live(options)
+        server = _serve(session, address, token) if address else None
+        with session:
+            _until_the_end(session, stop, seconds, snapshots if in_window else None)
+        if server is not None:
+            server.shutdown()
+    _say(_summary(session, options))
+
+
+def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
+    """Whether to open a window, and the address of the page; asked for, or what can be had."""
+    from derain.models.contract import DerainError
+
+    from .live_window import can_open_window
+
+    if http is not None and not window:
+        return False, http
+    if can_open_window():
+        return True, http
+    if window:
+        raise DerainError(
+            f"No window can be opened here; leave --window out and look with a browser: "
+            f"--http {http or HTTP}."
+        )
+    return False, HTTP
+
+
+def _serve(session: Live, address: str, token: str | None) -> object:
+    from .live_http import LOOPBACK, LiveServer, parse_address
+
+    host, port = parse_address(address)
+    if token is not None and not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
+        raise typer.BadParameter("--token takes letters, digits and -._~ alone")
+    if token is None and host not in LOOPBACK:
+        token = secrets.token_urlsafe(12)
+    server = LiveServer(session, (host, port), token).start()
+    _say(f"open {server.url}")
+    return server
+
+
+def _until_the_end(
+    session: Live, stop: threading.Event, seconds: float | None, snapshots: Path | None
+) -> None:
+    """Wait for the user, the clock or the source, and say what there is to notice meanwhile."""
+    import threading
+
+    if seconds is not None:
+        timer = threading.Timer(seconds, stop.set)
+        timer.daemon = True
+        timer.start()
+    if snapshots is not None:
+        from .live_window import show_window
+
+        show_window(session, stop, folder=snapshots, say=_say)
+        return
+    said = 0
+    while not session.ended and not stop.wait(0.2):
+        for notice in session.notices[said:]:
+            _say(f"notice: {notice}")
+            said += 1
+
+
+def _summary(session: Live, options: LiveOptions) -> str:
+    text = f"{session.frames} frames derained, {session.slot.dropped} dropped"
+    if session.size is not None:
+        text += f", at {session.size[0]}x{session.size[1]}"
+    return text + (f"; recorded to {options.record}" if options.record else "")
+
+
+def _key_values(pairs: list[str] | None) -> dict[str, str]:
+    for pair in pairs or []:
+        if "=" not in pair:
+            raise typer.BadParameter(f"'{pair}' is not key=value")
+    return dict(pair.split("=", 1) for pair in pairs or [])
+
+
+def _say(text: str) -> None:
+    """A line to standard error; standard output is for results."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the command on `app`."""
+    app.command("live")(live)

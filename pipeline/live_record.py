@@ -1,0 +1,82 @@
+"""Recording of what a live session shows, with the writer of `derain video`.
+
+A part file until the end, which plays as far as it goes. Pictures alone: sound is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+from derain.models.contract import DerainError
+
+from .encoders import Encoding
+from .frames import Frame, Video
+from .live_capture import TICKS
+from .shots import Finished
+from .video import VideoWriter
+
+
+def check_target(name: str, overwrite: bool) -> None:
+    """Refuse a file that could not be made in the end.
+
+    Raises:
+        DerainError: it is there already, or its folder is not.
+    """
+    target = Path(name)
+    if target.exists() and not overwrite:
+        raise DerainError(f"{target} is there already; add -y to replace it.")
+    if not target.parent.is_dir():
+        raise DerainError(f"There is no folder {target.parent}; make it first.")
+
+
+def record(
+    items: Iterable[Finished],
+    target: str,
+    rate: float,
+    *,
+    encoding: Encoding,
+    overwrite: bool,
+    notice: Callable[[str], None],
+) -> None:
+    """Write all `items`, each at the time it was captured.
+
+    Raises:
+        DerainError: the file cannot be written, or no frame came.
+    """
+    writer: VideoWriter | None = None
+    last = -1
+    try:
+        for item in items:
+            if writer is None:
+                video = _video(item.frame, rate)
+                writer = VideoWriter(target, video, encoding, overwrite=overwrite, notice=notice)
+            if item.frame.pts > last:
+                last = item.frame.pts
+                writer.write(item.frame, item.change)
+        if writer is not None:
+            writer.close()
+    except BaseException as error:
+        text = str(error)
+        if writer is not None:
+            writer.muxer.abandon(keep=True)
+            text += f" What was recorded is in {writer.muxer.part}."
+        if isinstance(error, OSError):
+            raise DerainError(text) from error
+        raise
+    if writer is None:
+        raise DerainError(f"No frame came, so {target} was not made; check the source.")
+
+
+def _video(frame: Frame, rate: float) -> Video:
+    """A file for frames like this one, at the times they bring along."""
+    picture = frame.picture
+    return Video(
+        picture.width,
+        picture.height,
+        rate=Fraction(rate).limit_denominator(1001),
+        time_base=TICKS,
+        pixel_format=picture.format.name,
+        color=frame.color,
+    )
