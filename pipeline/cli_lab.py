@@ -29,6 +29,13 @@ class LevelName(StrEnum):
     haze = "haze"
 
 
+class Side(StrEnum):
+    """Halves of a picture."""
+
+    left = "left"
+    right = "right"
+
+
 def say(text: str) -> None:
     """A line to standard error; standard output is for results."""
     sys.stderr.write(text + "\n")
@@ -54,6 +61,17 @@ def evaluate(
     scenes: Annotated[
         bool, typer.Option("--scenes", help="Captions, stems, snow … instead: no rain in them.")
     ] = False,
+    images: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            metavar="LAYOUT FOLDER",
+            help="A data set of pictures instead: folders, numbered, side-by-side, list, "
+            "or rain100l, rain100h, rain800, rain1200, rain1400, whose pairs are counted.",
+        ),
+    ] = None,
+    clean_side: Annotated[
+        Side | None, typer.Option(help="Of pictures that hold both, for --images.")
+    ] = None,
     wipe_memory: Annotated[
         bool, typer.Option("--wipe-memory", help="Also with the memory wiped every frame.")
     ] = False,
@@ -108,7 +126,16 @@ def evaluate(
     if scenes:
         results["scenes"] = evaluate_scenes(loaded, options, say)
         console.print(report.harm_table(results["scenes"], "things that are not rain"))
-    if not clean and not scenes:
+    if images is not None:
+        from .evaluate_images import evaluate_images, image_table
+
+        layout, folder = images
+        del loaded["median"]  # of a single picture it is the picture
+        results["images"] = evaluate_images(
+            loaded, folder, layout, clean_side.value if clean_side else None, options, say
+        )
+        console.print(image_table(results["images"]))
+    if not clean and not scenes and images is None:
         results["pairs"] = evaluate_pairs(loaded, pairs, clips, options, say)
         for table in report.pair_tables(results["pairs"]):
             console.print(table)
