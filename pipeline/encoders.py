@@ -80,6 +80,8 @@ def choose(
     """
     name = encoding.codec or by_container(video, suffix, supported)
     codec = encoder(name)
+    if codec.name == "libx265" and _too_small(video):
+        raise VideoError("x265 fails on pictures below 64x64; leave --codec out, or use libx264.")
     if supported and not {codec.name, codec.canonical_name} & supported:
         raise VideoError(f"'{name}' does not go into {suffix}; choose another --codec or ending.")
     reason = trial(codec, encoding, video)
@@ -118,11 +120,16 @@ def by_container(video: Video, suffix: str, supported: set[str]) -> str:
         for name in ("rawvideo", "wrapped_avframe"):
             if name in supported:
                 return name
-    wanted = "libx264" if video.bits <= 8 else "libx265"
+    wanted = "libx264" if video.bits <= 8 or _too_small(video) else "libx265"
     for name in (wanted, "libx264", "libvpx-vp9", "mpeg4", "mpeg2video", "mjpeg", "ffv1"):
         if not supported or name in supported:
             return name
     raise VideoError(f"Nothing derain encodes goes into {suffix}; choose another ending.")
+
+
+def _too_small(video: Video) -> bool:
+    """Whether x265 cannot be trusted: below its blocks of 64 it writes beyond its own memory."""
+    return min(video.width, video.height) < 64
 
 
 def trial(codec: av.Codec, encoding: Encoding, video: Video) -> Choice | str:

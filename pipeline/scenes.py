@@ -70,9 +70,10 @@ class ShotDetector:
         if cv2.norm(luma, self._fed, cv2.NORM_L1) > REPEAT_MEAN * luma.size:
             return False
         # A small thing may move where all else stands still.
-        difference = cv2.absdiff(luma, self._fed).astype(np.float32)
+        difference = cv2.absdiff(luma, self._fed)
         blocks = (max(1, luma.shape[1] // 16), max(1, luma.shape[0] // 16))
-        return cv2.resize(difference, blocks, interpolation=cv2.INTER_AREA).max() < REPEAT_BLOCK
+        blocked = cv2.resize(difference, blocks, interpolation=cv2.INTER_AREA)
+        return bool(blocked.max() < REPEAT_BLOCK)
 
     def _is_cut(self, luma: NDArray[np.uint8]) -> bool:
         small = cv2.resize(luma, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -304,6 +304,21 @@ def test_odd_sizes_stay(
     assert report.frames_out == len(contents(target).times) == 4
 
 
+@pytest.mark.parametrize("size", [(48, 32), (16, 16), (17, 33)])
+def test_small_pictures_of_ten_bits(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    identity: nn.Module,
+    size: tuple[int, int],
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", pixel_format="yuv420p10le", size=size, frames=20)
+    target, _ = run(source, "out.mp4", identity)
+    assert len(contents(target).times) == 20
+    assert contents(target).stream["format"].endswith("10le")
+    with pytest.raises(DerainError, match="x265 fails"):
+        run(source, "no.mp4", identity, replace(X264, encoding=Encoding("libx265")))
+
+
 def test_hdr_metadata_stays(make_clip: Callable[..., Path], identity: nn.Module) -> None:
     light = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
     source = make_clip(
