@@ -28,7 +28,7 @@ class DataConfig(Strict):
     batch: int = Field(4, ge=1)
     workers: int = Field(1, ge=0)
     scale: tuple[float, float] = (0.35, 2.0)
-    clean_share: float = Field(0.1, ge=0, le=1)  # no rain at all: do no harm
+    clean_share: float = Field(0.2, ge=0, le=1)  # no rain at all: do no harm
     haze_share: float = Field(0.33, ge=0, le=1)
     still_share: float = Field(0.2, ge=0, le=1)  # a panned still with stems, snow, jerks
     overlay_share: float = Field(0.15, ge=0, le=1)  # captions and logos that stand still
@@ -43,7 +43,7 @@ class LossConfig(Strict):
     image: float = 1.0
     recovered: float = 0.5
     hazy: float = 1.0
-    transmission: float = 0.25
+    transmission: float = 0.05
     airlight: float = 0.25
     ssim: float = 0.05
     temporal: float = 0.2
