@@ -212,7 +212,13 @@ def _known_set(folder: Path, name: str, clean_side: Side | None) -> list[ImagePa
             f"{folder} holds {len(pairs)} pairs, but {name} has {known.train} for training and "
             f"{known.test} for testing; give the layout '{layout}' to use what is there."
         )
-    raise DerainError(" ".join(reasons))
+    if len(reasons) == 1:
+        raise DerainError(reasons[0])
+    raise mismatch(
+        folder,
+        f"the pairs of {name} in one of the layouts {', '.join(known.layouts)} (side-by-side also "
+        "needs clean_side)",
+    )
 
 
 # What is there; clips_data.py looks in the same ways

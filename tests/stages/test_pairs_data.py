@@ -139,10 +139,16 @@ def test_published_sets_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (DATA_SETS["rain100h"].train, DATA_SETS["rain100h"].test) == (1800, 100)
     assert (DATA_SETS["rain100h-new"].train, DATA_SETS["rain100h-new"].test) == (1800, 200)
     make_numbered(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(DerainError, match=r"3 pairs, but rain100l has 200 .* 100 .*'numbered'"):
         find_pairs(tmp_path, "rain100l")
     with pytest.raises(DerainError, match="a folder of rainy pictures"):
         find_pairs(tmp_path, "rain100l-new")
+    with pytest.raises(
+        DerainError, match=r"0 files \(nothing\); expected are the pairs of rain800"
+    ):
+        find_pairs(empty, "rain800")
     monkeypatch.setitem(DATA_SETS, "tiny", DataSet(("folders", "numbered"), 7, 3))
     assert len(find_pairs(tmp_path, "tiny")) == 3
 
