@@ -101,7 +101,9 @@ def exact_timescale(streams: list[Any]) -> str:
     FFmpeg's is a millisecond, which would move streams against each other.
     """
     bases = [s.time_base for s in streams if s.time_base] + [
-        Fraction(1, s.codec_context.sample_rate) for s in streams if s.type == "audio"
+        Fraction(1, s.codec_context.sample_rate)
+        for s in streams
+        if s.type == "audio" and s.codec_context
     ]
     exact = lcm(*[base.denominator for base in bases])
     return str(exact if exact < 2**31 else max(base.denominator for base in bases))

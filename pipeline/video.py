@@ -21,10 +21,10 @@ from av.codec.hwaccel import HWAccel
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from .color import RGB_MATRIX, Color, add_change
-from .encoders import Encoding, choose, configure, target_color
-from .frames import Frame, Video, describe, plane, reformat, to_rgb
-from .mux import Muxer, VideoError, is_cover, stamp
+from derain.pipeline.color import RGB_MATRIX, Color, add_change
+from derain.pipeline.encoders import Encoding, choose, configure, target_color
+from derain.pipeline.frames import Frame, Video, describe, plane, reformat, to_rgb
+from derain.pipeline.mux import Muxer, VideoError, is_cover, stamp
 
 __all__ = [
     "Color",
@@ -119,6 +119,8 @@ class VideoReader:
             if not pictures:
                 raise VideoError(f"{self.name} holds no video; give a file with moving pictures.")
             self.stream = pictures[0]
+            if self.stream.codec_context is None:
+                raise VideoError(f"Nobody here decodes the picture of {self.name}; convert it.")
             self.others = [s for s in self.container.streams if s is not self.stream]
             context = self.stream.codec_context
             context.thread_type = "AUTO"
