@@ -32,6 +32,7 @@ class PairEntry(_Strict):
 
     rain: str  # a name of `rains`
     seed: int
+    airlight: tuple[float, float, float] | None = None  # in place of the rain's own
     strength: float = 1.0  # found: scales the brightness of streaks
     haze: float = 0.0  # found: optical thickness
     psnr: float = 0.0  # of the rainy input, checked at each use
@@ -67,7 +68,7 @@ class ValidationSet(_Strict):
 
     def digest(self) -> str:
         """SHA-256 of all settings in canonical JSON, without `sha256` itself."""
-        content = json.dumps(self.model_dump(exclude={"sha256"}), sort_keys=True)
+        content = json.dumps(self.model_dump(mode="json", exclude={"sha256"}), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -95,4 +96,6 @@ def read_validation(path: Path) -> ValidationSet:
 def write_validation(pairs: ValidationSet, path: Path) -> None:
     """Write a pairs file with its hash brought up to date."""
     pairs = pairs.model_copy(update={"sha256": pairs.digest()})
-    path.write_text(HEADER + yaml.safe_dump(pairs.model_dump(), sort_keys=False, width=100))
+    path.write_text(
+        HEADER + yaml.safe_dump(pairs.model_dump(mode="json"), sort_keys=False, width=100)
+    )

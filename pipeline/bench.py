@@ -26,13 +26,12 @@ from torch import nn
 from derain.models import Derainer, DerainError, load_model
 from derain.models.derainer import choose_device
 from derain.models.per_frame import PerFrame
+from derain.pipeline.demo import as_float, read_8_bit
+from derain.pipeline.scene import demo_frames
+from derain.pipeline.stream import Report, VideoOptions, derain_video
+from derain.pipeline.synth import SynthOptions, named_rain, rain_on, to_picture
+from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
 from derain.stages.metrics import psnr
-
-from .demo import as_float, read_8_bit
-from .scene import demo_frames
-from .stream import Report, VideoOptions, derain_video
-from .synth import SynthOptions, named_rain, rain_on, to_picture
-from .video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
 
 ENCODING = Encoding(codec="libx264", crf=18, preset="veryfast")
 LOOP = 24  # rendered frames; longer clips play them forth and back

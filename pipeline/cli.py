@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import cli_lab, cli_live, cli_tools
+from derain.pipeline import cli_lab, cli_live, cli_tools
 
 if TYPE_CHECKING:
     pass
@@ -94,10 +94,10 @@ def video(
     debug: Debug = False,
 ) -> None:
     """Remove the rain from video files; sound, captions and timing stay as they are."""
-    from .jobs import interruptible, keep_freed_memory, plan, run_tasks
-    from .options import VideoOptions
-    from .progress import choose_reporter
-    from .video import Encoding
+    from derain.pipeline.jobs import interruptible, keep_freed_memory, plan, run_tasks
+    from derain.pipeline.options import VideoOptions
+    from derain.pipeline.progress import choose_reporter
+    from derain.pipeline.video import Encoding
 
     with errors(debug):
         options = VideoOptions(
@@ -150,8 +150,8 @@ def image(
     debug: Debug = False,
 ) -> None:
     """Remove the rain from single pictures, with the network's path for still images."""
-    from .images import derain_images
-    from .options import VideoOptions
+    from derain.pipeline.images import derain_images
+    from derain.pipeline.options import VideoOptions
 
     with errors(debug):
         options = VideoOptions(
@@ -174,7 +174,7 @@ def models(
     pattern: Annotated[str, typer.Argument(help="Only names like this.")] = "*",
 ) -> None:
     """List the networks, and which of them come with trained weights."""
-    from .info import show_models
+    from derain.pipeline.info import show_models
 
     show_models(pattern)
 
@@ -186,7 +186,7 @@ def info(
     debug: Debug = False,
 ) -> None:
     """Show what a file holds; without one, what this machine and installation can do."""
-    from .info import show_file, show_machine
+    from derain.pipeline.info import show_file, show_machine
 
     with errors(debug):
         if file is None:
@@ -213,8 +213,7 @@ class errors:  # noqa: N801 (reads as a statement)
 def report_error(error: BaseException) -> int:
     """Write one sentence to standard error; the exit code."""
     from derain.models.contract import DerainError
-
-    from .jobs import UsageError
+    from derain.pipeline.jobs import UsageError
 
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")

@@ -88,11 +88,8 @@ def evaluate(
     from rich.console import Console
 
     from derain.configs.validation import write_validation
-    from derain.stages.pairs import DEFAULT_PAIRS, load_pairs
-    from derain.stages.pairs import calibrate as find_strengths
-
-    from . import report
-    from .evaluate import (
+    from derain.pipeline import report
+    from derain.pipeline.evaluate import (
         Options,
         Result,
         evaluate_clean,
@@ -101,6 +98,8 @@ def evaluate(
         load_models,
         read_clip,
     )
+    from derain.stages.pairs import DEFAULT_PAIRS, load_pairs
+    from derain.stages.pairs import calibrate as find_strengths
 
     pairs, clips = pairs or DEFAULT_PAIRS, clips or default_clips()
     levels = tuple(x.value for x in level or ())
@@ -127,7 +126,7 @@ def evaluate(
         results["scenes"] = evaluate_scenes(loaded, options, say)
         console.print(report.harm_table(results["scenes"], "things that are not rain"))
     if images is not None:
-        from .evaluate_images import evaluate_images, image_table
+        from derain.pipeline.evaluate_images import evaluate_images, image_table
 
         layout, folder = images
         del loaded["median"]  # of a single picture it is the picture
@@ -160,8 +159,8 @@ def demo(
     overwrite: Overwrite = False,
 ) -> None:
     """Render a scene, rain on it, remove the rain: needs no files, takes under a minute."""
-    from .demo import make_demo
-    from .stream import VideoOptions
+    from derain.pipeline.demo import make_demo
+    from derain.pipeline.stream import VideoOptions
 
     options = VideoOptions(
         model=model, weights=weights, device=device, precision=precision, overwrite=overwrite
@@ -193,8 +192,8 @@ def synth(
     overwrite: Overwrite = False,
 ) -> None:
     """Put rain on a clean video."""
-    from .synth import SynthOptions, synthesize
-    from .video import Encoding
+    from derain.pipeline.synth import SynthOptions, synthesize
+    from derain.pipeline.video import Encoding
 
     options = SynthOptions(
         rain=rain,
@@ -228,8 +227,8 @@ def bench(
     json: Json = None,
 ) -> None:
     """Measure speed and memory: decode, network and encode apart, and the whole."""
-    from .bench import BenchOptions, run_bench
-    from .report import write_json
+    from derain.pipeline.bench import BenchOptions, run_bench
+    from derain.pipeline.report import write_json
 
     options = BenchOptions(
         model=model,

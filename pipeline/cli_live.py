@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     import threading
 
-    from .live import Live, LiveOptions
+    from derain.pipeline.live import Live, LiveOptions
 
 HTTP = "127.0.0.1:8000"
 
@@ -71,9 +71,9 @@ def live(
     snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
 ) -> None:
     """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
-    from .encoders import Encoding
-    from .jobs import interruptible, keep_freed_memory
-    from .live import Live, LiveOptions
+    from derain.pipeline.encoders import Encoding
+    from derain.pipeline.jobs import interruptible, keep_freed_memory
+    from derain.pipeline.live import Live, LiveOptions
 
     options = LiveOptions(
         source=source,
@@ -111,8 +111,7 @@ def live(
 def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
     """Whether to open a window, and the address of the page; asked for, or what can be had."""
     from derain.models.contract import DerainError
-
-    from .live_window import can_open_window
+    from derain.pipeline.live_window import can_open_window
 
     if http is not None and not window:
         return False, http
@@ -127,7 +126,7 @@ def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
 
 
 def _serve(session: Live, address: str, token: str | None) -> object:
-    from .live_http import LOOPBACK, LiveServer, parse_address
+    from derain.pipeline.live_http import LOOPBACK, LiveServer, parse_address
 
     host, port = parse_address(address)
     if token is not None and not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
@@ -150,7 +149,7 @@ def _until_the_end(
         timer.daemon = True
         timer.start()
     if snapshots is not None:
-        from .live_window import show_window
+        from derain.pipeline.live_window import show_window
 
         show_window(session, stop, folder=snapshots, say=_say)
         return

@@ -17,14 +17,22 @@ import torch
 from numpy.typing import NDArray
 
 from derain.models.contract import DerainError
+from derain.pipeline.compare import compare_frames, contact_sheet
+from derain.pipeline.scene import demo_frames
+from derain.pipeline.stream import VideoOptions, derain_video
+from derain.pipeline.synth import SynthOptions, named_rain, rain_on, to_picture
+from derain.pipeline.tone import write_tone
+from derain.pipeline.video import (
+    Color,
+    Encoding,
+    Frame,
+    Video,
+    VideoReader,
+    VideoWriter,
+    read_rgb,
+    write_rgb,
+)
 from derain.stages.metrics import psnr
-
-from .compare import compare_frames, contact_sheet
-from .scene import demo_frames
-from .stream import VideoOptions, derain_video
-from .synth import SynthOptions, named_rain, rain_on, to_picture
-from .tone import write_tone
-from .video import Color, Encoding, Frame, Video, VideoReader, VideoWriter, read_rgb, write_rgb
 
 RATE = 25
 RAIN = SynthOptions(rain="downpour", seed=4, strength=1.4)

@@ -12,9 +12,9 @@ from typing import Any
 import av
 from av.codec.codec import Capabilities, UnknownCodecError, find_best_pix_fmt_of_list
 
-from .color import RGB_MATRIX, Color
-from .frames import EDITABLE, Video, depth
-from .mux import PIPE, VideoError
+from derain.pipeline.color import RGB_MATRIX, Color
+from derain.pipeline.frames import EDITABLE, Video, depth
+from derain.pipeline.mux import PIPE, VideoError
 
 # Pixel formats that encoders want -> the editable one that holds the same.
 PACKED = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p16le", "rgb8": "rgb24"}

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 from derain.configs.validation import Level
 from derain.models import Derainer, DerainError, load_model
+from derain.pipeline.scene import SCENES, render_scene
+from derain.pipeline.video import read_rgb
 from derain.stages import metrics
 from derain.stages.pairs import Pair, iterate_pairs, load_pairs, read_checked, to_float
-
-from .scene import SCENES, render_scene
-from .video import read_rgb
 
 Record = dict[str, Any]  # what was measured: row, clip, camera, level, then figures by name
 Tell = Callable[[str], None]

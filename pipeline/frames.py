@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from .color import SWSCALE, Color, to_float
+from derain.pipeline.color import SWSCALE, Color, to_float
 
 # What `plane` can view and color.py can add to; anything else is converted to the nearest of these.
 EDITABLE = (

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from derain.models import Derainer, load_model
 from derain.models.contract import DerainError, Output
-
-from .color import to_bytes
-from .compare import compare_frames
-from .jobs import UsageError
-from .layers import layer_pictures
-from .options import VideoOptions
+from derain.pipeline.color import to_bytes
+from derain.pipeline.compare import compare_frames
+from derain.pipeline.jobs import UsageError
+from derain.pipeline.layers import layer_pictures
+from derain.pipeline.options import VideoOptions
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 

@@ -98,7 +98,7 @@ def probe(file: str) -> dict[str, Any]:
             reason = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise DerainError(f"{file} cannot be read ({' '.join(reason)}); check it.") from error
         return dict(found)
-    from .video import VideoReader
+    from derain.pipeline.video import VideoReader
 
     with VideoReader(file) as reader:
         streams = [
@@ -110,7 +110,7 @@ def probe(file: str) -> dict[str, Any]:
 
 def show_file(file: str, as_json: bool) -> None:
     """Write a file's streams, and what derain would make of its picture."""
-    from .video import VideoReader
+    from derain.pipeline.video import VideoReader
 
     found = probe(file)
     if as_json:

@@ -19,9 +19,8 @@ from types import FrameType
 from typing import Any
 
 from derain.models.contract import DerainError
-
-from .options import Interrupted, Report, VideoOptions
-from .progress import Reporter
+from derain.pipeline.options import Interrupted, Report, VideoOptions
+from derain.pipeline.progress import Reporter
 
 WRITABLE = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".nut", ".gif"}
 READABLE = WRITABLE | {".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".vob", ".ogv", ".y4m"}
@@ -136,8 +135,8 @@ def run_tasks(
 
     A failure does not end the rest. What is done already is skipped when there are several.
     """
-    from .steady import load_chosen
-    from .stream import derain_video
+    from derain.pipeline.steady import load_chosen
+    from derain.pipeline.stream import derain_video
 
     stop = stop or threading.Event()
     several = len(tasks) > 1

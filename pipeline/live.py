@@ -20,17 +20,16 @@ from av.video.reformatter import VideoReformatter
 from derain.models import Derainer, list_models, load_model
 from derain.models.contract import DerainError, Output
 from derain.models.registry import ENTRIES, weights_file
-
-from .encoders import Encoding
-from .frames import reformat, to_rgb
-from .live_capture import Capture, LiveFrame, Slot
-from .live_record import check_target, record
-from .live_size import fit, measure, parse_resolution
-from .live_source import find_source
-from .live_stats import Rate, Times
-from .live_view import DERAINED, Hub, Shown
-from .shots import Finished, Shots
-from .threads import Channel, Stopped, Worker
+from derain.pipeline.encoders import Encoding
+from derain.pipeline.frames import reformat, to_rgb
+from derain.pipeline.live_capture import Capture, LiveFrame, Slot
+from derain.pipeline.live_record import check_target, record
+from derain.pipeline.live_size import fit, measure, parse_resolution
+from derain.pipeline.live_source import find_source
+from derain.pipeline.live_stats import Rate, Times
+from derain.pipeline.live_view import DERAINED, Hub, Shown
+from derain.pipeline.shots import Finished, Shots
+from derain.pipeline.threads import Channel, Stopped, Worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from derain.models.contract import DerainError
-
-from .frames import Frame
-from .live_source import Reader, Source, open_reader
-from .scenes import ShotDetector
-from .threads import Stopped
+from derain.pipeline.frames import Frame
+from derain.pipeline.live_source import Reader, Source, open_reader
+from derain.pipeline.scenes import ShotDetector
+from derain.pipeline.threads import Stopped
 
 TICKS = Fraction(1, 90000)  # of the time stamps here, whatever the source counts in
 BACK_OFF = 0.5, 10.0  # seconds until a lost source is tried again: at first, and at most

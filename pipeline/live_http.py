@@ -27,11 +27,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from derain.models.contract import DerainError
-
-from .layers import FIELDS
-from .live import Live
-from .live_stats import Times
-from .live_view import DERAINED
+from derain.pipeline.layers import FIELDS
+from derain.pipeline.live import Live
+from derain.pipeline.live_stats import Times
+from derain.pipeline.live_view import DERAINED
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 VIEWERS = 32  # at the same time

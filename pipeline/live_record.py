@@ -10,12 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from derain.models.contract import DerainError
-
-from .encoders import Encoding
-from .frames import Frame, Video
-from .live_capture import TICKS
-from .shots import Finished
-from .video import VideoWriter
+from derain.pipeline.encoders import Encoding
+from derain.pipeline.frames import Frame, Video
+from derain.pipeline.live_capture import TICKS
+from derain.pipeline.shots import Finished
+from derain.pipeline.video import VideoWriter
 
 
 def check_target(name: str, overwrite: bool) -> None:

@@ -18,19 +18,18 @@ import av
 import cv2
 
 from derain.models.contract import DerainError
-
-from .color import RGB_MATRIX, Color
-from .frames import Frame
-from .video import VideoError, VideoReader
+from derain.pipeline.color import RGB_MATRIX, Color
+from derain.pipeline.frames import Frame
+from derain.pipeline.video import VideoError, VideoReader
 
 MICROSECOND = Fraction(1, 10**6)
 DEVICES = {"v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "decklink"}
 SILENCE = "5000000"  # microseconds without data after which a network source is lost
 NETWORK = {
-    "rtsp": {"rtsp_transport": "tcp", "timeout": SILENCE, "fflags": "nobuffer"},
+    "rtsp": {"rtsp_transport": "tcp", "timeout": SILENCE},
     "http": {"rw_timeout": SILENCE},
     "https": {"rw_timeout": SILENCE},
-    "tcp": {"timeout": SILENCE, "fflags": "nobuffer"},
+    "tcp": {"timeout": SILENCE},
 }
 
 

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.contract import Output
-
-from .color import to_bytes
-from .layers import FIELDS, layer_pictures
-from .live_capture import LiveFrame
-from .shots import Finished
+from derain.pipeline.color import to_bytes
+from derain.pipeline.layers import FIELDS, layer_pictures
+from derain.pipeline.live_capture import LiveFrame
+from derain.pipeline.shots import Finished
 
 DERAINED = "derained"
 QUALITY = 85  # of JPEG

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .live import Live
-from .live_stats import Times
-from .live_view import Shown
+from derain.pipeline.live import Live
+from derain.pipeline.live_stats import Times
+from derain.pipeline.live_view import Shown
 
 TITLE = "derain live (space s c q)"
 MODES = ("derained", "wipe", "rain")

@@ -18,8 +18,17 @@ from typing import Any
 import av
 import av.bitstream
 
-from . import subtitles
-from .remux import Captions, Cover, Extras, Stamps, exact_timescale, remux, rising, stamp
+from derain.pipeline import subtitles
+from derain.pipeline.remux import (
+    Captions,
+    Cover,
+    Extras,
+    Stamps,
+    exact_timescale,
+    remux,
+    rising,
+    stamp,
+)
 
 MP4_FAMILY = {".mp4", ".m4v", ".mov", ".3gp"}
 TRANSPORT = {".ts", ".m2ts", ".mts"}

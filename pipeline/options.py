@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from .encoders import Encoding
+from derain.pipeline.encoders import Encoding
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .options import Report
+    from derain.pipeline.options import Report
 
 
 class Reporter(Protocol):

@@ -15,9 +15,8 @@ import torch
 from rich.table import Table
 
 from derain.models.contract import DerainError
+from derain.pipeline.evaluate import INPUT, Options, Record, Result, average, worst_gain
 from derain.stages.metrics import DEFINITIONS
-
-from .evaluate import INPUT, Options, Record, Result, average, worst_gain
 
 # name in records -> heading, digits
 COLUMNS = {

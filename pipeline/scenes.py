@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import Frame
+from derain.pipeline.frames import Frame
 
 WIDTH, HEIGHT = 64, 36  # of the picture that is compared
 REACH = 8, 5  # its pixels by which the camera may turn between two frames, across and down

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from derain.models import Derainer
 from derain.models.contract import Output
-
-from .frames import Frame
-from .resume import Checkpoint, tensors_of, with_tensors
+from derain.pipeline.frames import Frame
+from derain.pipeline.resume import Checkpoint, tensors_of, with_tensors
 
 
 @dataclass(slots=True)

@@ -19,16 +19,15 @@ import torch
 
 from derain.models import Derainer
 from derain.models.contract import DerainError
-
-from . import resume
-from .color import to_bytes
-from .mux import is_file, part_name
-from .options import Interrupted, Report, VideoOptions
-from .scenes import ShotDetector
-from .shots import Finished, Shots
-from .steady import load_chosen
-from .threads import Channel, Stopped, Worker
-from .video import Frame, Video, VideoReader, VideoWriter
+from derain.pipeline import resume
+from derain.pipeline.color import to_bytes
+from derain.pipeline.mux import is_file, part_name
+from derain.pipeline.options import Interrupted, Report, VideoOptions
+from derain.pipeline.scenes import ShotDetector
+from derain.pipeline.shots import Finished, Shots
+from derain.pipeline.steady import load_chosen
+from derain.pipeline.threads import Channel, Stopped, Worker
+from derain.pipeline.video import Frame, Video, VideoReader, VideoWriter
 
 __all__ = ["Interrupted", "Report", "VideoOptions", "derain_video"]
 
@@ -316,11 +315,11 @@ class Run:
     def _write(self, item: Finished) -> None:
         frame = item.frame
         if self.options.layers and item.output is not None:
-            from .layers import write_layers
+            from derain.pipeline.layers import write_layers
 
             write_layers(Path(self.options.layers), frame.index, item.output)
         if self.options.compare:
-            from .compare import compare_frames
+            from derain.pipeline.compare import compare_frames
 
             rgb = self.reader.to_rgb(frame)
             both = compare_frames(to_bytes(rgb), to_bytes(rgb + item.change), self.options.compare)

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from derain.configs.validation import PairEntry
 from derain.models.contract import DerainError
+from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter
 from derain.stages.pairs import DEFAULT_PAIRS, load_pairs, rain_settings
 from derain.stages.rain import Rain, RainSettings, render_rain, sample_settings
-
-from .video import Encoding, Frame, VideoReader, VideoWriter
 
 RANDOM = "random"
 LINES = 400  # the height of picture that rains are described for

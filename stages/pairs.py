@@ -23,7 +23,7 @@ from derain.stages.rain import RainSettings, StreakLayer, render_rain
 DEFAULT_PAIRS = Path(__file__).parents[1] / "configs" / "validation.yaml"
 DRIFT = 0.05  # dB by which a rendered pair may leave the recorded PSNR before eval complains
 STRONGEST, THICKEST = 4.0, 4.0  # ends of the searches
-SEARCHED = 8  # frames that settle a search; the PSNR recorded is that of the whole clip
+SEARCHED = 3  # frames that settle a search; the PSNR recorded is that of the whole clip
 
 ReadClip = Callable[[Path], Tensor]  # a file -> (T, 3, H, W) uint8 RGB
 
@@ -54,8 +54,8 @@ def rain_settings(pairs: ValidationSet, entry: PairEntry) -> RainSettings:
     fields: dict[str, Any] = dict(pairs.rains[entry.rain])
     try:
         fields["layers"] = tuple(StreakLayer(**layer) for layer in fields["layers"])
-        if "airlight" in fields:
-            fields["airlight"] = tuple(fields["airlight"])
+        if entry.airlight or "airlight" in fields:
+            fields["airlight"] = tuple(entry.airlight or fields["airlight"])
         return replace(RainSettings(**fields), strength=entry.strength, haze=entry.haze)
     except (KeyError, TypeError) as error:
         raise DerainError(
@@ -142,7 +142,7 @@ def mean_psnr(rainy: Tensor, clean: Tensor) -> float:
     return psnr(rainy, clean).mean().item()
 
 
-def bisect(figure: Callable[[float], float], target: float, high: float, steps: int = 10) -> float:
+def bisect(figure: Callable[[float], float], target: float, high: float, steps: int = 8) -> float:
     """The x in [0, high], rounded to 4 digits, where a falling `figure` comes nearest `target`."""
     low = 0.0
     for _ in range(steps):

@@ -129,5 +129,5 @@ def test_weights_round_trip_and_errors(tmp_path: Any) -> None:
     with pytest.raises(DerainError, match="no weight file"):
         load_model("swift", weights=tmp_path / "missing.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(DerainError, match="cannot be read|can be read safely"):
+    with pytest.raises(DerainError, match=r"cannot be read|can be read safely"):
         load_model("swift", weights=tmp_path / "text.safetensors")

@@ -113,7 +113,7 @@ def test_a_patient_slot_waits_and_leaves_when_all_is_over() -> None:
         ("0", "darwin", "0", "avfoundation", True),
         ("video=Camera", "win32", "video=Camera", "dshow", True),
         ("rtsp://host/a", "linux", "rtsp://host/a", None, True),
-        (LAVFI, "linux", LAVFI, "lavfi", False),
+        (LAVFI, "linux", LAVFI, None, False),
     ],
 )
 def test_words_for_sources(
