@@ -204,9 +204,9 @@ class errors:  # noqa: N801 (reads as a statement)
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> bool:
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
         if error is None or self.debug or isinstance(error, (SystemExit, typer.BadParameter)):
-            return False
+            return
         sys.exit(report_error(error))
 
 

@@ -9,9 +9,12 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from derain.configs.validation import Level
 
 Model = Annotated[str, typer.Option("--model", "-m", help="Which network; see derain models.")]
 Weights = Annotated[str | None, typer.Option(help="Another weight file for the network.")]
@@ -102,7 +105,7 @@ def evaluate(
     from derain.stages.pairs import calibrate as find_strengths
 
     pairs, clips = pairs or DEFAULT_PAIRS, clips or default_clips()
-    levels = tuple(x.value for x in level or ())
+    levels = cast("tuple[Level, ...]", tuple(x.value for x in level or ()))
     if calibrate:
         found = find_strengths(load_pairs(pairs), clips, read_clip, say, levels)
         write_validation(found, pairs)

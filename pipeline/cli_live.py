@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import threading
 
     from derain.pipeline.live import Live, LiveOptions
+    from derain.pipeline.live_http import LiveServer
 
 HTTP = "127.0.0.1:8000"
 
@@ -125,7 +126,7 @@ def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
     return False, HTTP
 
 
-def _serve(session: Live, address: str, token: str | None) -> object:
+def _serve(session: Live, address: str, token: str | None) -> LiveServer:
     from derain.pipeline.live_http import LOOPBACK, LiveServer, parse_address
 
     host, port = parse_address(address)

@@ -12,6 +12,10 @@ from typing import Annotated, Any
 import typer
 
 
+def _notice(text: str) -> None:
+    sys.stderr.write(f"notice: {text}\n")
+
+
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file of the original authors.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.safetensors to write.")],
@@ -76,7 +80,7 @@ def background(
         settings=BackgroundSettings(frames=frames, percentile=percentile),
         every=every,
         overwrite=overwrite,
-        notice=lambda text: sys.stderr.write(f"notice: {text}\n") and None,
+        notice=_notice,
     )
     typer.echo(
         f"{output or pairs}: percentile {found.percentile} of {found.frames} frames, "

@@ -152,7 +152,7 @@ def _derain_file(
     if options.compare:
         before, after = to_bytes(picture.rgb), to_bytes(clean)
         both = compare_frames(before, after, options.compare)
-        picture = Picture(both / np.float32(255), None, 255, False)
+        picture = Picture(both.astype(np.float32) / np.float32(255), None, 255, False)
         clean = picture.rgb
     if several:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -100,11 +100,10 @@ def exact_timescale(streams: list[Any]) -> str:
 
     FFmpeg's is a millisecond, which would move streams against each other.
     """
-    bases = [s.time_base for s in streams if s.time_base] + [
-        Fraction(1, s.codec_context.sample_rate)
-        for s in streams
-        if s.type == "audio" and s.codec_context
-    ]
+    bases = [s.time_base for s in streams if s.time_base]
+    for stream in streams:
+        rate = stream.type == "audio" and stream.codec_context and stream.codec_context.sample_rate
+        bases += [Fraction(1, rate)] if rate else []
     exact = lcm(*[base.denominator for base in bases])
     return str(exact if exact < 2**31 else max(base.denominator for base in bases))
 

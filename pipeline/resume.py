@@ -63,7 +63,8 @@ def save(path: Path, checkpoint: Checkpoint, who: dict[str, Any]) -> None:
         tensors["change"] = checkpoint.change
     tensors["end"] = torch.zeros(1)  # a file needs one tensor
     # States hold channels-last pictures and may hold one twice; the file format wants neither.
-    tensors = {k: t.detach().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
+    plain = torch.contiguous_format
+    tensors = {k: t.detach().clone(memory_format=plain) for k, t in tensors.items()}
     metadata = {"derain": json.dumps({"numbers": numbers, "identity": who})}
     fresh = path.with_name(path.name + ".new")
     try:

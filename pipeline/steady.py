@@ -20,7 +20,7 @@ from derain.pipeline.options import VideoOptions
 
 SHARE = 0.6  # of the earlier results at most, where nothing speaks against them
 CHANGED = 8 / 255  # where the network changes less than about this, nothing needs steadying
-APART = 12 / 255  # results that differ by about this on the mean of a patch show different things
+APART = 20 / 255  # results that differ by about this on the mean of a patch show different things
 PATCH = 7  # pixels, odd
 
 

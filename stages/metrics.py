@@ -110,7 +110,7 @@ def clean_flows(clean: Tensor) -> Tensor:
     grey = (luma(clean)[:, 0] * 255).round().byte().cpu().numpy()
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flows = [
-        estimator.calc(grey[t], grey[t - 1], None)  # type: ignore[call-overload]
+        estimator.calc(grey[t], grey[t - 1], None)
         for t in range(1, len(grey))
     ]
     if not flows:
