@@ -216,7 +216,7 @@ def demo_frames(height: int, width: int, frames: int) -> Iterator[Picture]:
         sway = 0.006 * height * math.sin(t / 11)
         view = look(layers, (height, width), NEAR * width * t, sway)
         _balloon(view, t)
-        write_text(view, f"village road  {t // 25:02d}:{t % 25:02d}", 0.03, 0.08, 0.055)
+        write_text(view, f"village road  {t // 25:02d}:{t % 25:02d}", 0.03, 0.96, 0.055)
         yield view.clip(0, 1)
 
 
