@@ -155,9 +155,9 @@ def test_opencv_reads_too(make_clip: Callable[..., Path], identity: nn.Module) -
 
 def test_a_late_network_drops_frames_and_keeps_the_shot() -> None:
     with Live(LiveOptions(LAVFI, resolution="source"), PerFrame(Slow())) as live:
-        wait_for(lambda: live.frames >= 8)
+        # A busy machine captures late, too: wait for the drops, not for a time.
+        wait_for(lambda: live.frames >= 8 and live.status()["dropped"] >= 8)
         status = live.status()
-    assert status["dropped"] >= 8
     assert status["shots"] == 1
     assert status["captured"] >= status["frames"] + status["dropped"]
     # What waits is fresh: one frame's time, however late the network.
@@ -368,9 +368,9 @@ def test_percentiles_and_rates() -> None:
     assert rate.value() == 0
     for _ in range(3):
         rate.tick()
-    assert rate.value() > 0
+    assert rate.value() > 100
     time.sleep(0.12)
-    assert rate.value() == 0
+    assert 0 < rate.value() < 1 / 0.12
 
 
 def test_a_failing_network_ends_the_session_with_its_sentence() -> None:
