@@ -114,7 +114,7 @@ class Capture:
         self.reconnects = 0
         self._fresh = threading.Event()  # the next frame begins a shot
         self._last = 0.0  # time of the newest frame, on the line of all connections
-        self._first = 0.0  # moment of the first connection
+        self._origin = 0.0  # the moment of time 0
         self._due = 0.0
         self._skipped: LiveFrame | None = None
         self.reader = self._open()
@@ -169,8 +169,7 @@ class Capture:
         detector = ShotDetector(scenes=self.scenes)
         self.new_shot()
         shift: float | None = None
-        began = time.perf_counter()
-        self._first = self._first or began
+        self._origin = self._origin or time.perf_counter()
         for frame in reader.frames():
             if self.stop.is_set():
                 return
@@ -178,17 +177,16 @@ class Capture:
                 if self.source.lives:
                     self.new_shot()
                     continue
-                began += self._hold()
+                self._origin += self._hold()
             if shift is None:
                 start = self._last + 1 / self.rate if self.captured else 0.0
                 if self.source.lives and self.captured:
-                    start = max(start, time.perf_counter() - self._first)
+                    start = max(start, time.perf_counter() - self._origin)
                 shift = start - frame.time
-                began -= start
             detector.mark(frame)
             self._last = max(self._last, frame.time + shift)
             if self.source.paced:
-                self.stop.wait(max(0.0, began + self._last - time.perf_counter()))
+                self.stop.wait(max(0.0, self._origin + self._last - time.perf_counter()))
             self._offer(frame)
 
     def _hold(self) -> float:

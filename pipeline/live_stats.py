@@ -53,28 +53,26 @@ def percentile(ordered: list[float], share: float) -> float:
 
 
 class Rate:
-    """How often something happens, over the last seconds."""
+    """How often something happens: over the last seconds, or since the last but one time."""
 
     def __init__(self, seconds: float = 3.0) -> None:
         self.seconds = seconds
-        self._moments: deque[float] = deque()
+        self._moments: deque[float] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
 
     def tick(self) -> None:
         """It happened."""
         with self._lock:
             self._moments.append(time.perf_counter())
-            self._forget()
 
     def value(self) -> float:
-        """Times a second; 0 where it stopped."""
+        """Times a second; falls towards 0 where it stopped."""
+        now = time.perf_counter()
         with self._lock:
-            self._forget()
-            if len(self._moments) < 2:
-                return 0.0
-            return len(self._moments) / max(1e-6, time.perf_counter() - self._moments[0])
-
-    def _forget(self) -> None:
-        oldest = time.perf_counter() - self.seconds
-        while self._moments and self._moments[0] < oldest:
-            self._moments.popleft()
+            moments = list(self._moments)
+        if len(moments) < 2:
+            return 0.0
+        recent = [x for x in moments if x > now - self.seconds]
+        if len(recent) < 2:
+            return 1 / (now - moments[-2])  # slower than once in a while, but not never
+        return len(recent) / max(1e-6, now - recent[0])

@@ -28,7 +28,7 @@ from derain.pipeline.live_stats import Rate, Times
 from derain.pipeline.threads import Stopped
 from derain.pipeline.video import read_rgb
 
-LAVFI = "lavfi:testsrc2=size=64x48:rate=25"
+LAVFI = "lavfi:testsrc2=size=64x48:rate=25,noise=alls=30:allf=t"  # no frame repeats
 PATIENCE = 60.0  # seconds until a test gives up on a busy machine
 
 

@@ -19,7 +19,7 @@ from derain.models.contract import DerainError
 from derain.pipeline.live import Live, LiveOptions
 from derain.pipeline.live_http import LiveServer, parse_address, read_controls
 
-SOURCE = "lavfi:testsrc2=size=64x48:rate=25"
+SOURCE = "lavfi:testsrc2=size=64x48:rate=25,noise=alls=30:allf=t"  # no frame repeats
 PATIENCE = 60.0
 
 
