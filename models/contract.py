@@ -7,7 +7,7 @@ A single-image network is a plain `nn.Module`; `PerFrame` (per_frame.py) gives i
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -41,9 +41,6 @@ class Output:
                 for x in fields(self)
             }
         )
-
-
-State = NamedTuple  # every model has its own NamedTuple of tensors, batch first
 
 
 @runtime_checkable

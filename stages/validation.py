@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from derain.models.derainer import on_device
+from derain.stages.metrics import to_decibel
 from derain.stages.rain import RainSettings, StreakLayer, render_rain
 
 FRAMES, HEIGHT, WIDTH = 12, 256, 320
@@ -68,8 +69,8 @@ def make_probes(files: list[Path]) -> list[Probe]:
 
 
 def decibels(a: Tensor, b: Tensor) -> float:
-    """PSNR of values in [0, 1]."""
-    return float(-10 * torch.log10((a.float() - b.float()).square().mean().clamp_min(1e-10)))
+    """PSNR of values in [0, 1], pooled over everything given."""
+    return to_decibel((a.float() - b.float()).square().mean()).item()
 
 
 @torch.inference_mode()
