@@ -15,6 +15,7 @@ from derain.models import Derainer, DerainError, create_model
 from derain.models.contract import RecurrentModel
 from derain.models.per_frame import PerFrame
 from derain.models.registry import save_model
+from derain.pipeline.encoders import Encoding
 from derain.pipeline.options import VideoOptions
 from derain.pipeline.steady import Steady, load_chosen
 from derain.pipeline.stream import derain_video
@@ -133,9 +134,11 @@ def test_the_option_reaches_the_network(
     source = make_clip(frames=4)
     luma = {}
     for steady in (False, True):
-        options = VideoOptions(model=str(weights), steady=steady, device="cpu", precision="fp32")
+        options = VideoOptions(
+            model=str(weights), steady=steady, device="cpu", precision="fp32", encoding=Encoding("ffv1")
+        )
         assert isinstance(load_chosen(options), Steady if steady else PerFrame)
-        target = tmp_path / f"{steady}.mp4"
+        target = tmp_path / f"{steady}.mkv"
         assert derain_video(source, target, options).frames_out == 4
         luma[steady] = [planes[0].astype(int) for planes in contents(target).planes]
     assert np.abs(luma[True][0] - luma[False][0]).max() <= 1
