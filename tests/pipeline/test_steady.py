@@ -135,7 +135,11 @@ def test_the_option_reaches_the_network(
     luma = {}
     for steady in (False, True):
         options = VideoOptions(
-            model=str(weights), steady=steady, device="cpu", precision="fp32", encoding=Encoding("ffv1")
+            model=str(weights),
+            steady=steady,
+            device="cpu",
+            precision="fp32",
+            encoding=Encoding("ffv1"),
         )
         assert isinstance(load_chosen(options), Steady if steady else PerFrame)
         target = tmp_path / f"{steady}.mkv"
