@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def cached_clip(path: Path, cache: Path) -> Path:
     target = cache / f"{path.stem}-{key.hexdigest()[:12]}.npy"
     if not target.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part.npy")
+        part = target.with_suffix(f".{os.getpid()}.part.npy")  # two runs may decode at once
         np.save(part, read_clip(path))
         part.replace(target)
     return target
