@@ -31,16 +31,18 @@ class Output:
     transmission: Tensor | None = None  # (B, 1, H, W) in [t_min, 1]
     airlight: Tensor | None = None  # (B, 3, 1, 1) in [0, 1], or a map of the image's size
     hazy: Tensor | None = None  # (B, 3, H, W) streak-free, still hazy frame, H
+    pictures: dict[str, Tensor] | None = (
+        None  # (B, 1 or 3, H, W) by name: what else there is to see
+    )
     features: Any = None  # anything else a training stage needs; never encoded
 
     def map(self, f: Any) -> Output:
-        """Apply `f` to every tensor field."""
-        return Output(
-            **{
-                x.name: f(v) if isinstance(v := getattr(self, x.name), Tensor) else v
-                for x in fields(self)
-            }
-        )
+        """Apply `f` to every tensor field and to every picture."""
+        values = {x.name: getattr(self, x.name) for x in fields(self)}
+        mapped = {n: f(v) if isinstance(v, Tensor) else v for n, v in values.items()}
+        if self.pictures is not None:
+            mapped["pictures"] = {name: f(value) for name, value in self.pictures.items()}
+        return Output(**mapped)
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ class EmptyState(NamedTuple):
 class PerFrame(nn.Module):
     """Run `net(rainy) -> derained` on every frame by itself: latency 0, empty state.
 
-    `multiple` and `halo` are read from the network (1 and 64 where it does not say).
+    `multiple` and `halo` are read from the network (1 and 64 where it does not say). What a network
+    has to show besides its result, every stage's estimate or what its `forward_layers` gives with
+    the result, becomes the output's `pictures`.
     """
 
     latency = 0
@@ -34,9 +36,21 @@ class PerFrame(nn.Module):
         return EmptyState()
 
     def step(self, frame: Tensor, state: EmptyState) -> tuple[Output, EmptyState]:
-        image = self.net(frame).float()
+        image, pictures = self._estimate(frame)
+        image = image.float()
         # Clamping would turn an infinity into white; Derainer must see that the numbers broke.
-        return Output(image=image.clamp(0, 1).where(image.isfinite(), float("nan"))), state
+        image = image.clamp(0, 1).where(image.isfinite(), float("nan"))
+        return Output(image=image, pictures=pictures), state
+
+    def _estimate(self, frame: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        net: Any = self.net
+        if hasattr(net, "forward_layers"):
+            image, pictures = net.forward_layers(frame)
+            return image, pictures
+        if hasattr(net, "forward_stages"):
+            stages = net.forward_stages(frame)
+            return stages[-1], {f"stage{i}": stage for i, stage in enumerate(stages, 1)}
+        return net(frame), {}
 
     def flush(self, state: EmptyState) -> list[Output]:
         return []

@@ -47,10 +47,13 @@ class SPANet(nn.Module):
         """Every stage's estimate; this network has one."""
         return [self(rainy)]
 
-    def forward_layers(self, rainy: Tensor) -> dict[str, Tensor]:
-        """The four attention maps, (B, 1, H, W) in [0, 1]; the first is the one that is trained."""
-        _, attention = self.forward_with_attention(rainy)
-        return {f"attention{i}": a for i, a in enumerate(attention, 1)}
+    def forward_layers(self, rainy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The derained image and, by name, the maps (B, 1, H, W) in [0, 1] of where rain was seen.
+
+        The first of the four is the one that is trained.
+        """
+        image, attention = self.forward_with_attention(rainy)
+        return image, {f"attention{i}": a for i, a in enumerate(attention, 1)}
 
     def forward_with_attention(self, rainy: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The derained image and its four attention maps, in one pass."""

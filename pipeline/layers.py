@@ -1,4 +1,4 @@
-"""Pictures of what a network estimated besides the finished frame: streaks, transmission, …"""
+"""Pictures of what a network estimated besides the finished frame: streaks, stages, attention, …"""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SIGNED = {"streaks"}
 def layer_pictures(output: Output) -> dict[str, NDArray[np.uint8]]:
     """The layers an output has, by name, as (H, W, 3) or (H, W) uint8; signed ones around grey."""
     height, width = output.image.shape[-2:]
+    layers = {name: getattr(output, name) for name in FIELDS} | (output.pictures or {})
     pictures = {}
-    for name in FIELDS:
-        value = getattr(output, name)
+    for name, value in layers.items():
         if value is None:
             continue
         array = value[0].detach().float().cpu().numpy().transpose(1, 2, 0)

@@ -254,10 +254,11 @@ def test_any_size_and_layers_through_the_adapter(size: tuple[int, int]) -> None:
     net = build(original(8))
     rainy = torch.rand(1, 3, *size)
     with torch.no_grad():
-        layers = net.forward_layers(rainy)
+        image, layers = net.forward_layers(rainy)
         (stage,) = net.forward_stages(rainy)
         output, _ = PerFrame(net)(rainy[:, None])
     assert torch.equal(output.image[:, 0], stage.clamp(0, 1))
+    assert torch.equal(image, stage)
     assert list(layers) == [f"attention{i}" for i in (1, 2, 3, 4)]
     for layer in layers.values():
         assert layer.shape == (1, 1, *size)
