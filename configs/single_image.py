@@ -19,6 +19,8 @@ class SingleImageConfig(_Strict):
     """A single-image network by its paper's loss; settings of other losses have no effect."""
 
     loss: Literal["rescan", "remaen", "dcsfn", "spanet"]
+    # RESCAN: every picture's squared error in decibels, so that dry pictures stay as they are.
+    decibels: bool = False
     edge: float = Field(0.1, ge=0)  # ReMAEN: weight of the edge maps' difference
     l1: float = Field(0.0, ge=0)  # DCSFN: weight of an L1 term, which SSIM alone lacks
     attention: float = Field(1.0, ge=0)  # SPANet: weight of the attention map's error

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from derain.configs.single_image import SingleImageConfig
 from derain.models.per_frame import PerFrame
 from derain.stages.data import Batch
-from derain.stages.losses import Objective
+from derain.stages.losses import Objective, decibel_loss
 from derain.stages.validation import Probe
 
 Terms = dict[str, Tensor]
@@ -62,9 +62,12 @@ def rainy_mask(rainy: Tensor, clean: Tensor, tolerance: float) -> Tensor:
     return ((rainy - clean).abs().amax(1, keepdim=True) > tolerance).to(clean.dtype)
 
 
-def rescan_terms(stages: list[Tensor], rainy: Tensor, clean: Tensor, _: SingleImageConfig) -> Terms:
+def rescan_terms(
+    stages: list[Tensor], rainy: Tensor, clean: Tensor, config: SingleImageConfig
+) -> Terms:
     """The squared error of every stage's estimate, all of equal weight."""
-    return {f"stage {i}": F.mse_loss(stage, clean) for i, stage in enumerate(stages, 1)}
+    error = decibel_loss if config.decibels else F.mse_loss
+    return {f"stage {i}": error(stage, clean) for i, stage in enumerate(stages, 1)}
 
 
 def remaen_terms(
