@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from derain.pipeline import cli_lab, cli_live, cli_tools
-
-if TYPE_CHECKING:
-    pass
+from derain.pipeline.cli_common import (
+    Compare,
+    Debug,
+    Device,
+    Haze,
+    InputFormat,
+    InputOpt,
+    Layers,
+    Model,
+    Overwrite,
+    Precision,
+    Recursive,
+    SceneReset,
+    Streaks,
+    Weights,
+    key_values,
+    one_of,
+)
 
 app = typer.Typer(
     name="derain",
@@ -26,19 +41,8 @@ app = typer.Typer(
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, patterns, URLs, or - (stdin).")]
 Output = Annotated[str, typer.Option("--output", "-o", help="File, folder for several, or -.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Network; see derain models.")]
-Weights = Annotated[str | None, typer.Option(help="Another weight file for the network.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Streaks = Annotated[float, typer.Option(help="Share of the streaks to remove, 0 to 1.")]
-Haze = Annotated[float, typer.Option(help="Share of the haze to remove, 0 to 1.")]
 Steady = Annotated[bool, typer.Option("--steady", help="Less flicker of per-frame networks.")]
-Compare = Annotated[str | None, typer.Option(help="Before and after in one: side or wipe.")]
-Layers = Annotated[str | None, typer.Option(help="Folder for pictures of streaks and veil.")]
-Overwrite = Annotated[bool, typer.Option("-y", help="Replace outputs that are there.")]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Folders in folders too.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Progress as lines of JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 @app.callback()
@@ -73,18 +77,17 @@ def video(
     layers: Layers = None,
     start: Annotated[str | None, typer.Option(help="Begin here: seconds or 1:02:03.5.")] = None,
     end: Annotated[str | None, typer.Option(help="End here.")] = None,
-    scene_reset: Annotated[str, typer.Option(help="Fresh memory at cuts: auto or off.")] = "auto",
-    interlaced: Annotated[str, typer.Option(help="auto deinterlaces, keep does not.")] = "auto",
+    scene_reset: SceneReset = "auto",
+    interlaced: Annotated[
+        str,
+        typer.Option(callback=one_of("auto", "keep"), help="auto deinterlaces, keep does not."),
+    ] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from a part file.")] = False,
     recursive: Recursive = False,
     jobs: Annotated[int, typer.Option(min=1, help="Inputs at the same time.")] = 1,
     shard: Annotated[str | None, typer.Option(help="Only part I/N of the inputs.")] = None,
-    input_format: Annotated[
-        str | None, typer.Option(help="FFmpeg's name: lavfi, v4l2, y4m, …")
-    ] = None,
-    input_opt: Annotated[
-        list[str] | None, typer.Option("--input-opt", help="For opening: framerate=25, …")
-    ] = None,
+    input_format: InputFormat = None,
+    input_opt: InputOpt = None,
     output_format: Annotated[
         str | None, typer.Option(help="Container, where the name does not say it.")
     ] = None,
@@ -228,14 +231,6 @@ def report_error(error: BaseException) -> int:
         "DERAIN_DEBUG=1 shows where.\n"
     )
     return 1
-
-
-def key_values(pairs: list[str] | None) -> dict[str, str]:
-    """`["a=1", …]` to `{"a": "1", …}`."""
-    for pair in pairs or []:
-        if "=" not in pair:
-            raise typer.BadParameter(f"'{pair}' is not key=value")
-    return dict(pair.split("=", 1) for pair in pairs or [])
 
 
 def seconds(text: str | None) -> float | None:

@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from derain.pipeline.cli_common import Device, Json, Model, Overwrite, Precision, Weights, say
+
 if TYPE_CHECKING:
     from derain.configs.validation import Level
-
-Model = Annotated[str, typer.Option("--model", "-m", help="Which network; see derain models.")]
-Weights = Annotated[str | None, typer.Option(help="Another weight file for the network.")]
-Overwrite = Annotated[bool, typer.Option("-y", help="Replace outputs that are there.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write everything measured there.")]
 
 
 class LevelName(StrEnum):
@@ -37,12 +32,6 @@ class Side(StrEnum):
 
     left = "left"
     right = "right"
-
-
-def say(text: str) -> None:
-    """A line to standard error; standard output is for results."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def default_clips() -> Path:

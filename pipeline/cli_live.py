@@ -7,11 +7,25 @@ from __future__ import annotations
 
 import re
 import secrets
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from derain.pipeline.cli_common import (
+    Device,
+    Haze,
+    InputFormat,
+    InputOpt,
+    Model,
+    Overwrite,
+    Precision,
+    SceneReset,
+    Streaks,
+    Weights,
+    key_values,
+    say,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -34,14 +48,12 @@ def live(
         str | None,
         typer.Option(help="Secret that viewers need; made up for addresses others can reach."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Network; see derain models.")] = (
-        "swift"
-    ),
-    weights: Annotated[str | None, typer.Option(help="Another weight file.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    streaks: Annotated[float, typer.Option(help="Share of the streaks to remove, 0 to 1.")] = 1.0,
-    haze: Annotated[float, typer.Option(help="Share of the haze to remove, 0 to 1.")] = 1.0,
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
     resolution: Annotated[
         str,
         typer.Option(help="WIDTHxHEIGHT to work at, source, or auto: what the machine can take."),
@@ -53,22 +65,18 @@ def live(
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Encoder of --record.")] = None,
     crf: Annotated[float | None, typer.Option(help="Quality of --record: lower is better.")] = None,
-    overwrite: Annotated[bool, typer.Option("-y", help="Replace a file that is there.")] = False,
+    overwrite: Overwrite = False,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="A file at its own pace; else every frame of it.")
     ] = False,
     loop: Annotated[bool, typer.Option("--loop", help="A file again and again.")] = False,
     seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
-    scene_reset: Annotated[str, typer.Option(help="Fresh memory at cuts: auto or off.")] = "auto",
+    scene_reset: SceneReset = "auto",
     opencv: Annotated[
         bool, typer.Option("--opencv", help="Read the camera with OpenCV, not FFmpeg.")
     ] = False,
-    input_format: Annotated[
-        str | None, typer.Option(help="FFmpeg's name: v4l2, avfoundation, dshow, …")
-    ] = None,
-    input_opt: Annotated[
-        list[str] | None, typer.Option("--input-opt", help="For opening: key=value.")
-    ] = None,
+    input_format: InputFormat = None,
+    input_opt: InputOpt = None,
     snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
 ) -> None:
     """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
@@ -91,7 +99,7 @@ def live(
         loop=loop,
         opencv=opencv,
         input_format=input_format,
-        input_options=_key_values(input_opt),
+        input_options=key_values(input_opt),
         scene_reset=scene_reset,
         record=record,
         encoding=Encoding(codec, crf),
@@ -106,7 +114,7 @@ def live(
             _until_the_end(session, stop, seconds, snapshots if in_window else None)
         if server is not None:
             server.shutdown()
-    _say(_summary(session, options))
+    say(_summary(session, options))
 
 
 def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
@@ -135,7 +143,7 @@ def _serve(session: Live, address: str, token: str | None) -> LiveServer:
     if token is None and host not in LOOPBACK:
         token = secrets.token_urlsafe(12)
     server = LiveServer(session, (host, port), token).start()
-    _say(f"open {server.url}")
+    say(f"open {server.url}")
     return server
 
 
@@ -152,12 +160,12 @@ def _until_the_end(
     if snapshots is not None:
         from derain.pipeline.live_window import show_window
 
-        show_window(session, stop, folder=snapshots, say=_say)
+        show_window(session, stop, folder=snapshots, say=say)
         return
     said = 0
     while not session.ended and not stop.wait(0.2):
         for notice in session.notices[said:]:
-            _say(f"notice: {notice}")
+            say(f"notice: {notice}")
             said += 1
 
 
@@ -166,19 +174,6 @@ def _summary(session: Live, options: LiveOptions) -> str:
     if session.size is not None:
         text += f", at {session.size[0]}x{session.size[1]}"
     return text + (f"; recorded to {options.record}" if options.record else "")
-
-
-def _key_values(pairs: list[str] | None) -> dict[str, str]:
-    for pair in pairs or []:
-        if "=" not in pair:
-            raise typer.BadParameter(f"'{pair}' is not key=value")
-    return dict(pair.split("=", 1) for pair in pairs or [])
-
-
-def _say(text: str) -> None:
-    """A line to standard error; standard output is for results."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def add_commands(app: typer.Typer) -> None:

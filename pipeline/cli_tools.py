@@ -5,15 +5,12 @@ Thin: options in, one call, a line out. Heavy imports stay inside the commands.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-
-def _notice(text: str) -> None:
-    sys.stderr.write(f"notice: {text}\n")
+from derain.pipeline.cli_common import Overwrite, say
 
 
 def convert(
@@ -68,7 +65,7 @@ def background(
         typer.Option(min=0, max=100, help="Take this one of each pixel's values, do not vote."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Pair only each so many-th frame.")] = 1,
-    overwrite: Annotated[bool, typer.Option("-y", help="Replace what is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the clean picture behind the rain of a camera that stands still."""
     from derain.stages.background import BackgroundSettings, background_command
@@ -80,7 +77,7 @@ def background(
         settings=BackgroundSettings(frames=frames, percentile=percentile),
         every=every,
         overwrite=overwrite,
-        notice=_notice,
+        notice=lambda text: say(f"notice: {text}"),
     )
     typer.echo(
         f"{output or pairs}: percentile {found.percentile} of {found.frames} frames, "

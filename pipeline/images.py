@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from derain.models import Derainer, load_model
+from derain.models import Derainer
 from derain.models.contract import DerainError, Output
 from derain.pipeline.color import to_bytes
 from derain.pipeline.compare import compare_frames
 from derain.pipeline.jobs import UsageError
 from derain.pipeline.layers import layer_pictures
+from derain.pipeline.network import open_derainer
 from derain.pipeline.options import VideoOptions
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
@@ -118,14 +119,7 @@ def derain_images(
 ) -> int:
     """Remove the rain from pictures; a failure does not end the rest. The exit code."""
     tasks = plan_pictures(inputs, output, recursive)
-    derainer = Derainer(
-        load_model(options.model, options.weights),
-        device=options.device,
-        precision=options.precision,
-        streaks=options.streaks,
-        haze=options.haze,
-        notice=_say,
-    )
+    derainer = open_derainer(options, None, _say)
     _say(f"'{options.model}' takes each picture as a film of one frame: no neighbours help it.")
     failed = 0
     for source, target in tasks:

@@ -28,21 +28,17 @@ from derain.pipeline.live_size import fit, measure, parse_resolution
 from derain.pipeline.live_source import find_source
 from derain.pipeline.live_stats import Rate, Times
 from derain.pipeline.live_view import DERAINED, Hub, Shown
+from derain.pipeline.network import open_derainer
+from derain.pipeline.options import NetworkOptions
 from derain.pipeline.shots import Finished, Shots
 from derain.pipeline.threads import Channel, Stopped, Worker
 
 
 @dataclass(frozen=True, slots=True)
-class LiveOptions:
+class LiveOptions(NetworkOptions):
     """What a user can ask of `derain live`; the command line's options have the same names."""
 
     source: str = "0"
-    model: str = "swift"
-    weights: str | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    streaks: float = 1.0
-    haze: float = 1.0
     resolution: str = "auto"  # or "source", or WIDTHxHEIGHT
     fps: float | None = None
     every: int = 1
@@ -79,8 +75,7 @@ class Live:
         self._check()
         name = options.model
         self.model_name = name if name in ENTRIES else Path(name).stem
-        loaded = model if model is not None else load_model(name, options.weights)
-        self.derainer = self._derainer(loaded)
+        self.derainer = open_derainer(options, model, self.notice)
         self._next: Derainer | None = None
         self._switching = threading.Lock()
         size = None if isinstance(self._asked, str) else options.resolution
@@ -121,17 +116,6 @@ class Live:
             raise DerainError("--fps is a number of frames a second, above 0.")
         if options.record is not None:
             check_target(options.record, options.overwrite)
-
-    def _derainer(self, model: Any) -> Derainer:
-        options = self.options
-        return Derainer(
-            model,
-            device=options.device,
-            precision=options.precision,
-            streaks=options.streaks,
-            haze=options.haze,
-            notice=self.notice,
-        )
 
     def notice(self, text: str) -> None:
         """Note a sentence, once."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from derain.pipeline.encoders import Encoding
 
 
-@dataclass(frozen=True, slots=True)
-class VideoOptions:
-    """What a user can ask of `derain video`; the command line's options have the same names."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions:
+    """Which network, where it runs, and how much it removes; network.py opens it."""
 
     model: str = "swift"
     weights: str | None = None
@@ -17,6 +17,12 @@ class VideoOptions:
     precision: str = "auto"
     streaks: float = 1.0
     haze: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoOptions(NetworkOptions):
+    """What a user can ask of `derain video`; the command line's options have the same names."""
+
     steady: bool = False  # blend the results of per-frame networks over time
     encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
     format: str | None = None  # of the output, where its name does not say it

@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from derain.models import Derainer
 from derain.models.contract import DerainError
 from derain.pipeline import resume
 from derain.pipeline.color import to_bytes
 from derain.pipeline.mux import is_file, part_name
+from derain.pipeline.network import open_derainer
 from derain.pipeline.options import Interrupted, Report, VideoOptions
 from derain.pipeline.scenes import ShotDetector
 from derain.pipeline.shots import Finished, Shots
@@ -71,14 +71,7 @@ def derain_video(
         if report.skipped:
             return report
         loaded = model if model is not None else load_chosen(options)
-        derainer = Derainer(
-            loaded,
-            device=options.device,
-            precision=options.precision,
-            streaks=options.streaks,
-            haze=options.haze,
-            notice=report.notice,
-        )
+        derainer = open_derainer(options, loaded, report.notice)
         with VideoReader(
             source,
             format=options.input_format,

@@ -144,8 +144,8 @@ def test_errors_become_codes(capsys: pytest.CaptureFixture[str]) -> None:
         (["video", "a.mp4", "b.mp4", "-o", "x.mp4"], 2, "need a folder"),
         (["video", "a.mp4", "-o", "x.mp4", "--start", "soon"], 2, "not a time"),
         (["video", "a.mp4", "-o", "x.mp4", "--encoder-opt", "fast"], 2, "key=value"),
-        (["video", "a.mp4", "-o", "x.mp4", "--streaks", "3"], 1, "between 0 and 1"),
-        (["video", "a.mp4", "-o", "x.mp4", "--compare", "up"], 1, "side or wipe"),
+        (["video", "a.mp4", "-o", "x.mp4", "--streaks", "3"], 2, "between 0 and 1"),
+        (["video", "a.mp4", "-o", "x.mp4", "--compare", "up"], 2, "side or wipe"),
         (["video", "a.mp4", "-o", "x.mp4", "--shard", "7"], 2, "--shard is like"),
     ],
 )
