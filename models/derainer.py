@@ -7,7 +7,7 @@ precision broke, and recomposes the output when a dial is not at 1. It knows not
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,17 +192,18 @@ def _finite(value: Any) -> bool:
 
     The window of input frames is not looked at: a model that broke shows it in its own numbers.
     """
-    tensors: list[Tensor] = []
-
-    def visit(item: Any) -> None:
-        if isinstance(item, Tensor) and item.is_floating_point():
-            tensors.append(item)
-        elif isinstance(item, Output):
-            tensors.append(item.image)
-        elif isinstance(item, (list, tuple)) and not isinstance(item, Window):
-            for part in item:
-                visit(part)
-
-    visit(value)
     # A sum is finite only if every part is, and costs one pass and one synchronisation.
-    return all(bool(torch.isfinite(t.sum(dtype=torch.float32))) for t in tensors)
+    return all(bool(torch.isfinite(t.sum(dtype=torch.float32))) for t in _floats(value))
+
+
+def _floats(item: Any) -> Iterator[Tensor]:
+    # No closure that calls itself: it would keep every frame's tensors until Python looks for
+    # cycles, which took tens of megabytes.
+    if isinstance(item, Tensor):
+        if item.is_floating_point():
+            yield item
+    elif isinstance(item, Output):
+        yield item.image
+    elif isinstance(item, (list, tuple)) and not isinstance(item, Window):
+        for part in item:
+            yield from _floats(part)

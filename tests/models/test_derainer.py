@@ -1,5 +1,6 @@
 """`Derainer`: padding, precision, dials, broken numbers and errors."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -131,3 +132,16 @@ def test_weights_round_trip_and_errors(tmp_path: Any) -> None:
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(DerainError, match=r"cannot be read|can be read safely"):
         load_model("swift", weights=tmp_path / "text.safetensors")
+
+
+def test_frames_are_let_go_at_once_not_when_cycles_are_collected() -> None:
+    run = derainer(Half())
+    run.push(frame())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            run.push(frame())
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
