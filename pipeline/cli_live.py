@@ -70,7 +70,7 @@ def live(
         bool, typer.Option("--realtime", help="A file at its own pace; else every frame of it.")
     ] = False,
     loop: Annotated[bool, typer.Option("--loop", help="A file again and again.")] = False,
-    seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
     scene_reset: SceneReset = "auto",
     opencv: Annotated[
         bool, typer.Option("--opencv", help="Read the camera with OpenCV, not FFmpeg.")
@@ -80,6 +80,8 @@ def live(
     snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
 ) -> None:
     """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
+    import cv2  # noqa: F401  (before PyAV, or no window ever opens: see live_window.py)
+
     from derain.pipeline.encoders import Encoding
     from derain.pipeline.jobs import interruptible, keep_freed_memory
     from derain.pipeline.live import Live, LiveOptions
@@ -108,7 +110,7 @@ def live(
     in_window, address = _choose_preview(window, http)
     keep_freed_memory()
     with interruptible() as stop:
-        session = Live(options)
+        session = Live(options, say=say)
         server = _serve(session, address, token) if address else None
         with session:
             _until_the_end(session, stop, seconds, snapshots if in_window else None)
@@ -150,7 +152,7 @@ def _serve(session: Live, address: str, token: str | None) -> LiveServer:
 def _until_the_end(
     session: Live, stop: threading.Event, seconds: float | None, snapshots: Path | None
 ) -> None:
-    """Wait for the user, the clock or the source, and say what there is to notice meanwhile."""
+    """Wait for the user, the clock or the source."""
     import threading
 
     if seconds is not None:
@@ -160,13 +162,11 @@ def _until_the_end(
     if snapshots is not None:
         from derain.pipeline.live_window import show_window
 
+        say("showing in a window; --http shows it in the browser")
         show_window(session, stop, folder=snapshots, say=say)
         return
-    said = 0
     while not session.ended and not stop.wait(0.2):
-        for notice in session.notices[said:]:
-            say(f"notice: {notice}")
-            said += 1
+        pass
 
 
 def _summary(session: Live, options: LiveOptions) -> str:

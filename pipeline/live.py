@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from derain.models.contract import DerainError, Output
 from derain.models.registry import ENTRIES, weights_file
 from derain.pipeline.encoders import Encoding
 from derain.pipeline.frames import reformat, to_rgb
+from derain.pipeline.jobs import UsageError
 from derain.pipeline.live_capture import Capture, LiveFrame, Slot
 from derain.pipeline.live_record import check_target, record
 from derain.pipeline.live_size import fit, measure, parse_resolution
@@ -56,12 +58,21 @@ class LiveOptions(NetworkOptions):
 class Live:
     """One live source on its way through the network. Start it, then look at `hub`.
 
+    Args:
+        model: under the contract, instead of the one that `options` name.
+        say: called with a line for the user, from any thread: notices, and that the source is lost.
+
     Raises (when made):
         DerainError: the source, the model or the file to record cannot be opened.
     """
 
-    def __init__(self, options: LiveOptions, model: Any = None) -> None:
-        self.options = options
+    def __init__(
+        self,
+        options: LiveOptions,
+        model: Any = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.options, self.say = options, say
         self.hub, self.times, self.rate = Hub(), Times(), Rate()
         self.notices: list[str] = []
         self.stop, self._broken = threading.Event(), threading.Event()
@@ -99,6 +110,7 @@ class Live:
             running=self.running,
             stop=self.stop,
             notice=self.notice,
+            say=say,
         )
         self._to_record = Channel(self._broken)
         self._workers = [
@@ -111,16 +123,17 @@ class Live:
     def _check(self) -> None:
         options = self.options
         if options.scene_reset not in ("auto", "off"):
-            raise DerainError(f"--scene-reset is auto or off, not '{options.scene_reset}'.")
+            raise UsageError(f"--scene-reset is auto or off, not '{options.scene_reset}'.")
         if options.fps is not None and options.fps <= 0:
-            raise DerainError("--fps is a number of frames a second, above 0.")
+            raise UsageError("--fps is a number of frames a second, above 0.")
         if options.record is not None:
-            check_target(options.record, options.overwrite)
+            check_target(options.record, options.source, options.overwrite)
 
     def notice(self, text: str) -> None:
         """Note a sentence, once."""
         if text not in self.notices:
             self.notices.append(text)
+            self.say(f"notice: {text}")
 
     # Life
 

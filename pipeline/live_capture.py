@@ -91,6 +91,7 @@ class Capture:
         scenes: look for cuts.
         loop: begin again where a file ends.
         running: clear it to pause. Files wait, cameras are emptied.
+        notice, say: called with a sentence: once for all, or each time.
     """
 
     def __init__(
@@ -105,10 +106,11 @@ class Capture:
         running: threading.Event,
         stop: threading.Event,
         notice: Callable[[str], None],
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.source, self.slot = source, slot
         self.every, self.fps, self.scenes, self.loop = every, fps, scenes, loop
-        self.running, self.stop, self.notice = running, stop, notice
+        self.running, self.stop, self.notice, self.say = running, stop, notice, say
         self.state = "live"
         self.captured = 0
         self.reconnects = 0
@@ -153,6 +155,7 @@ class Capture:
     def _reconnect(self) -> None:
         """Try again and again, with longer and longer waits."""
         self.state = "lost"
+        self.say(f"{self.source.name} is lost; trying to open it again")
         pause, longest = BACK_OFF
         while not self.stop.wait(pause):
             try:
@@ -162,6 +165,7 @@ class Capture:
                 continue
             self.reconnects += 1
             self.state = "live"
+            self.say(f"{self.source.name} is back")
             return
 
     def _read(self, reader: Reader) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import socket
 import threading
 import time
@@ -27,12 +28,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from derain.models.contract import DerainError
+from derain.pipeline.jobs import UsageError
 from derain.pipeline.layers import FIELDS
 from derain.pipeline.live import Live
 from derain.pipeline.live_stats import Times
 from derain.pipeline.live_view import DERAINED
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+EVERYWHERE = {"0.0.0.0", "::"}  # to listen at, not to go to
 VIEWERS = 32  # at the same time
 SEND_BUFFER = 1 << 17  # bytes: a slow viewer must not fill megabytes with frames of the past
 REPEAT = 5.0  # seconds without a new frame after which the last is sent again: is anybody there?
@@ -49,12 +52,22 @@ def parse_address(text: str) -> tuple[str, int]:
     """`127.0.0.1:8000`, `[::1]:8000`, `:8000` or `8000` to host and port.
 
     Raises:
-        DerainError: it is none of these.
+        UsageError: it is none of these.
     """
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise DerainError(f"--http takes an address such as 127.0.0.1:8000, not '{text}'.")
+        raise UsageError(f"--http takes an address such as 127.0.0.1:8000, not '{text}'.")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def own_address() -> str:
+    """The address of this machine that its network knows; its name where there is no network."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses the way out
+            return str(probe.getsockname()[0])
+    except OSError:
+        return socket.gethostname()
 
 
 class LiveServer(ThreadingHTTPServer):
@@ -70,6 +83,7 @@ class LiveServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # elsewhere it would share a port that is taken
 
     def __init__(self, live: Live, address: tuple[str, int], token: str | None = None) -> None:
         host, port = address
@@ -91,10 +105,11 @@ class LiveServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is, with the token."""
-        host, port = self.server_address[:2]
-        shown = f"[{host!s}]" if ":" in str(host) else host
-        return f"http://{shown!s}:{port}/" + (f"?token={self.token}" if self.token else "")
+        """Where the page is, with the token; for others the name of this machine."""
+        host, port = str(self.server_address[0]), self.server_address[1]
+        shown = own_address() if host in EVERYWHERE else host
+        shown = f"[{shown}]" if ":" in shown else shown
+        return f"http://{shown}:{port}/" + (f"?token={self.token}" if self.token else "")
 
     def start(self) -> LiveServer:
         """Serve in a thread of its own."""

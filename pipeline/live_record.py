@@ -13,19 +13,27 @@ from derain.models.contract import DerainError
 from derain.pipeline.encoders import Encoding
 from derain.pipeline.frames import Frame, Video
 from derain.pipeline.live_capture import TICKS
+from derain.pipeline.mux import part_name
 from derain.pipeline.shots import Finished
 from derain.pipeline.video import VideoWriter
 
 
-def check_target(name: str, overwrite: bool) -> None:
+def check_target(name: str, source: str, overwrite: bool) -> None:
     """Refuse a file that could not be made in the end.
 
     Raises:
-        DerainError: it is there already, or its folder is not.
+        DerainError: it or a part of it is there already, its folder is not, or it is the source.
     """
     target = Path(name)
+    if target.exists() and Path(source).exists() and target.samefile(source):
+        raise DerainError(f"{target} is the source itself; record to another file.")
     if target.exists() and not overwrite:
         raise DerainError(f"{target} is there already; add -y to replace it.")
+    part = part_name(target)
+    if part.exists() and not overwrite:
+        raise DerainError(
+            f"{part} of an interrupted recording is there; rename it to keep it, or add -y."
+        )
     if not target.parent.is_dir():
         raise DerainError(f"There is no folder {target.parent}; make it first.")
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from derain.models import Derainer
-from derain.models.contract import DerainError
+from derain.pipeline.jobs import UsageError
 
 SMOOTH = 12.0  # frames a second that are enough to call it live
 SHARE = 0.8  # of the time for the network; decoding and viewers need the rest
@@ -26,16 +26,16 @@ def parse_resolution(text: str) -> tuple[int, int] | str:
     """`auto`, `source`, or WIDTHxHEIGHT as numbers.
 
     Raises:
-        DerainError: it is none of these.
+        UsageError: it is none of these.
     """
     if text in ("auto", "source"):
         return text
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise DerainError(f"--resolution is auto, source or such as 640x360, not '{text}'.")
+        raise UsageError(f"--resolution is auto, source or such as 640x360, not '{text}'.")
     width, height = map(int, parts)
     if width % 2 or height % 2 or min(width, height) < 16:
-        raise DerainError(f"--resolution {text} must be even, and at least 16x16.")
+        raise UsageError(f"--resolution {text} must be even, and at least 16x16.")
     return width, height
 
 

@@ -22,6 +22,7 @@ from derain.pipeline.color import RGB_MATRIX, Color
 from derain.pipeline.frames import Frame
 from derain.pipeline.video import VideoError, VideoReader
 
+WITHOUT = "derain live lavfi:testsrc2=size=640x360:rate=25"
 MICROSECOND = Fraction(1, 10**6)
 DEVICES = {"v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "decklink"}
 SILENCE = "5000000"  # microseconds without data after which a network source is lost
@@ -92,8 +93,8 @@ def find_source(
         return Source(word, format, NETWORK.get(scheme, {}) | options)
     if not Path(word).is_file() and "%" not in word:
         raise DerainError(
-            f"There is no file or camera '{word}'; give a camera's number, a URL, a file, "
-            "or lavfi:testsrc2 to try without any."
+            f"There is no file or camera '{word}'; give a camera's number, a URL or a file; "
+            f"{WITHOUT} works without any."
         )
     return Source(word, format, options, lives=False, paced=realtime)
 
@@ -186,10 +187,28 @@ def open_reader(source: Source, notice: Callable[[str], None]) -> Reader:
         return CameraReader(source)
     # Threads of a decoder hold frames back: one, so that each comes out at once.
     threads = 1 if source.lives else None
-    return StreamReader(
-        source.name,
-        format=source.format,
-        options=source.options,
-        threads=threads,
-        notice=notice,
-    )
+    try:
+        return StreamReader(
+            source.name,
+            format=source.format,
+            options=source.options,
+            threads=threads,
+            notice=notice,
+        )
+    except VideoError as error:
+        raise VideoError(_why(source, error)) from error
+
+
+def _why(source: Source, error: VideoError) -> str:
+    """The sentence for a source that is no file; for files that of the reader is right."""
+    reason = getattr(error.__cause__, "strerror", None) or str(error)
+    if source.format in DEVICES:
+        return (
+            f"Camera {source.name} cannot be opened ({reason}); is it plugged in, and no other "
+            f"program at it? {WITHOUT} works without one."
+        )
+    if source.name.startswith("lavfi:") or source.format == "lavfi":
+        return f"FFmpeg cannot make pictures of {source.name} ({reason}); try {WITHOUT}."
+    if "://" in source.name:
+        return f"{source.name} cannot be opened ({reason}); check the address, and who sends there."
+    return str(error)

@@ -6,6 +6,7 @@ border.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -24,14 +25,19 @@ from derain.pipeline.live_view import Shown
 
 TITLE = "derain live (space s c q)"
 MODES = ("derained", "wipe", "rain")
-# OpenCV ends the whole process where it finds no display, so another process tries first.
-TRIAL = f"import cv2; cv2.namedWindow({TITLE!r}); cv2.destroyAllWindows()"
+TRIAL = f"cv2.namedWindow({TITLE!r}); cv2.destroyAllWindows()"
 
 
 def can_open_window() -> bool:
-    """Whether a window can be opened here."""
+    """Whether a window can be opened here.
+
+    OpenCV ends the whole process where it finds no display, and hangs where PyAV was loaded before
+    it (both bring libraries of X11 along); so another process tries first, as this one would.
+    """
+    loaded = [name for name in sys.modules if name in ("av", "cv2")]  # in order of loading
+    trial = f"import {', '.join(loaded)}; {TRIAL}"
     try:
-        tried = subprocess.run([sys.executable, "-c", TRIAL], capture_output=True, timeout=20)
+        tried = subprocess.run([sys.executable, "-c", trial], capture_output=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return tried.returncode == 0
@@ -94,6 +100,8 @@ def show_window(
             window.mode = "wipe"
             window.border = min(1.0, max(0.0, x / newest.rainy().shape[1]))
 
+    # OpenCV's Qt complains at length about fonts that its wheels do not bring along.
+    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
     cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
     cv2.setMouseCallback(TITLE, mouse)
     try:

@@ -20,6 +20,7 @@ from derain.models.contract import DerainError
 from derain.models.per_frame import PerFrame
 from derain.pipeline import live_capture
 from derain.pipeline.color import Color
+from derain.pipeline.jobs import UsageError
 from derain.pipeline.live import Live, LiveOptions
 from derain.pipeline.live_capture import LiveFrame, Slot
 from derain.pipeline.live_size import fit, measure, parse_resolution
@@ -132,11 +133,27 @@ def test_windows_numbers_cameras_through_opencv_and_unknown_words_are_refused() 
         find_source("nothing.mp4")
 
 
-def test_a_missing_camera_is_a_sentence(identity: nn.Module) -> None:
-    with pytest.raises(DerainError, match="/dev/video77"):
-        Live(LiveOptions("77"), identity)
-    with pytest.raises(DerainError, match="OpenCV cannot open camera 77"):
-        Live(LiveOptions("77", opencv=True), identity)
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (LiveOptions("/dev/video77"), "Camera /dev/video77 cannot be opened"),
+        (LiveOptions("77", opencv=True), "OpenCV cannot open camera 77"),
+        (LiveOptions("lavfi:nonsense"), "cannot make pictures of lavfi:nonsense"),
+        (LiveOptions("tcp://127.0.0.1:9"), "check the address"),
+        (LiveOptions(__file__), "check the file"),
+    ],
+)
+def test_what_cannot_be_opened_is_a_sentence(
+    identity: nn.Module, options: LiveOptions, sentence: str
+) -> None:
+    with pytest.raises(DerainError, match=sentence):
+        Live(options, identity)
+
+
+@pytest.mark.parametrize("wrong", [{"fps": 0}, {"scene_reset": "x"}, {"resolution": "big"}])
+def test_wrong_options_are_wrong_use(identity: nn.Module, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--"):
+        Live(LiveOptions(LAVFI, **wrong), identity)
 
 
 def test_opencv_reads_too(make_clip: Callable[..., Path], identity: nn.Module) -> None:
@@ -179,6 +196,13 @@ def test_a_file_is_recorded_frame_by_frame_at_its_times(
     assert contents(target).times == pytest.approx([x / 25 for x in pts], abs=0.002)
     with pytest.raises(DerainError, match="add -y"):
         Live(options, recurrent)
+    target.unlink()
+    part = tmp_path / "out.part.mkv"
+    part.touch()
+    with pytest.raises(DerainError, match="interrupted recording"):
+        Live(options, recurrent)
+    with pytest.raises(DerainError, match="is the source itself"):
+        Live(LiveOptions(str(clip), record=str(clip), overwrite=True), recurrent)
 
 
 def test_a_recording_that_fails_ends_with_a_sentence(
@@ -231,13 +255,16 @@ def test_a_lost_stream_comes_back_as_a_new_shot(
     first = threading.Thread(target=send_and_hang_up)
     first.start()
     options = LiveOptions(f"tcp://127.0.0.1:{port}", resolution="source")
-    with Live(options, identity) as live:
+    said: list[str] = []
+    with Live(options, identity, said.append) as live:
         wait_for(lambda: live.frames >= 1)
         first.join()
         send_and_hang_up()
         wait_for(lambda: live.capture.reconnects >= 1 and live.shots >= 2)
         server.close()
         wait_for(lambda: live.status()["state"] == "lost")
+    words = [line.split()[2] for line in said]
+    assert words[:3] == ["lost;", "back", "lost;"]
 
 
 # Controls

@@ -139,6 +139,14 @@ def test_only_this_machine_is_answered_without_a_token(identity: nn.Module) -> N
             LiveServer(server.live, ("127.0.0.1", server.server_port))
 
 
+def test_the_address_for_others_is_one_they_can_reach(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        other = LiveServer(server.live, ("0.0.0.0", 0), "secret")
+        assert not other.url.startswith("http://0.0.0.0")
+        assert other.url.endswith(f":{other.server_port}/?token=secret")
+        other.server_close()
+
+
 def test_a_wrong_token_is_refused_and_the_right_one_kept(identity: nn.Module) -> None:
     with serving(identity, token="secret") as server:
         assert server.url.endswith("/?token=secret")
