@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from derain.models.alignment import dis_flow
 from derain.models.contract import Output, fold
-from derain.models.window import REACH, Window, align, push, ready, unfinished
+from derain.models.tiles import Tiles, compute
+from derain.models.window import REACH, Aligned, Window, align, push, ready, unfinished
 
 
 class AlignedMedian(nn.Module):
@@ -38,19 +39,24 @@ class AlignedMedian(nn.Module):
     ) -> Window:
         return Window()
 
-    def step(self, frame: Tensor, state: Window) -> tuple[Output | None, Window]:
+    def step(
+        self, frame: Tensor, state: Window, tiles: Tiles | None = None
+    ) -> tuple[Output | None, Window]:
         window = push(state, frame, dis_flow)
         centre = ready(window)
-        return (None if centre is None else self._derain(window, centre)), window
+        return (None if centre is None else self._derain(window, centre, tiles)), window
 
-    def flush(self, state: Window) -> list[Output]:
-        return [self._derain(state, centre) for centre in unfinished(state)]
+    def flush(self, state: Window, tiles: Tiles | None = None) -> list[Output]:
+        return [self._derain(state, centre, tiles) for centre in unfinished(state)]
 
     def forward(self, clip: Tensor, state: Window | None = None) -> tuple[Output, Window]:
         return fold(self, clip, state)
 
-    def _derain(self, window: Window, centre: int) -> Output:
-        near = align(window, centre)
+    def _derain(self, window: Window, centre: int, tiles: Tiles | None) -> Output:
+        frame = window.frames[centre]
+        return compute(lambda tile: self._gate(align(window, centre, tile)), frame, tiles)
+
+    def _gate(self, near: Aligned) -> Output:
         excess = (near.frame - near.median).amax(1, keepdim=True)
         spread = (near.ranked[2] - near.ranked[1]).amax(1, keepdim=True)
         rain = ((excess - self.brighter) / self.soft).clamp(0, 1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from derain.models.alignment import FlowFunction, compose, warp
+from derain.models.tiles import Tile
 
 REACH = 2  # frames looked at on each side; also the latency
 LENGTH = 2 * REACH + 1
@@ -73,18 +74,22 @@ def unfinished(window: Window) -> range:
     return range(max(0, count - REACH), count)
 
 
-def align(window: Window, centre: int) -> Aligned:
+def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
     """Fetch the neighbours of frame `centre` to it and rank them.
 
     Where the shot has no neighbour on one side, the one as far away on the other side stands in,
-    else the nearest there is; a shot of one frame is its own neighbour.
+    else the nearest there is; a shot of one frame is its own neighbour. With `tile` everything is
+    that part of what the whole frame has.
     """
-    frame = window.frames[centre]
+    tile = tile or Tile.whole(window.frames[centre])
+    frame = tile.crop(window.frames[centre])
     count = len(window.frames)
     offsets = [_stand_in(offset, centre, count) for offset in (-2, -1, 1, 2)]
-    flows = {offset: _flow_to(window, centre, offset) for offset in set(offsets) - {0}}
+    flows = {offset: _flow_to(window, centre, offset, tile) for offset in set(offsets) - {0}}
+    corner = tile.corner(window.frames[centre])
     fetched = {
-        offset: warp(window.frames[centre + offset], flow, frame) for offset, flow in flows.items()
+        offset: warp(window.frames[centre + offset], flow, frame, corner)
+        for offset, flow in flows.items()
     }
     a, b, c, d = (fetched.get(offset, frame) for offset in offsets)
     low1, high1 = torch.minimum(a, b), torch.maximum(a, b)
@@ -95,11 +100,11 @@ def align(window: Window, centre: int) -> Aligned:
     # The median of five is the frame itself, held between the middle two of the other four.
     median = torch.maximum(torch.minimum(frame, third), second)
     changes = [
-        (window.frames[centre + offset] - frame).abs().amax(1, keepdim=True)
+        (tile.crop(window.frames[centre + offset]) - frame).abs().amax(1, keepdim=True)
         for offset in set(offsets[1:3]) - {0}
     ]
     stillness = torch.stack(changes).amax(0) if changes else torch.zeros_like(frame[:, :1])
-    previous = _flow_to(window, centre, -1) if centre else _no_flow(frame)
+    previous = _flow_to(window, centre, -1, tile) if centre else _no_flow(frame)
     return Aligned(frame, ranked, median, stillness, previous)
 
 
@@ -111,15 +116,14 @@ def _stand_in(offset: int, centre: int, count: int) -> int:
     return 0
 
 
-def _flow_to(window: Window, centre: int, offset: int) -> Tensor:
+def _flow_to(window: Window, centre: int, offset: int, tile: Tile) -> Tensor:
     if offset > 0:
-        flow = window.forward[centre]
-        for k in range(1, offset):
-            flow = compose(flow, window.forward[centre + k])
+        flows = window.forward[centre : centre + offset]
     else:
-        flow = window.backward[centre - 1]
-        for k in range(1, -offset):
-            flow = compose(flow, window.backward[centre - 1 - k])
+        flows = window.backward[centre + offset : centre][::-1]
+    flow = tile.crop(flows[0])
+    for following in flows[1:]:
+        flow = compose(flow, following, tile.corner(following))
     return flow
 
 
