@@ -44,6 +44,7 @@ from derain.models.alignment import dis_flow, warp
 from derain.models.contract import Output, fold
 from derain.models.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
 from derain.models.physics import T_MIN, invert_veil, strip
+from derain.models.tiles import Mean, Tile, Tiles, compute, spatial_mean
 from derain.models.window import REACH, Aligned, Window, align, push, ready, unfinished
 
 AIRLIGHT_KEPT = 0.8  # share of the previous airlight kept from frame to frame
@@ -99,7 +100,7 @@ class Trunk(nn.Module):
         self.tail = nn.Conv2d(a, a, 3, padding=1)
 
     def forward(
-        self, x: Tensor, h: Tensor, extra: Tensor | None = None
+        self, x: Tensor, h: Tensor, extra: Tensor | None = None, mean: Mean = spatial_mean
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x (B, channels, H, W), h the moved memory, `extra` (B, a, H/2, W/2) added after the head.
 
@@ -114,7 +115,7 @@ class Trunk(nn.Module):
             h = self.memory(eighth, h)
             eighth = eighth + self.recall(h.to(eighth.dtype))
         # How thick haze is can only be told from the whole picture.
-        eighth = eighth + self.context(eighth.mean((2, 3)))[:, :, None, None]
+        eighth = eighth + self.context(mean(eighth))[:, :, None, None]
         quarter = self.body3(quarter + self.up2(eighth))
         half = activate(self.tail(half + self.up1(quarter)))
         return half, quarter, eighth, h
@@ -186,43 +187,58 @@ class Swift(nn.Module):
             started=torch.zeros_like(state.started),
         )
 
-    def step(self, frame: Tensor, state: SwiftState) -> tuple[Output | None, SwiftState]:
+    def step(
+        self, frame: Tensor, state: SwiftState, tiles: Tiles | None = None
+    ) -> tuple[Output | None, SwiftState]:
         state = state._replace(window=push(state.window, frame, dis_flow))
         centre = ready(state.window)
         if centre is None:
             return None, state
-        return self._derain(align(state.window, centre), state)
+        return self._derain(centre, state, tiles)
 
-    def flush(self, state: SwiftState) -> list[Output]:
+    def flush(self, state: SwiftState, tiles: Tiles | None = None) -> list[Output]:
         outputs = []
         for centre in unfinished(state.window):
-            output, state = self._derain(align(state.window, centre), state)
+            output, state = self._derain(centre, state, tiles)
             outputs.append(output)
         return outputs
 
     def forward(self, clip: Tensor, state: SwiftState | None = None) -> tuple[Output, SwiftState]:
         return fold(self, clip, state)
 
-    def _derain(self, near: Aligned, state: SwiftState) -> tuple[Output, SwiftState]:
+    def _derain(
+        self, centre: int, state: SwiftState, tiles: Tiles | None
+    ) -> tuple[Output, SwiftState]:
+        def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
+            return self._derain_tile(align(state.window, centre, tile), state, tile)
+
+        output, kept = compute(work, state.image, tiles, means=True)
+        return output, SwiftState(state.window, *kept)
+
+    def _derain_tile(
+        self, near: Aligned, state: SwiftState, tile: Tile
+    ) -> tuple[Output, tuple[Tensor, ...]]:
+        """Output and state, without the window, of the tile."""
         frame = near.frame
         height, width = frame.shape[-2:]
+        h1, h2 = tile.crop(state.memory1), tile.crop(state.memory2)
+        previous = frame
         if self.remembers:
-            moved = warp(state.image, near.to_previous, frame)
+            moved = warp(state.image, near.to_previous, frame, tile.corner(state.image))
             previous = torch.lerp(frame, moved, state.started)
-            h1 = warp(state.memory1, near.to_previous, torch.zeros_like(state.memory1))
-            h2 = warp(state.memory2, near.to_previous, torch.zeros_like(state.memory2))
-        else:
-            previous, h1, h2 = frame, state.memory1, state.memory2
+            corner = tile.corner(state.memory1)
+            h1 = warp(state.memory1, near.to_previous, torch.zeros_like(h1), corner)
+            h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
 
         seen = [frame, *(x - frame for x in near.ranked), previous - frame, near.stillness]
-        half, quarter, eighth, h1 = self.trunk1(joined(seen), h1)
+        half, quarter, eighth, h1 = self.trunk1(joined(seen), h1, mean=tile.mean)
         rain = F.pixel_shuffle(self.rain(half).float(), 2)
         streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
         thin = F.interpolate(
             self.haze(quarter).float(), (height, width), mode="bilinear", align_corners=False
         )
         transmission = T_MIN + (1 - T_MIN) * torch.sigmoid(thin)
-        light = torch.sigmoid(self.light(eighth.mean((2, 3))).float())[:, :, None, None]
+        light = torch.sigmoid(self.light(tile.mean(eighth)).float())[:, :, None, None]
         airlight = torch.lerp(light, state.airlight, AIRLIGHT_KEPT * state.started)
 
         hazy = strip(frame, streaks, occlusion, near.median)
@@ -230,7 +246,7 @@ class Swift(nn.Module):
         image = recovered
         if self.stages == 2:
             seen = [recovered, frame - recovered, previous - recovered]
-            half, _, _, h2 = self.trunk2(joined(seen), h2, self.bridge(half))
+            half, _, _, h2 = self.trunk2(joined(seen), h2, self.bridge(half), tile.mean)
             image = recovered + F.pixel_shuffle(self.residual(half).float(), 2)
         shown = image.clamp(0, 1)
         output = Output(
@@ -244,4 +260,4 @@ class Swift(nn.Module):
             hazy=hazy,
         )
         started = torch.ones_like(state.started)
-        return output, SwiftState(state.window, shown, h1, h2, airlight, started)
+        return output, (shown, h1, h2, airlight, started)
