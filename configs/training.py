@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from derain.configs.single_image import PairsConfig, SingleImageConfig
 
@@ -25,7 +25,7 @@ class DataConfig(Strict):
     licence_classes: tuple[str, ...] | None = None  # keep only these of ../MANIFEST.csv
     frames: int = Field(11, ge=1)
     crop: int = Field(104, ge=32, multiple_of=8)
-    batch: int = Field(4, ge=1)
+    batch: int = Field(4, ge=1)  # of each process, at a time
     workers: int = Field(1, ge=0)
     scale: tuple[float, float] = (0.35, 2.0)
     clean_share: float = Field(0.2, ge=0, le=1)  # no rain at all: do no harm
@@ -35,18 +35,38 @@ class DataConfig(Strict):
     noise_share: float = Field(0.4, ge=0, le=1)  # camera noise, in input and target alike
     jpeg_share: float = Field(0.25, ge=0, le=1)  # compression, of input and target alike
     restore_share: float = Field(0.05, ge=0, le=1)  # noise and compression in the input alone
+    real: str | None = None  # rainy clips without truth, for refinement: a video or a folder
+    real_share: float = Field(0.25, gt=0, le=1)  # of them beside every batch; one at least
 
 
 class LossConfig(Strict):
-    """Weights of the loss terms (stages/losses.py)."""
+    """Weights of the loss terms (stages/losses.py, stages/recovery.py)."""
 
     image: float = 1.0
     recovered: float = 0.5
     hazy: float = 1.0
     transmission: float = 0.05
     airlight: float = 0.25
+    streaks: float = 0.0
+    occlusion: float = 0.0
     ssim: float = 0.05
     temporal: float = 0.2
+
+
+class RefinementConfig(Strict):
+    """What stage 2 adds to `LossConfig` (stages/refinement.py): weights, and the discriminator."""
+
+    # "patch" judges short aligned clips by hinge loss; "reference" is the authors' discriminator
+    # of single frames, with their least squares on noisy labels.
+    discriminator: Literal["patch", "reference"] = "patch"
+    settings: dict[str, Any] = {}  # of the discriminator, such as width
+    learning_rate: float = Field(2e-4, gt=0)  # of the discriminator, all along
+    adversarial: float = Field(0.002, ge=0)  # 0 for the same training without a discriminator
+    dark: float = Field(0.01, ge=0)  # dark channel: that of the truth, or 0 in real rain
+    flicker: float = Field(0.1, ge=0)  # change of real rain's dark channel along the motion
+    grey: float = Field(0.1, ge=0)  # pictures of one brightness must come back
+    lpips: float = Field(0.0, ge=0)
+    lpips_weights: str | None = None  # torchvision's AlexNet file; torch's cache without it
 
 
 class TrainingConfig(Strict):
@@ -59,7 +79,11 @@ class TrainingConfig(Strict):
     pairs: PairsConfig | None = None  # in place of the rain rendered on data.clips
     loss: LossConfig = LossConfig()
     single_image: SingleImageConfig | None = None  # in place of loss, for such networks
+    refinement: RefinementConfig | None = None  # added to loss: the adversarial stage
+    freeze: tuple[str, ...] = ()  # parts of the network that stay as they are, such as trunk1
     steps: int = Field(20000, ge=1)
+    accumulate: int = Field(1, ge=1)  # batches whose gradients are averaged for one step
+    checkpointing: bool = False  # less memory, a third more time: stages/checkpointing.py
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
     # Shares of the run at which the rate falls to a tenth; without any it falls by a cosine.
@@ -72,6 +96,14 @@ class TrainingConfig(Strict):
     log_every: int = 50
     validate_every: int = 1000
     save_every: int = 500
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> TrainingConfig:
+        if self.single_image is not None and (self.refinement is not None or self.checkpointing):
+            raise ValueError("refinement and checkpointing are for networks of video")
+        if self.data.real is not None and self.refinement is None:
+            raise ValueError("data.real has no use without refinement")
+        return self
 
 
 def load_training(path: Path, overrides: list[str]) -> TrainingConfig:
@@ -97,5 +129,5 @@ def load_training(path: Path, overrides: list[str]) -> TrainingConfig:
         return TrainingConfig(**raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(x) for x in first["loc"])
+        where = "".join(f"{x}." for x in first["loc"]).removesuffix(".") or "settings"
         raise ValueError(f"{path}: {where}: {first['msg']}") from error

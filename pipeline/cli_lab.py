@@ -247,20 +247,28 @@ def train(
     config: Annotated[Path, typer.Argument(help="A preset, such as configs/swift.yaml.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    init: Annotated[Path | None, typer.Option(help="Weight file to start from.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override: data.batch=8; repeatable.")
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Train a network; see configs/ for presets."""
+    """Train a network; see configs/ for presets.
+
+    On several GPUs: torchrun --nproc-per-node N --no-python derain train ...
+    """
     from derain.configs.training import load_training
     from derain.models.contract import DerainError
     from derain.stages.training import train as run
 
+    if resume and init is not None:
+        raise typer.BadParameter("--init starts a run and --resume goes on with one; give one")
     try:
         loaded = load_training(config, settings or [])
     except ValueError as error:
         raise DerainError(str(error)) from error
+    if init is not None:
+        loaded = loaded.model_copy(update={"init": str(init)})
     typer.echo(str(run(loaded, output, device=device, resume=resume, report=say)))
 
 

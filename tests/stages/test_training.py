@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -12,19 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from derain.configs.training import DataConfig, LossConfig, TrainingConfig, load_training
+from derain.configs.training import DataConfig, TrainingConfig, load_training
 from derain.models import DerainError, create_model, load_model
-from derain.models.physics import T_MIN
+from derain.models.registry import read_weights, save_model
+from derain.stages.checkpointing import Checkpointed
 from derain.stages.data import Batch, RainyClips, cached_clip, find_clips, read_clip
-from derain.stages.losses import (
-    DECIBEL_FLOOR,
-    DECIBEL_SCALE,
-    decibel_loss,
-    temporal_difference,
-    training_loss,
-    transmission_loss,
-)
-from derain.stages.training import learning_rate, train
+from derain.stages.distributed import Processes
+from derain.stages.learner import learning_rate, make_learners, make_network
+from derain.stages.losses import decibel_loss, temporal_difference
+from derain.stages.recovery import training_loss, video_objective
+from derain.stages.training import train
 
 TINY = {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4}
 
@@ -90,30 +86,6 @@ def test_clean_samples_have_no_rain(clips: Path, config: TrainingConfig) -> None
         torch.testing.assert_close(sample.rainy, sample.clean)
 
 
-def test_the_truth_has_the_least_loss() -> None:
-    clean = torch.rand(1, 3, 3, 32, 32)
-    ones = torch.ones(1, 3, 1, 32, 32)
-    batch = Batch(clean, clean, ones, torch.ones(1, 3, 3, 1, 1), clean * 0, ones * 0)
-    model = create_model("swift").train()
-    output, _ = model(clean)
-    perfect = output.map(lambda x: x)
-    for name, value in {
-        "image": clean,
-        "recovered": clean,
-        "hazy": clean,
-        "transmission": ones,
-    }.items():
-        object.__setattr__(perfect, name, value)
-    weights = LossConfig()
-    total, terms = training_loss(perfect, batch, weights)
-    floor = DECIBEL_SCALE * math.log(DECIBEL_FLOOR)
-    least = (weights.image + weights.recovered + weights.hazy) * floor
-    assert total.item() == pytest.approx(least, abs=0.01)
-    worse, _ = training_loss(output, batch._replace(clean=clean.flip(3)), weights)
-    assert worse.item() > total.item() + 0.1
-    assert set(terms) == set(LossConfig.model_fields)
-
-
 def test_a_decibel_is_a_decibel() -> None:
     """Halving the error is worth the same on a good frame and on a bad one."""
     truth = torch.zeros(1, 1, 3, 8, 8)
@@ -129,19 +101,6 @@ def test_temporal_difference_sees_flicker_and_not_motion() -> None:
     flicker = moving + torch.tensor([0.0, 0.1, 0.0, 0.1]).view(1, 4, 1, 1, 1)
     assert float(temporal_difference(moving + 0.2, moving)) < 1e-6
     assert float(temporal_difference(flicker, moving)) == pytest.approx(0.1, abs=1e-5)
-
-
-def test_transmission_loss_pulls_a_saturated_head_back() -> None:
-    """Where the sigmoid is flat an L1 loss hardly moves the head; this one does."""
-    thick = torch.full((1, 1, 1, 2, 2), 0.5)
-    gradients = []
-    for loss in (transmission_loss, lambda a, b: (a - b).abs().mean()):
-        head = torch.full((1, 1, 1, 2, 2), 7.0, requires_grad=True)
-        loss(T_MIN + (1 - T_MIN) * torch.sigmoid(head), thick).backward()
-        assert head.grad is not None
-        gradients.append(float(head.grad.abs().mean()))
-    assert gradients[0] > 50 * gradients[1]
-    assert float(transmission_loss(thick, thick)) == pytest.approx(0, abs=1e-6)
 
 
 def test_learning_rate_warms_up_and_falls(config: TrainingConfig) -> None:
@@ -190,6 +149,102 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     assert (tmp_path / "run" / "last.pt").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("swift", TINY), ("two_stage", {"width": 4, "blocks": 1, "unshuffle": 2})],
+)
+def test_checkpointing_changes_no_gradient(name: str, settings: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, **settings).train()
+    clip = torch.rand(1, 5, 3, 64, 64)
+    gradients = []
+    for run in (model, Checkpointed(model)):
+        torch.manual_seed(1)
+        output, _ = run(clip)
+        model.zero_grad()
+        parts = (output.image, output.recovered, output.transmission)
+        sum((x * torch.randn_like(x)).sum() for x in parts).backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(list(model.parameters()))
+    for a, b in zip(*gradients, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch(
+    clips: Path, config: TrainingConfig
+) -> None:
+    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
+    samples = [RainyClips(files, config.data, 1, 4)[i] for i in range(4)]
+    gradients = []
+    for size in (4, 2):
+        torch.manual_seed(0)
+        model = make_network(config, fresh=True).train()
+        processes = Processes(torch.device("cpu"))
+        (learner,) = make_learners(config, model, video_objective(config.loss), processes)
+        for start in range(0, 4, size):
+            columns = zip(*samples[start : start + size], strict=True)
+            batch = Batch(*(torch.stack(x) for x in columns))
+            learner.backward(batch, 4 // size, last=start + size == 4)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+def test_accumulation_takes_the_samples_of_larger_batches(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    """The same samples in the same steps, however they are divided."""
+    small = config.data.model_copy(update={"batch": 1})
+    rows = []
+    for changes in ({"data": small, "accumulate": 2}, {}):
+        folder = tmp_path / f"{len(rows)}"
+        changes |= {"steps": 2, "log_every": 1}
+        train(config.model_copy(update=changes), folder, device="cpu")
+        rows.append(json.loads((folder / "metrics.jsonl").read_text().splitlines()[0]))
+    for name in ("loss", "image", "gradient"):
+        assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-4)
+
+
+def test_frozen_parts_stay_as_they_are(config: TrainingConfig, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    torch.manual_seed(5)
+    save_model(create_model("swift", **TINY), start, dtype=torch.float32)
+    changes = {"init": str(start), "freeze": ("trunk1", "rain"), "steps": 2}
+    train(config.model_copy(update=changes), tmp_path / "run", device="cpu")
+    before, _ = read_weights(start)
+    after = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
+    for name, value in before.items():
+        kept = name.split(".")[0] in ("trunk1", "rain")
+        assert torch.equal(value, after[name]) == kept, name
+
+
+def test_weights_that_do_not_fit_and_unknown_parts_are_a_sentence(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    start = tmp_path / "start.safetensors"
+    save_model(create_model("swift", **TINY | {"hidden": 6}), start)
+    with pytest.raises(DerainError, match="do not fit; set model and settings"):
+        make_network(config.model_copy(update={"init": str(start)}), fresh=True)
+    with pytest.raises(DerainError, match=r"no part 'trunk' to freeze; it has trunk1, "):
+        make_network(config.model_copy(update={"freeze": ("trunk",)}), fresh=True)
+
+
+def test_validation_leaves_figures_and_pictures(config: TrainingConfig, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    rng = np.random.default_rng(1)
+    (tmp_path / "val" / "still").mkdir(parents=True)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (64, 96, 3), np.uint8), (0, 0), 2)
+    for t in range(12):
+        cv2.imwrite(str(tmp_path / "val" / "still" / f"{t:02d}.png"), picture)
+    data = config.data.model_copy(update={"validation": str(tmp_path / "val")})
+    train(config.model_copy(update={"data": data, "steps": 1}), tmp_path / "run", device="cpu")
+    last = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
+    assert {"light", "heavy", "haze", "clean", "heavy input", "heavy stage 1"} <= set(last)
+    board = events.EventAccumulator(str(tmp_path / "run")).Reload()
+    (image,) = board.Images("rainy, output, clean")
+    assert (image.width, image.height) == (3 * 96, 64)
+    assert {"loss", "heavy"} <= set(board.Tags()["scalars"])
+
+
 @pytest.mark.slow
 def test_training_lowers_the_loss(config: TrainingConfig, clips: Path) -> None:
     """200 steps on one fixed batch."""
@@ -217,6 +272,8 @@ def test_presets_are_checked(tmp_path: Path) -> None:
         ("model: swift\nspets: 3\n", "spets"),
         ("[", "YAML"),
         ("model: swift\nsteps: many\n", "steps"),
+        ("model: swift\ndata: {real: rain}\n", "no use without refinement"),
+        ("model: rescan\nsingle_image: {loss: rescan}\ncheckpointing: true\n", "of video"),
     ]:
         preset.write_text(text)
         with pytest.raises(ValueError, match=words):
@@ -225,8 +282,10 @@ def test_presets_are_checked(tmp_path: Path) -> None:
 
 def test_every_shipped_preset_is_valid() -> None:
     presets = Path(__file__).resolve().parents[2] / "configs"
-    for path in presets.glob("swift*.yaml"):
-        assert load_training(path, []).model.startswith("swift")
+    for path in [*presets.glob("swift*.yaml"), *presets.glob("two_stage*.yaml")]:
+        config = load_training(path, [])
+        assert config.model.startswith(("swift", "two_stage"))
+        assert (config.refinement is not None) == path.stem.endswith("refinement")
 
 
 def test_no_clips_is_a_sentence(tmp_path: Path) -> None:
