@@ -5,6 +5,7 @@
     GET  /stats[?viewer=N]          `Live.status`, with the latencies of that viewer
     GET  /snapshot.png?view=V       the newest frame
     POST /control                   JSON: streaks, haze, model, paused, new_shot
+    POST /offer?view=V              a WebRTC offer (SDP); its answer, where aiortc is installed
 
 Camera pictures are private: without a token only this machine is answered, and only pages of this
 server may ask. The standard library's server is enough: a thread to a viewer, which sleeps until a
@@ -23,8 +24,9 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from importlib.util import find_spec
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from derain.models.contract import DerainError
@@ -34,12 +36,15 @@ from derain.pipeline.live import Live
 from derain.pipeline.live_stats import Times
 from derain.pipeline.live_view import DERAINED
 
+if TYPE_CHECKING:
+    from derain.pipeline.live_webrtc import Connections
+
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 EVERYWHERE = {"0.0.0.0", "::"}  # to listen at, not to go to
 VIEWERS = 32  # at the same time
 SEND_BUFFER = 1 << 17  # bytes: a slow viewer must not fill megabytes with frames of the past
 REPEAT = 5.0  # seconds without a new frame after which the last is sent again: is anybody there?
-LARGEST = 4096  # bytes of a control request
+LARGEST = {"/control": 4096, "/offer": 1 << 16}  # bytes of a request
 COOKIE = "derain"
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -70,6 +75,15 @@ def own_address() -> str:
         return socket.gethostname()
 
 
+def open_webrtc(live: Live) -> Connections | None:
+    """WebRTC's side of the server, where aiortc is installed."""
+    if find_spec("aiortc") is None:
+        return None
+    from derain.pipeline.live_webrtc import Connections
+
+    return Connections(live.hub, VIEWERS)
+
+
 class LiveServer(ThreadingHTTPServer):
     """Serve one `Live`.
 
@@ -92,6 +106,7 @@ class LiveServer(ThreadingHTTPServer):
         self.live, self.token = live, token
         self.viewers: dict[int, Times] = {}
         self.numbers = count(1)
+        self.webrtc = open_webrtc(live)
         self.page = files("derain.pipeline").joinpath("live_page.html").read_bytes()
         if ":" in host:
             self.address_family = socket.AF_INET6
@@ -152,15 +167,19 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, "There is nothing here; the page is at /.")
 
     def do_POST(self) -> None:
-        """Controls."""
+        """Controls, and offers of WebRTC."""
         url = urlsplit(self.path)
-        if not self._allowed({key: v[-1] for key, v in parse_qs(url.query).items()}):
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        if not self._allowed(query):
             return
         length = self.headers.get("Content-Length", "")
-        if url.path != "/control" or not length.isdecimal() or int(length) > LARGEST:
+        if not length.isdecimal() or int(length) > LARGEST.get(url.path, -1):
             return self._refuse(HTTPStatus.BAD_REQUEST, "This takes POST /control with JSON.")
+        body = self.rfile.read(int(length))
         try:
-            self.server.live.control(**read_controls(self.rfile.read(int(length))))
+            if url.path == "/offer":
+                return self._offer(body, query.get("view", DERAINED))
+            self.server.live.control(**read_controls(body))
         except DerainError as error:
             return self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         self._stats("")
@@ -217,8 +236,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stats(self, viewer: str) -> None:
         times = self.server.viewers.get(int(viewer)) if viewer.isdecimal() else None
-        status = self.server.live.status(times) | {"viewers": len(self.server.viewers)}
-        self._send(json.dumps(status).encode(), "application/json")
+        server = self.server
+        more = {"viewers": len(server.viewers), "webrtc": server.webrtc is not None}
+        self._send(json.dumps(server.live.status(times) | more).encode(), "application/json")
 
     def _snapshot(self, view: str) -> None:
         shown = self.server.live.hub.newest
@@ -228,11 +248,26 @@ class Handler(BaseHTTPRequestHandler):
         kept = {"Content-Disposition": f'attachment; filename="{name}"'}
         self._send(shown.png(view), "image/png", kept)
 
+    def _offer(self, body: bytes, view: str) -> None:
+        server = self.server
+        if server.webrtc is None:
+            raise DerainError("WebRTC is not installed: pip install 'derain[webrtc]'.")
+        if len(server.viewers) >= VIEWERS:
+            return self._full()
+        number, times = next(server.numbers), Times()
+        offer = body.decode(errors="replace")
+        answer = server.webrtc.answer(offer, view, times, lambda: server.viewers.pop(number, None))
+        server.viewers[number] = times
+        self._send(answer.encode(), "application/sdp", {"X-Viewer": str(number)})
+
+    def _full(self) -> None:
+        text = "Too many are looking; close another page."
+        self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, text)
+
     def _stream(self, view: str, pair: bool) -> None:
         server = self.server
         if len(server.viewers) >= VIEWERS:
-            text = "Too many are looking; close another page."
-            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, text)
+            return self._full()
         number, times = next(server.numbers), Times()
         server.viewers[number] = times
         try:

@@ -170,6 +170,27 @@ def test_the_page_shows_compares_and_controls(browser: Browser) -> None:
         server.shutdown()
 
 
+def test_the_page_shows_the_same_by_webrtc(browser: Browser) -> None:
+    pytest.importorskip("aiortc", reason="needs aiortc: pip install 'derain[webrtc]'")
+    source = "lavfi:color=c=gray:size=320x180:rate=25,noise=alls=20:allf=t"
+    with Live(LiveOptions(source, resolution="source"), PerFrame(Darken())) as live:
+        server = LiveServer(live, ("127.0.0.1", 0), "secret").start()
+        browser.open(server.url)
+        browser.wait(f'{FRAME} && !document.getElementById("thin-label").hidden')
+        browser.run('document.getElementById("thin").click()')
+        browser.wait("peer?.connectionState == 'connected'")
+        for _ in range(3):  # MJPEG has ended: what comes now is WebRTC's
+            last = browser.run(f"return {FRAME}")
+            browser.wait(f"{FRAME} != {last}")
+        left, right = browser.run(f"return {MEAN % 0.3}"), browser.run(f"return {MEAN % 0.6}")
+        assert right < 0.65 * left
+        assert browser.run('return document.getElementById("thin").checked')
+        # Back again: the viewer by WebRTC leaves, the one by MJPEG is the only one.
+        browser.run('document.getElementById("thin").click()')
+        browser.wait(f"{text('viewers')} == '1' && peer === null")
+        server.shutdown()
+
+
 @pytest.mark.slow
 def test_a_screenshot_of_the_own_scene(browser: Browser, tmp_path: Path) -> None:
     """For README: set DERAIN_SCREENSHOT to where it goes, and DERAIN_SCREENSHOT_MODEL."""

@@ -176,6 +176,17 @@ def test_controls_and_snapshots(invert: nn.Module) -> None:
         assert picture.shape == (48, 64, 3)
 
 
+def test_an_offer_needs_aiortc_and_must_be_one(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        if server.webrtc is not None:
+            status, _, body = ask(server, "/offer", body="nonsense")
+            assert status == 400 and "no WebRTC offer" in json.loads(body)["error"]
+        server.webrtc = None
+        status, _, body = ask(server, "/offer", body="nonsense")
+        assert status == 400 and "derain[webrtc]" in json.loads(body)["error"]
+        assert not server.viewers
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
