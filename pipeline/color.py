@@ -8,12 +8,14 @@ Only numpy and OpenCV here; frames and files belong to video.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 UNSPECIFIED = 2  # in ITU-T H.273, for matrix, primaries and transfer alike
 RGB_MATRIX = 0
+STRIP = 40  # rows that are worked on at once; a multiple of 4, the most that chroma is smaller
 
 # H.273 matrix code -> (Kr, Kb), and the number swscale has for the same matrix.
 LUMA = {
@@ -74,53 +76,85 @@ def to_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     return cv2.multiply(flat, 255.0, dtype=cv2.CV_8U).reshape(shape)
 
 
+class Difference(NamedTuple):
+    """A change of RGB as the two pictures it lies between, both (H, W, 3) float32 in [0, 1].
+
+    Worked out where it is needed, a few rows at a time: a whole one does not fit into the cache.
+    """
+
+    after: NDArray[np.float32]
+    before: NDArray[np.float32]
+
+    def whole(self) -> NDArray[np.float32]:
+        """The change of all rows, a fresh array."""
+        return np.ascontiguousarray(self.after - self.before)
+
+
 def add_change(
-    planes: list[NDArray[np.generic]], change: NDArray[np.float32], color: Color, bits: int
+    planes: list[NDArray[np.generic]],
+    change: NDArray[np.float32] | Difference,
+    color: Color,
+    bits: int,
 ) -> None:
     """Add a change to a picture, in place.
 
     Args:
         planes: writable views, uint8 or uint16: Y, Cb, Cr (chroma of any subsampling, its plane
             rounded up), or Y alone, or G, B, R where the matrix is RGB, or one (H, W, 3) RGB plane.
-        change: (H, W, 3) float32, RGB, the finished picture minus the one the network was given.
+        change: (H, W, 3) float32, RGB, the finished picture minus the one the network was given;
+            or the two as a `Difference`.
         color: with a known matrix.
         bits: of the planes' values.
     """
+    height = planes[0].shape[0]
+    rgb = color.matrix == RGB_MATRIX
+    rows = luma_chroma_rows(Color(1, full_range=True) if rgb else color, bits)
+    down = -(-height // planes[1].shape[0]) if len(planes) > 1 else 1
+    for top in range(0, height, STRIP):
+        some = slice(top, top + STRIP)
+        strip = _rows(change, some)
+        part = [planes[0][some]]
+        part += [plane[top // down : (top + STRIP) // down] for plane in planes[1:3]]
+        if planes[0].ndim == 3:
+            whole = part[0].reshape(len(strip), -1)
+            _add(whole, strip.reshape(len(strip), -1) * np.float32(2**bits - 1), bits)
+        elif rgb and len(planes) >= 3:
+            for plane, channel in zip(part, (1, 2, 0), strict=True):
+                _add(plane, strip[..., channel] * np.float32(2**bits - 1), bits)
+        else:
+            for plane, row in zip(part, rows, strict=False):
+                _add(plane, _shrink(_project(strip, row), *plane.shape), bits)
+
+
+def _rows(change: NDArray[np.float32] | Difference, some: slice) -> NDArray[np.float32]:
+    """Some rows of a change, contiguous."""
     import cv2
 
-    if planes[0].ndim == 3:
-        flat = np.ascontiguousarray(change).reshape(change.shape[0], -1)
-        whole = planes[0]
-        _add(whole.reshape(whole.shape[0], -1), flat * np.float32(2**bits - 1), bits)
-        return
-    change = np.ascontiguousarray(change)
-    if color.matrix == RGB_MATRIX and len(planes) >= 3:
-        for plane, channel in zip(planes[:3], (1, 2, 0), strict=True):
-            _add(plane, change[..., channel] * np.float32(2**bits - 1), bits)
-        return
-    rows = luma_chroma_rows(
-        color if color.matrix != RGB_MATRIX else Color(1, full_range=True), bits
-    )
-    _add(planes[0], cv2.transform(change, rows[:1]), bits)
-    if len(planes) < 3:
-        return
-    height, width = planes[1].shape
-    if (height, width) != change.shape[:2]:
-        change = _shrink(change, height, width)
-    # Two products of one row each: OpenCV has no vector code for one of two rows.
-    _add(planes[1], cv2.transform(change, rows[1:2]), bits)
-    _add(planes[2], cv2.transform(change, rows[2:]), bits)
+    if isinstance(change, Difference):
+        after, before = (np.ascontiguousarray(x[some]) for x in change)
+        return cv2.subtract(after, before)
+    return np.ascontiguousarray(change[some])
 
 
-def _shrink(change: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Average to the chroma plane's size, which is the picture's over 1, 2 or 4, rounded up."""
+def _project(strip: NDArray[np.float32], row: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 3) times a row of three, (H, W)."""
     import cv2
 
-    down, across = -(-change.shape[0] // height), -(-change.shape[1] // width)
-    bottom, right = height * down - change.shape[0], width * across - change.shape[1]
+    # One row at a time: OpenCV has vector code for one row and for three, not for two.
+    return cv2.transform(strip, row[None])
+
+
+def _shrink(part: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Average (H, W) to the chroma plane's size, the picture's over 1, 2 or 4, rounded up."""
+    import cv2
+
+    if part.shape == (height, width):
+        return part
+    down, across = -(-part.shape[0] // height), -(-part.shape[1] // width)
+    bottom, right = height * down - part.shape[0], width * across - part.shape[1]
     if bottom or right:
-        change = cv2.copyMakeBorder(change, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    return cv2.resize(change, (width, height), interpolation=cv2.INTER_AREA)
+        part = cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _add(plane: NDArray[np.generic], change: NDArray[np.float32], bits: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
@@ -92,6 +93,7 @@ class Frame:
         return first if bits == 8 else (first >> (bits - 8)).astype(np.uint8)
 
 
+@cache
 def depth(pixel_format: str) -> int:
     """Bits of a sample of a pixel format."""
     return int(av.VideoFormat(pixel_format).components[0].bits)

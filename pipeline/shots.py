@@ -15,6 +15,7 @@ from torch import Tensor
 
 from derain.models import Derainer
 from derain.models.contract import Output
+from derain.pipeline.color import Difference
 from derain.pipeline.frames import Frame
 from derain.pipeline.resume import Checkpoint, tensors_of, with_tensors
 
@@ -24,8 +25,13 @@ class Finished:
     """A frame on its way to the encoder."""
 
     frame: Frame
-    change: NDArray[np.float32]  # (H, W, 3): what the network changed, in RGB
+    difference: Difference  # what the network changed
     output: Output | None = None  # None for a frame that repeats the one before it
+
+    @property
+    def change(self) -> NDArray[np.float32]:
+        """(H, W, 3): what the network changed, in RGB."""
+        return self.difference.whole()
 
 
 class Shots:
@@ -39,7 +45,7 @@ class Shots:
         self.count = 0
         self.repeats = 0
         self._waiting: deque[tuple[Frame, Tensor | None]] = deque()  # None: a repeat
-        self._change: NDArray[np.float32] | None = None  # of the last finished frame
+        self._last: Difference | None = None  # of the last finished frame
         self._next = 0
         self._fed = 0  # index of the last frame that was fed
 
@@ -72,15 +78,15 @@ class Shots:
     def _finish(self, output: Output) -> list[Finished]:
         frame, tensor = self._waiting.popleft()
         assert tensor is not None
-        change = (output.image[0] - tensor).permute(1, 2, 0)
-        self._change = change.cpu().numpy()
-        return [Finished(frame, self._change, output), *self._repeated()]
+        after, before = (x.permute(1, 2, 0).cpu().numpy() for x in (output.image[0], tensor))
+        self._last = Difference(after, before)
+        return [Finished(frame, self._last, output), *self._repeated()]
 
     def _repeated(self) -> list[Finished]:
         """Repeats at the head of the line: what they repeat is finished."""
         done = []
-        while self._waiting and self._waiting[0][1] is None and self._change is not None:
-            done.append(Finished(self._waiting.popleft()[0], self._change))
+        while self._waiting and self._waiting[0][1] is None and self._last is not None:
+            done.append(Finished(self._waiting.popleft()[0], self._last))
         return done
 
     # Checkpoints
@@ -101,7 +107,7 @@ class Shots:
             shots=self.count,
             repeats=self.repeats,
             state=[t.detach().cpu().clone() for t in tensors_of(self.derainer.state)],
-            change=None if self._change is None else torch.from_numpy(self._change.copy()),
+            change=None if self._last is None else torch.from_numpy(self._last.whole()),
             final=final,
         )
 
@@ -119,5 +125,6 @@ class Shots:
     def restore(self, at: Checkpoint) -> None:
         """Put back the state after the last frame of `prime`."""
         self.count, self.repeats, self._next = at.shots, at.repeats, at.next_in
-        self._change = at.change.numpy() if at.change is not None else None
+        if at.change is not None:
+            self._last = Difference(at.change.numpy(), np.zeros(at.change.shape, np.float32))
         self.derainer.state = with_tensors(self.derainer.state, iter(at.state))

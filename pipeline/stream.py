@@ -320,7 +320,7 @@ class Run:
         key = self.pending is not None and self.key_pts is None
         if key:
             self.key_pts = frame.pts * frame.time_base
-        self.writer.write(frame, item.change, key=key)
+        self.writer.write(frame, item.difference, key=key)
 
     def _packet(self, packet: Any) -> None:
         """Save the pending checkpoint once its key frame is safely in the part file."""

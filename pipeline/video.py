@@ -21,7 +21,7 @@ from av.codec.hwaccel import HWAccel
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from derain.pipeline.color import RGB_MATRIX, Color, add_change
+from derain.pipeline.color import RGB_MATRIX, Color, Difference, add_change
 from derain.pipeline.encoders import Encoding, choose, configure, target_color
 from derain.pipeline.frames import Frame, Video, describe, plane, reformat, to_rgb
 from derain.pipeline.mux import Muxer, VideoError, is_cover, stamp
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 LATE = 1  # seconds by which time stamps must fall back to count as a jump of the whole file
+STRAY = 10  # seconds that streams of a file may lie apart where it jumps
 PLAIN = Encoding()
 WARM_UP = 24  # frames before --start that fill the network's window and memory
 
@@ -60,21 +61,25 @@ class Timeline:
         if packet.dts is None:
             return
         index, base = packet.stream_index, packet.time_base
+        own = packet.dts * base
         shift = self.shifts.get(index, Fraction(0))
         end = self.ends.get(index)
-        time = packet.dts * base + shift
-        if end is not None and time < end - LATE:
-            if abs(packet.dts * base + self.shift - end) > 10:
-                self.shift = end - packet.dts * base
-                self.notice(f"Time stamps jump back at {float(end):.2f} s; they go on from there.")
+        if end is not None and own + shift < end - LATE:
+            if not -LATE <= own + self.shift - end <= STRAY:
+                # The first stream that jumps; behind all others, so that none must go back.
+                last = max(self.ends.values())
+                self.shift = last - own
+                self.notice(f"Time stamps jump back at {float(last):.2f} s; they go on from there.")
             shift = self.shifts[index] = self.shift
-            time = packet.dts * base + shift
+        time = own + shift
         if shift:
             ticks = round(shift / base)
             packet.dts += ticks
             if packet.pts is not None:
                 packet.pts += ticks
-        self.ends[index] = max(end or time, time + (packet.duration or 0) * base)
+        # A caption may be meant to stay for long.
+        length = 0 if packet.stream.type == "subtitle" else packet.duration or 0
+        self.ends[index] = max(end or time, time + length * base)
 
 
 class VideoReader:
@@ -399,6 +404,8 @@ class VideoWriter:
             ) from error
         configure(stream.codec_context, video, choice.encode_format)
         stream.time_base = video.ticks
+        # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
+        stream.codec_context.thread_type = "AUTO"
         if choice.codec == "libx265" and self.muxer.fragmented:
             stream.codec_context.codec_tag = "hvc1"  # Apple's players want it
         if video.display_matrix:
@@ -409,7 +416,10 @@ class VideoWriter:
         return stream
 
     def write(
-        self, frame: Frame, change: NDArray[np.float32] | None = None, key: bool = False
+        self,
+        frame: Frame,
+        change: NDArray[np.float32] | Difference | None = None,
+        key: bool = False,
     ) -> None:
         """Encode a frame, plus the change of its RGB ((H, W, 3) float32), at the frame's time.
 

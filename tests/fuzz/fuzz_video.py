@@ -185,6 +185,7 @@ def main() -> int:
     """Run; the exit code is 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="number to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=30.0, help="seconds for one file")
     parser.add_argument("--minutes", type=float, default=60.0, help="for all")
@@ -201,7 +202,7 @@ def main() -> int:
         seeds = make_seeds(folder)
         victim = Victim()
         victim.run(seeds[0], folder / "out.mkv", 120)  # loads the packages
-        for number in range(arguments.count):
+        for number in range(arguments.first, arguments.first + arguments.count):
             if time.monotonic() - began > 60 * arguments.minutes:
                 break
             rng = random.Random(f"{arguments.seed}/{number}")
