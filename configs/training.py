@@ -27,6 +27,7 @@ class DataConfig(Strict):
     crop: int = Field(104, ge=32, multiple_of=8)
     batch: int = Field(4, ge=1)  # of each process, at a time
     workers: int = Field(1, ge=0)
+    glimpses: int = Field(8, ge=0)  # small whole frames with each sample, for swift's glance
     scale: tuple[float, float] = (0.35, 2.0)
     clean_share: float = Field(0.2, ge=0, le=1)  # no rain at all: do no harm
     haze_share: float = Field(0.33, ge=0, le=1)
@@ -51,6 +52,10 @@ class LossConfig(Strict):
     occlusion: float = 0.0
     ssim: float = 0.05
     temporal: float = 0.2
+    # Of a glance, from glimpses (stages/haze.py).
+    glance_transmission: float = 1.0
+    glance_airlight: float = 0.5
+    glance_image: float = 1.0
 
 
 class RefinementConfig(Strict):
@@ -61,10 +66,12 @@ class RefinementConfig(Strict):
     discriminator: Literal["patch", "reference"] = "patch"
     settings: dict[str, Any] = {}  # of the discriminator, such as width
     learning_rate: float = Field(2e-4, gt=0)  # of the discriminator, all along
-    adversarial: float = Field(0.002, ge=0)  # 0 for the same training without a discriminator
+    # 0 for the same training without a discriminator. At 0.005 its gradient has about a tenth of the
+    # norm of that of all losses with truth, measured on trained weights of swift.
+    adversarial: float = Field(0.005, ge=0)
     dark: float = Field(0.01, ge=0)  # dark channel: that of the truth, or 0 in real rain
     flicker: float = Field(0.1, ge=0)  # change of real rain's dark channel along the motion
-    grey: float = Field(0.1, ge=0)  # pictures of one brightness must come back
+    grey: float = Field(0.01, ge=0)  # pictures of one brightness must come back
     lpips: float = Field(0.0, ge=0)
     lpips_weights: str | None = None  # torchvision's AlexNet file; torch's cache without it
 

@@ -67,8 +67,7 @@ class Processes:
         """The same, with equal weights in all processes and gradients averaged over them."""
         if self.size == 1:
             return running
-        # Buffers are the power iterations of spectral norms: equal everywhere by themselves.
-        return DistributedDataParallel(running, broadcast_buffers=False)
+        return DistributedDataParallel(running)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Scalars averaged over the processes; the same in all of them."""
