@@ -264,7 +264,10 @@ def long_run(
     options: BenchOptions,
     progress: Tell,
 ) -> dict[str, Any]:
-    """Memory after EARLY and all frames, and PSNR of early and of the last frames.
+    """Memory and PSNR of the WINDOW frames that end at EARLY, and of the last WINDOW.
+
+    Memory is the median of what is resident at each of these frames: it goes up and down with
+    every layer of the network.
 
     Raises:
         DerainError: the run is too short to tell.
@@ -276,11 +279,13 @@ def long_run(
     settings = VideoOptions(
         device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
     )
-    resident: dict[int, float | None] = {}
+    resident: dict[int, list[float]] = {EARLY: [], options.long: []}
 
     def watch(report: Report) -> None:
-        if report.frames_out in (EARLY, options.long):
-            resident[report.frames_out] = memory("VmRSS")
+        for end, found in resident.items():
+            now = memory("VmRSS") if end - WINDOW < report.frames_out <= end else None
+            if now is not None:
+                found.append(now)
         if report.frames_out % EARLY == 0:
             progress(f"{report.frames_out} of {options.long} frames")
 
@@ -292,8 +297,8 @@ def long_run(
     early = values[EARLY - WINDOW : EARLY]
     return {
         "long_frames": options.long,
-        "resident_mib_early": resident.get(EARLY),
-        "resident_mib_late": resident.get(options.long),
+        "resident_mib_early": median(resident[EARLY]) if resident[EARLY] else None,
+        "resident_mib_late": median(resident[options.long]) if resident[options.long] else None,
         "psnr_early": sum(early) / WINDOW,
         "psnr_late": sum(values[-WINDOW:]) / WINDOW,
     }

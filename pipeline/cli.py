@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from derain.pipeline import cli_lab, cli_live, cli_tools
+from derain.pipeline.allocator import keep_memory
 from derain.pipeline.cli_common import (
     Compare,
     Debug,
@@ -259,5 +260,6 @@ def main() -> None:
     # frames a second where sleeping at once gives 12.3. It must be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    keep_memory()
     with errors():
         app()

@@ -232,10 +232,7 @@ class Run:
             if not isinstance(item, Frame):
                 self.finished.put(item)
                 continue
-            done = self._feed(item)
-            for each in done:
-                if not each.frame.warm_up:
-                    self.finished.put(each)
+            self._hand_over(self._feed(item))
             now = time.monotonic()
             ready = self.saved is not None and self.shots.can_snapshot and not self.in_flight
             if ready and now >= due:
@@ -244,10 +241,15 @@ class Run:
                 # Large states take long to copy: no more than a small share of the time.
                 spent = time.monotonic() - now
                 due = now + max(self.options.checkpoint_seconds, 50 * spent)
-        for each in self.shots.flush():
+        self._hand_over(self.shots.flush())
+        self.finished.put(None)
+
+    def _hand_over(self, done: list[Finished]) -> None:
+        for each in done:
+            if not self.options.layers:
+                each.output = None  # five pictures and more, while the encoder may lag behind
             if not each.frame.warm_up:
                 self.finished.put(each)
-        self.finished.put(None)
 
     def _feed(self, frame: Frame) -> list[Finished]:
         at = self.from_checkpoint
