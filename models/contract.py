@@ -79,21 +79,24 @@ def stack_outputs(outputs: list[Output]) -> Output:
     return Output(**{x.name: column(x.name) for x in fields(first)})  # type: ignore[arg-type]
 
 
-def fold(model: Any, clip: Tensor, state: Any = None) -> tuple[Output, Any]:
+def fold(
+    model: Any, clip: Tensor, state: Any = None, *, ends: bool = False
+) -> tuple[Output, Any]:
     """Run steps and flush over a whole shot (B, T, 3, H, W); the shared body of `forward`.
 
     Without `state` the clip is a whole shot and the result has T frames. With one, the clip goes on
-    where that state stopped and nothing is flushed: the result has the frames completed so far.
+    where that state stopped and, unless the shot `ends` with it, nothing is flushed: the result has
+    the frames completed so far.
     """
     batch, _, _, height, width = clip.shape
-    carried = state is not None
-    if not carried:
+    if state is None:
+        ends = True
         state = model.initial_state(batch, height, width, device=clip.device, dtype=clip.dtype)
     outputs: list[Output] = []
     for frame in clip.unbind(1):
         output, state = model.step(frame, state)
         if output is not None:
             outputs.append(output)
-    if not carried:
+    if ends:
         outputs += model.flush(state)
     return stack_outputs(outputs), state

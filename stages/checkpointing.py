@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from derain.models.contract import Output, RecurrentModel, fold
+from derain.models.glance import Haze
 
 
 class Checkpointed(nn.Module):
@@ -20,11 +21,20 @@ class Checkpointed(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
-    def forward(self, clip: Tensor, state: Any = None) -> tuple[Output, Any]:
+    @property
+    def glance(self) -> Any:
+        """The network's, where it has one."""
+        return getattr(self.model, "glance", None)
+
+    def forward(
+        self, clip: Tensor, state: Any = None, haze: Haze | None = None
+    ) -> tuple[Output, Any]:
         """As the network's own: a clip (B, T, 3, H, W) and a state -> outputs and the state."""
-        return fold(_Steps(self.model), clip, state)
+        if haze is None:
+            return fold(_Steps(self.model), clip, state)
+        return fold(_Steps(self.model), clip, self.model.informed_state(clip, haze), ends=True)
 
 
 class _Steps:

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from derain.configs.training import DataConfig
 from derain.models.contract import DerainError
 from derain.stages import augment
+from derain.stages.glimpses import draw_glimpses
 from derain.stages.rain import Rain, RainSettings, render_rain, sample_settings
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
@@ -39,6 +40,11 @@ class Batch(NamedTuple):
     airlight: Tensor  # C = 3, H = W = 1
     streaks: Tensor
     occlusion: Tensor  # C = 1
+    # Small whole frames for a glance (stages/glimpses.py), with their number in the place of T.
+    glimpses: Tensor = torch.empty(0)
+    glimpse_streaks: Tensor = torch.empty(0)
+    glimpse_transmission: Tensor = torch.empty(0)
+    glimpse_airlight: Tensor = torch.empty(0)
 
 
 class Samples(Dataset[Batch]):
@@ -175,8 +181,7 @@ class RainyClips(Samples):
             picture = augment.overlay(config.crop, rng)
             layer = torch.from_numpy(picture).permute(2, 0, 1)
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
-            bare = 1 - layer[3:]  # what is laid over is neither wet nor hazy
-            transmission = 1 - bare * (1 - transmission)
+            bare = 1 - layer[3:]  # what is laid over is not wet
             streaks, occlusion = streaks * bare, occlusion * bare
         restore = rng.random() < config.restore_share
         if rng.random() < config.noise_share:
@@ -188,7 +193,16 @@ class RainyClips(Samples):
             rainy = augment.jpeg(rainy, quality)
             clean = clean if restore else augment.jpeg(clean, quality)
         airlight = rain.airlight.expand(len(clean), -1, -1, -1)
-        return Batch(rainy, clean, transmission, airlight, streaks, occlusion)
+        batch = Batch(rainy, clean, transmission, airlight, streaks, occlusion)
+        if not config.glimpses:
+            return batch
+        glimpses = draw_glimpses(self.files, config.glimpses, rng, config.haze_share)
+        return batch._replace(
+            glimpses=glimpses.clean,
+            glimpse_streaks=glimpses.streaks,
+            glimpse_transmission=glimpses.transmission,
+            glimpse_airlight=glimpses.airlight,
+        )
 
 
 def _one_thread(worker: int) -> None:

@@ -13,6 +13,8 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from derain.models.physics import T_MIN
+
 Terms = dict[str, Tensor]
 
 DECIBEL_SCALE = 0.01  # as steep as an L1 at an error of 0.02
@@ -63,6 +65,23 @@ def temporal_difference(a: Tensor, b: Tensor) -> Tensor:
     """
     change_a, change_b = a[:, 1:] - a[:, :-1], b[:, 1:] - b[:, :-1]
     return (change_a - change_b).abs().mean()
+
+
+def share_loss(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy of shares in [0, 1], less that of the truth: zero where the two agree.
+
+    Its gradient does not vanish where the sigmoid of a head saturates.
+    """
+    p, q = estimate.clamp(1e-5, 1 - 1e-5), truth.clamp(1e-5, 1 - 1e-5)
+    return (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).mean()
+
+
+def transmission_loss(estimate: Tensor, truth: Tensor) -> Tensor:
+    """`share_loss` of t as a share of its range.
+
+    Under an L1 loss a network that starts at t = 1 stays there and never learns to see haze.
+    """
+    return share_loss((estimate - T_MIN) / (1 - T_MIN), (truth - T_MIN) / (1 - T_MIN))
 
 
 def picture_losses(image: Tensor, clean: Tensor) -> Terms:

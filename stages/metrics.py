@@ -109,10 +109,7 @@ def clean_flows(clean: Tensor) -> Tensor:
 
     grey = (luma(clean)[:, 0] * 255).round().byte().cpu().numpy()
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flows = [
-        estimator.calc(grey[t], grey[t - 1], None)
-        for t in range(1, len(grey))
-    ]
+    flows = [estimator.calc(grey[t], grey[t - 1], None) for t in range(1, len(grey))]
     if not flows:
         return clean.new_zeros(0, 2, *clean.shape[-2:])
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(clean.device)

@@ -133,7 +133,7 @@ def render_rain(clean: Tensor, settings: RainSettings, seed: int, start: int = 0
 
     airlight = clean.new_tensor(settings.airlight).view(1, 3, 1, 1)
     glow = _scene_light(clean, settings.glow, airlight)
-    transmission = _transmission(settings, times, (height, width), device, generator)
+    transmission = haze_map(settings, times, (height, width), device, generator)
     occlusion = 1 - clear
     streak_layer = streaks.clamp_max(1) * glow
     drops = airlight
@@ -282,14 +282,17 @@ def _scene_light(clean: Tensor, glow: float, airlight: Tensor) -> Tensor:
     return torch.lerp((around * 1.3).clamp_max(1), sky.expand_as(around), glow)
 
 
-def _transmission(
+def haze_map(
     settings: RainSettings,
     times: Tensor,
     size: tuple[int, int],
     device: torch.device,
     generator: torch.Generator,
 ) -> Tensor:
-    """(T, 1, H, W): thicker towards the top, with slow large clouds that drift."""
+    """The transmission of haze, (T, 1, H, W) in [haze_floor, 1] at the T `times`, in frames.
+
+    Thicker towards the top, with slow large clouds that drift.
+    """
     height, width = size
     noise = torch.rand(1, 1, 5, 7, generator=generator)
     drift = (torch.rand(2, generator=generator) - 0.5) * 0.01

@@ -8,32 +8,29 @@ refinement.py's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from derain.configs.training import LossConfig
 from derain.models.contract import Output
-from derain.models.physics import T_MIN, veil
+from derain.models.glance import GRID, Haze
+from derain.models.physics import veil
 from derain.stages.data import Batch
-from derain.stages.losses import Objective, Terms, decibel_loss, picture_losses, weighted
-
-
-def share_loss(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy of shares in [0, 1], less that of the truth: zero where the two agree.
-
-    Its gradient does not vanish where the sigmoid of a head saturates.
-    """
-    p, q = estimate.clamp(1e-5, 1 - 1e-5), truth.clamp(1e-5, 1 - 1e-5)
-    return (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).mean()
-
-
-def transmission_loss(estimate: Tensor, truth: Tensor) -> Tensor:
-    """`share_loss` of t as a share of its range.
-
-    Under an L1 loss a network that starts at t = 1 stays there and never learns to see haze.
-    """
-    return share_loss((estimate - T_MIN) / (1 - T_MIN), (truth - T_MIN) / (1 - T_MIN))
+from derain.stages.glimpses import Glimpses
+from derain.stages.haze import haze_losses, look
+from derain.stages.losses import (
+    Objective,
+    Terms,
+    decibel_loss,
+    picture_losses,
+    share_loss,
+    transmission_loss,
+    weighted,
+)
 
 
 def physics_losses(output: Output, batch: Batch) -> Terms:
@@ -42,16 +39,19 @@ def physics_losses(output: Output, batch: Batch) -> Terms:
     The airlight counts only as far as there is haze to see it by, streaks only where no drop hides
     them.
     """
-    hazy = veil(batch.clean, batch.transmission, batch.airlight)
-    assert output.recovered is not None and output.hazy is not None
-    assert output.transmission is not None and output.airlight is not None
-    weight = (1 - batch.transmission).mean((-1, -2), keepdim=True)
-    terms = {
-        "recovered": decibel_loss(output.recovered, batch.clean),
-        "hazy": decibel_loss(output.hazy, hazy),
-        "transmission": transmission_loss(output.transmission, batch.transmission),
-        "airlight": (weight * (output.airlight - batch.airlight).abs()).mean(),
-    }
+    assert output.recovered is not None
+    terms = {"recovered": decibel_loss(output.recovered, batch.clean)}
+    if isinstance(output.features, Haze):
+        terms |= haze_losses(output.features, glimpses_of(batch))
+    elif output.hazy is not None:
+        assert output.transmission is not None and output.airlight is not None
+        hazy = veil(batch.clean, batch.transmission, batch.airlight)
+        weight = (1 - batch.transmission).mean((-1, -2), keepdim=True)
+        terms |= {
+            "hazy": decibel_loss(output.hazy, hazy),
+            "transmission": transmission_loss(output.transmission, batch.transmission),
+            "airlight": (weight * (output.airlight - batch.airlight).abs()).mean(),
+        }
     if output.streaks is not None:
         error = (output.streaks - batch.streaks).abs()
         terms["streaks"] = ((1 - batch.occlusion) * error).mean()
@@ -68,10 +68,37 @@ def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Te
     return weighted(terms, weights), terms
 
 
+def run(model: Any, batch: Batch) -> Output:
+    """One pass over the clips, and with a glance one over the glimpses: `features` is their haze.
+
+    A network with a glance is given the haze of the clips, whose crops do not show it.
+    """
+    glance = getattr(model, "glance", None)
+    if glance is None:
+        return model(batch.rainy)[0]
+    output = model(batch.rainy, haze=known_haze(batch))[0]
+    if not batch.glimpses.numel():
+        return output
+    return replace(output, features=look(glance, glimpses_of(batch)))
+
+
+def known_haze(batch: Batch) -> Haze:
+    """The truth, as a glance would give it; it changes little within a clip."""
+    transmission = F.adaptive_avg_pool2d(batch.transmission.mean(1), GRID)
+    return Haze(transmission, batch.airlight.mean(1))
+
+
+def glimpses_of(batch: Batch) -> Glimpses:
+    """The part of a batch that teaches a glance."""
+    return Glimpses(
+        batch.glimpses, batch.glimpse_streaks, batch.glimpse_transmission, batch.glimpse_airlight
+    )
+
+
 def video_objective(weights: LossConfig) -> Objective:
     """Of networks under the contract: clips in, `training_loss` of all their frames."""
     return Objective(
-        run=lambda model, batch: model(batch.rainy)[0],
+        run=run,
         loss=partial(training_loss, weights=weights),
         as_video=lambda model: model,
     )

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from derain.configs.training import RefinementConfig, TrainingConfig
 from derain.models.alignment import compose, dis_flow, warp
 from derain.models.contract import DerainError, Output
 from derain.models.derainer import on_device
+from derain.models.glance import Haze
 from derain.stages.adversary import (
     GAMES,
     Judged,
@@ -37,10 +38,18 @@ from derain.stages.adversary import (
     critic_of,
     judged_clips,
 )
-from derain.stages.losses import SSIM_EVERY, Objective, Terms, decibel_loss, weighted
+from derain.stages.data import Batch
+from derain.stages.losses import (
+    SSIM_EVERY,
+    Objective,
+    Terms,
+    decibel_loss,
+    transmission_loss,
+    weighted,
+)
 from derain.stages.metrics import load_lpips
 from derain.stages.real_rain import RefinementBatch
-from derain.stages.recovery import training_loss, transmission_loss
+from derain.stages.recovery import known_haze, training_loss
 
 DARK_WINDOW = 15  # pixels, He et al.
 SURE = 1.0  # pixels, at the flow's size, by which there and back may miss
@@ -76,7 +85,7 @@ class Refinement:
         clips = [pairs.rainy]
         if batch.real.shape[1]:
             clips.append(batch.real[: max(1, round(count * self.training.data.real_share))])
-        output, _ = model(torch.cat(clips))
+        output = _derained(model, clips, pairs)
         grey, judged = None, None
         if self.config.grey:
             grey, _ = model(grey_clips(batch.chance[:, 0]))
@@ -106,6 +115,19 @@ class Refinement:
             added["lpips"] = self.lpips(shown, truth, normalize=True).mean()
         watched = {"sharpness": gradient_energy(image.detach()) / gradient_energy(clean)}
         return total + weighted(added, self.config), terms | added | watched
+
+
+def _derained(model: Any, clips: list[Tensor], pairs: Batch) -> Output:
+    """All clips in one pass; a network with a glance is given the haze, or what it sees of it."""
+    glance = getattr(model, "glance", None)
+    if glance is None:
+        output: Output = model(torch.cat(clips))[0]
+        return output
+    with torch.no_grad():
+        haze = [known_haze(pairs)] + [glance(real.mean(1)) for real in clips[1:]]
+    together = Haze(*(torch.cat(parts) for parts in zip(*haze, strict=True)))
+    derained: Output = model(torch.cat(clips), haze=together)[0]
+    return derained
 
 
 def refinement_objective(training: TrainingConfig, device: torch.device) -> Objective:

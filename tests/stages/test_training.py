@@ -224,7 +224,7 @@ def test_weights_that_do_not_fit_and_unknown_parts_are_a_sentence(
     save_model(create_model("swift", **TINY | {"hidden": 6}), start)
     with pytest.raises(DerainError, match="do not fit; set model and settings"):
         make_network(config.model_copy(update={"init": str(start)}), fresh=True)
-    with pytest.raises(DerainError, match=r"no part 'trunk' to freeze; it has trunk1, "):
+    with pytest.raises(DerainError, match=r"no part 'trunk' to freeze; it has glance, trunk1, "):
         make_network(config.model_copy(update={"freeze": ("trunk",)}), fresh=True)
 
 

@@ -1,0 +1,71 @@
+"""The glance: haze from the whole frame, and what `swift` does with haze that is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from derain.models import create_model
+from derain.models.glance import FINE, GRID, Glance, Haze, full_size, glimpse
+from derain.models.physics import T_MIN, veil
+
+
+def scene(height: int = 48, width: int = 64) -> Tensor:
+    """(1, 3, H, W) with dark, bright and coloured parts."""
+    torch.manual_seed(0)
+    coarse = torch.rand(1, 3, 6, 8)
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="nearest")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 300), (128, 128), (201, 333)])
+def test_any_size_gives_one_grid_and_one_colour(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    haze = Glance()(torch.rand(2, 3, *size))
+    assert haze.transmission.shape == (2, 1, GRID, GRID)
+    assert haze.airlight.shape == (2, 3, 1, 1)
+    assert haze.transmission.min() >= T_MIN
+    assert haze.transmission.max() <= 1
+
+
+def test_a_glimpse_of_a_glimpse_is_itself() -> None:
+    """Training shows the glance small pictures; they must mean the same as whole frames."""
+    small = torch.rand(1, 3, FINE, FINE)
+    torch.testing.assert_close(glimpse(small), small)
+
+
+def test_haze_does_to_glimpses_what_it_does_to_frames() -> None:
+    t, airlight = torch.tensor(0.6), torch.tensor([0.7, 0.7, 0.75]).view(1, 3, 1, 1)
+    frame = torch.rand(1, 3, 300, 400)
+    torch.testing.assert_close(
+        glimpse(veil(frame, t, airlight)), veil(glimpse(frame), t, airlight), atol=1e-5, rtol=0
+    )
+
+
+def test_known_haze_is_taken_off_exactly() -> None:
+    """An untrained `swift` changes nothing; what remains is the inversion of the given haze."""
+    net = create_model("swift")
+    ramp = torch.linspace(0.4, 0.9, GRID).view(1, 1, GRID, 1).expand(1, 1, GRID, GRID)
+    haze = Haze(ramp, torch.tensor([0.8, 0.8, 0.85]).view(1, 3, 1, 1))
+    clean = scene()
+    hazy = veil(clean, full_size(haze.transmission, 48, 64), haze.airlight)
+    clip = hazy[:, None].expand(-1, 6, -1, -1, -1)
+    with torch.inference_mode():
+        output, state = net.eval()(clip, haze=haze)
+    assert output.image.shape == clip.shape
+    torch.testing.assert_close(output.image[:, 5], clean, atol=1e-4, rtol=0)
+    torch.testing.assert_close(state.haze.transmission, haze.transmission)
+
+
+def test_haze_settles_from_frame_to_frame() -> None:
+    """One odd frame moves what is believed of the haze by a fifth, not by all of it."""
+    net = create_model("swift").eval()
+    with torch.no_grad():
+        net.glance.thin.weight.normal_(0, 0.1)
+    frames = [scene()] * 6 + [torch.ones(1, 3, 48, 64)] * 3
+    clip = torch.stack(frames, 1)
+    with torch.inference_mode():
+        output, _ = net(clip)
+        alone = net.glance(frames[-1]).transmission.mean()
+    t = output.transmission.mean((0, 2, 3, 4))
+    assert abs(float(t[6] - t[5])) == pytest.approx(0.2 * abs(float(alone - t[5])), rel=0.05)
