@@ -230,6 +230,24 @@ class Rescan(nn.Module):
         self.head = nn.Conv2d(channels, channels, 3, padding=1)
         self.head_se = SqueezeExcite(channels, se_hidden) if se_hidden else nn.Identity()
         self.rain = nn.Conv2d(channels, 3, 1)
+        self._start()
+
+    def _start(self) -> None:
+        """Draw weights under which the signal comes through: with PyTorch's, as the authors leave
+        it, five cells shrink it to a thousandth, and learning begins after thousands of steps.
+        """
+        gains = {"candidate_x": 1.6, "gates_x": 1.0, "candidate_h": 0.5, "gates_h": 1.0}
+        gains |= {"head": 1.4, "rain": 0.3}
+        for name, layer in self.named_modules():
+            kind = name.split(".")[-1]
+            if kind in gains:
+                nn.init.normal_(layer.weight, std=gains[kind] / layer.weight[0].numel() ** 0.5)
+                nn.init.zeros_(layer.bias)
+            elif kind == "excite":
+                nn.init.constant_(layer.bias, 2.0)
+        for cell in self.cells:
+            if cell.gates:
+                nn.init.ones_(cell.gates_x.bias[: cell.first_gates * cell.channels])  # open
 
     def forward(self, rainy: Tensor) -> Tensor:
         """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little."""

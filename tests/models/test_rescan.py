@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from derain.models import Derainer
 from derain.models.contract import DerainError
@@ -279,6 +279,24 @@ def test_nothing_beyond_the_halo_matters(unit: str) -> None:
     with torch.no_grad():
         changed = (net(rainy) - net(other)).abs().amax((0, 1, 2)) > 0
     assert changed.tolist() == [False] * 2 + [True] * (2 * net.halo + 1) + [False] * 2
+
+
+@pytest.mark.parametrize("unit", ["conv", "rnn", "gru", "lstm"])
+def test_the_signal_comes_through_fresh_weights(unit: str) -> None:
+    """PyTorch's own weights leave about 1e-4 of it, and learning does not begin."""
+    torch.manual_seed(0)
+    net = Rescan(unit)
+    spread: list[float] = []
+
+    def note(cell: nn.Module, given: tuple[Tensor, ...], out: tuple[Tensor, Any]) -> None:
+        spread.append(float(out[0].std((2, 3)).mean()))
+
+    for cell in net.cells:
+        cell.register_forward_hook(note)
+    with torch.no_grad():
+        change = (net(torch.rand(1, 3, 24, 32)) - 0.5).abs().max()
+    assert min(spread) > 0.002
+    assert change < 2
 
 
 def test_default_halos() -> None:
