@@ -71,9 +71,7 @@ def compose(first: Tensor, second: Tensor, corner: tuple[int, int] = (0, 0)) -> 
     return first + warp(second, first, nearest, corner)
 
 
-def warp(
-    image: Tensor, flow: Tensor, fallback: Tensor, corner: tuple[int, int] = (0, 0)
-) -> Tensor:
+def warp(image: Tensor, flow: Tensor, fallback: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
     """Fetch `image` along `flow`: out(p) = image(p + flow(p)), bilinear.
 
     Args:

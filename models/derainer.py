@@ -1,7 +1,8 @@
 """`Derainer`: a model run over a stream of frames, one shot at a time.
 
 It pads to the model's multiple, chooses precision, keeps the state, notices frames that half
-precision broke, and recomposes the output when a dial is not at 1. It knows nothing of video files.
+precision broke or that the memory is too small for, and recomposes the output when a dial is not
+at 1. It knows nothing of video files.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from derain.models.contract import DerainError, Output
+from derain.models.memory import Cutter, is_exhausted
 from derain.models.physics import recompose
 from derain.models.window import Window
 
@@ -80,6 +83,8 @@ class Derainer:
         streaks: how much of the streaks to remove, 0 to 1.
         haze: how much of the haze to remove, 0 to 1.
         notice: called with a sentence when something had to be done differently.
+        tile: pixels a side of the tiles that frames are derained in; `auto` uses tiles where the
+            memory asks for them, `off` never does.
     """
 
     model: nn.Module
@@ -88,6 +93,7 @@ class Derainer:
     streaks: float = 1.0
     haze: float = 1.0
     notice: Callable[[str], None] = lambda text: None
+    tile: str | int = "auto"
     state: Any = field(default=None, init=False)
     _waiting: deque[Tensor] = field(default_factory=deque, init=False)
 
@@ -99,6 +105,7 @@ class Derainer:
             self.device = choose_device(self.device)
         self.dtype = choose_precision(self.precision, self.device)
         self.model = on_device(self.model, self.device).eval()
+        self.cutter = Cutter(self.model, self.tile, self.device, self.notice)
         self._size: tuple[int, int] | None = None
 
     @property
@@ -115,7 +122,8 @@ class Derainer:
             none yet.
 
         Raises:
-            DerainError: the size changed inside a shot, or the network gives no finite numbers.
+            DerainError: the size changed inside a shot, the memory is too small even for tiles,
+                or the network gives no finite numbers.
         """
         frame = frame if frame.ndim == 4 else frame[None]
         size = (frame.shape[-2], frame.shape[-1])
@@ -126,12 +134,13 @@ class Derainer:
         padded = pad_to_multiple(frame, int(self.model.multiple))  # type: ignore[arg-type]
         padded = padded.contiguous(memory_format=torch.channels_last)
         if self.state is None:
+            self.cutter.plan(*padded.shape[-2:])
             self.state = self.model.initial_state(  # type: ignore[operator]
                 padded.shape[0], *padded.shape[-2:], device=padded.device, dtype=torch.float32
             )
         self._waiting.append(frame)
-        output, self.state = self._guarded(
-            lambda: self.model.step(padded, self.state)  # type: ignore[operator]
+        output, self.state = self._in_memory(
+            lambda **tiles: self.model.step(padded, self.state, **tiles)  # type: ignore[operator]
         )
         return None if output is None else self._finish(output)
 
@@ -140,8 +149,8 @@ class Derainer:
         """End the shot: its last outputs, in order. The next frame starts a new one."""
         if self.state is None:
             return []
-        outputs, _ = self._guarded(
-            lambda: (self.model.flush(self.state), None)  # type: ignore[operator]
+        outputs, _ = self._in_memory(
+            lambda **tiles: (self.model.flush(self.state, **tiles), None)  # type: ignore[operator]
         )
         finished = [self._finish(output) for output in outputs]
         self.reset()
@@ -151,6 +160,21 @@ class Derainer:
         """Forget the shot without giving its last outputs."""
         self.state, self._size = None, None
         self._waiting.clear()
+
+    def _in_memory(self, run: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Run, guarded, in the tiles of now; where the memory runs out, again in smaller ones."""
+        while True:
+            tiles = {} if self.cutter.tiles is None else {"tiles": self.cutter.tiles}
+            try:
+                return self._guarded(partial(run, **tiles))
+            except Exception as error:
+                if not is_exhausted(error):
+                    raise
+            # Not before here is what the failed attempt had computed let go.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            assert self._size is not None
+            self.cutter.shrink(*self._size)
 
     def _guarded(self, run: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Run in the chosen precision; if anything is not finite, once more in float32."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from derain.models.contract import Output, fold
+from derain.models.tiles import Mean, Tile, Tiles, compute
 
 
 class EmptyState(NamedTuple):
@@ -19,7 +21,8 @@ class PerFrame(nn.Module):
 
     `multiple` and `halo` are read from the network (1 and 64 where it does not say). What a network
     has to show besides its result, every stage's estimate or what its `forward_layers` gives with
-    the result, becomes the output's `pictures`.
+    the result, becomes the output's `pictures`. One that takes means over the picture has an
+    argument `mean` for it (tiles.py).
     """
 
     latency = 0
@@ -29,30 +32,37 @@ class PerFrame(nn.Module):
         self.net = net
         self.multiple = int(getattr(net, "multiple", 1))
         self.halo = int(getattr(net, "halo", 64))
+        self.means = "mean" in signature(net.forward).parameters
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
     ) -> EmptyState:
         return EmptyState()
 
-    def step(self, frame: Tensor, state: EmptyState) -> tuple[Output, EmptyState]:
-        image, pictures = self._estimate(frame)
-        image = image.float()
-        # Clamping would turn an infinity into white; Derainer must see that the numbers broke.
-        image = image.clamp(0, 1).where(image.isfinite(), float("nan"))
-        return Output(image=image, pictures=pictures), state
+    def step(
+        self, frame: Tensor, state: EmptyState, tiles: Tiles | None = None
+    ) -> tuple[Output, EmptyState]:
+        def work(tile: Tile) -> Output:
+            image, pictures = self._estimate(tile.crop(frame), tile.mean)
+            image = image.float()
+            # Clamping would turn an infinity into white; Derainer must see that the numbers broke.
+            image = image.clamp(0, 1).where(image.isfinite(), float("nan"))
+            return Output(image=image, pictures=pictures)
 
-    def _estimate(self, frame: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return compute(work, frame, tiles, means=self.means), state
+
+    def _estimate(self, frame: Tensor, mean: Mean) -> tuple[Tensor, dict[str, Tensor]]:
         net: Any = self.net
+        more = {"mean": mean} if self.means else {}
         if hasattr(net, "forward_layers"):
-            image, pictures = net.forward_layers(frame)
+            image, pictures = net.forward_layers(frame, **more)
             return image, pictures
         if hasattr(net, "forward_stages"):
-            stages = net.forward_stages(frame)
+            stages = net.forward_stages(frame, **more)
             return stages[-1], {f"stage{i}": stage for i, stage in enumerate(stages, 1)}
-        return net(frame), {}
+        return net(frame, **more), {}
 
-    def flush(self, state: EmptyState) -> list[Output]:
+    def flush(self, state: EmptyState, tiles: Tiles | None = None) -> list[Output]:
         return []
 
     def forward(self, clip: Tensor, state: EmptyState | None = None) -> tuple[Output, EmptyState]:

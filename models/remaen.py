@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from derain.models.contract import DerainError
 from derain.models.reference import collect
 from derain.models.rescan import SLOPE, GRUCell, Memory, SqueezeExcite
+from derain.models.tiles import Mean, spatial_mean
 
 EXTRACT, RESPOND = "derainNet/ReMAEN/extracting_path", "derainNet/ReMAEN/responding_path"
 OPTIMISER = {"Adam", "Adam_1", "beta1_power", "beta2_power", "global_step"}
@@ -63,37 +64,40 @@ class ReMAEN(nn.Module):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
 
-    def forward(self, rainy: Tensor) -> Tensor:
-        """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little."""
-        return self.forward_stages(rainy)[-1]
+    def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
+        """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little.
 
-    def forward_stages(self, rainy: Tensor) -> list[Tensor]:
+        `mean` takes (B, C, h, w) to (B, C), over the whole picture where `rainy` is a tile of it.
+        """
+        return self.forward_stages(rainy, mean)[-1]
+
+    def forward_stages(self, rainy: Tensor, mean: Mean = spatial_mean) -> list[Tensor]:
         """Every stage's estimate, each (B, 3, H, W); the original trains the last one alone."""
         derained = rainy.contiguous(memory_format=torch.channels_last)
         memories: list[Memory | None] = [None] * 7
         estimates: list[Tensor] = []
         for _ in range(self.stages):
-            residual, memories = self.stage(derained, memories)
+            residual, memories = self.stage(derained, memories, mean)
             derained = derained - residual
             estimates.append(derained)
         return estimates
 
     def stage(
-        self, derained: Tensor, memories: list[Memory | None]
+        self, derained: Tensor, memories: list[Memory | None], mean: Mean = spatial_mean
     ) -> tuple[Tensor, list[Memory | None]]:
         """The rain still in (B, 3, H, W), and what the seven units hand on."""
         x, skips = derained, []
         outputs: list[Memory | None] = []
         for k in range(4):
-            skips.append(self.aggregate[k](x))
+            skips.append(self.aggregate[k](x, mean))
             u, _ = self.extract[k](skips[k], memories[k])
-            x = F.leaky_relu_(self.extract_se(u), SLOPE)
+            x = F.leaky_relu_(self.extract_se(u, mean), SLOPE)
             outputs.append((x,))
         for k in range(3):
             u, _ = self.respond[k](F.relu_(self.merge[k](x)) + skips[2 - k], memories[4 + k])
-            x = F.leaky_relu_(self.respond_se(u), SLOPE)
+            x = F.leaky_relu_(self.respond_se(u, mean), SLOPE)
             outputs.append((x,))
-        rain = F.leaky_relu_(self.rain_se(self.rain(x)), SLOPE)
+        rain = F.leaky_relu_(self.rain_se(self.rain(x), mean), SLOPE)
         return self.rain_out(rain).to(derained.dtype), outputs
 
 
@@ -106,7 +110,7 @@ class Aggregation(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.se = SqueezeExcite(channels, se_hidden)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mean: Mean = spatial_mean) -> Tensor:
         scales = []
         for dilation in (1, 2, 3):
             y = x
@@ -114,13 +118,13 @@ class Aggregation(nn.Module):
                 y = F.conv2d(y, conv.weight, conv.bias, padding=dilation, dilation=dilation)
                 y = F.leaky_relu_(y, SLOPE)
             scales.append(y)
-        return self.se(scales[0] + scales[1] + scales[2])
+        return self.se(scales[0] + scales[1] + scales[2], mean)
 
 
 class BareGRU(GRUCell):
     """RESCAN's unit without its last two steps: their weights are shared by several units here."""
 
-    def finish(self, u: Tensor) -> Tensor:
+    def finish(self, u: Tensor, mean: Mean) -> Tensor:
         return u
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from derain.models.contract import DerainError
 from derain.models.reference import collect
+from derain.models.tiles import Mean, spatial_mean
 
 SLOPE = 0.2  # of every leaky rectifier
 Memory = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it
@@ -37,8 +38,8 @@ class SqueezeExcite(nn.Module):
         self.squeeze = nn.Linear(channels, hidden)
         self.excite = nn.Linear(hidden, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean((2, 3))))))[:, :, None, None]
+    def forward(self, x: Tensor, mean: Mean = spatial_mean) -> Tensor:
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(mean(x)))))[:, :, None, None]
         return x * gate if torch.is_grad_enabled() else x.mul_(gate)
 
 
@@ -85,9 +86,9 @@ class Cell(nn.Module):
                 self.gates_h = nn.Conv2d(channels, gates * channels, 3, padding=1)
         self.se = SqueezeExcite(channels, se_hidden) if se_hidden else None
 
-    def finish(self, u: Tensor) -> Tensor:
+    def finish(self, u: Tensor, mean: Mean) -> Tensor:
         """Squeeze-and-excitation, then the rectifier; u is not to be used again."""
-        return rectify(u if self.se is None else self.se(u))
+        return rectify(u if self.se is None else self.se(u, mean))
 
     def open(self, x: Tensor, memory: Memory | None) -> tuple[Tensor, ...]:
         """The sigmoid gates, (B, C, H, W) each."""
@@ -100,7 +101,9 @@ class Cell(nn.Module):
             y = self.gates_x(x).add_(self.gates_h(memory[0]))
         return y.sigmoid_().split(self.channels, 1)
 
-    def forward(self, x: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
         """x (B, inputs, H, W), memory of (B, C, H, W) -> output (B, C, H, W) and memory."""
         raise NotImplementedError
 
@@ -110,18 +113,22 @@ class ConvCell(Cell):
 
     recurs = False
 
-    def forward(self, x: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
-        return self.finish(self.candidate_x(x)), None
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
+        return self.finish(self.candidate_x(x), mean), None
 
 
 class RNNCell(Cell):
     """out = finish(tanh(X x + H h))."""
 
-    def forward(self, x: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
         u = self.candidate_x(x)
         if memory is not None:
             u = u.add_(self.candidate_h(memory[0]))
-        out = self.finish(u.tanh_())
+        out = self.finish(u.tanh_(), mean)
         return out, (out,)
 
 
@@ -133,7 +140,9 @@ class GRUCell(Cell):
 
     gates, first_gates = 2, 1  # z, r
 
-    def forward(self, x: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
         u = self.candidate_x(x)
         if memory is None:
             (z,) = self.open(x, None)
@@ -142,7 +151,7 @@ class GRUCell(Cell):
             z, r = self.open(x, memory)
             h = memory[0]
             u = torch.lerp(h, u.add_(self.candidate_h(r * h)).tanh_(), z)
-        out = self.finish(u)
+        out = self.finish(u, mean)
         return out, (out,)
 
 
@@ -151,7 +160,9 @@ class LSTMCell(Cell):
 
     gates, first_gates = 3, 2  # i, o, f
 
-    def forward(self, x: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
         j = self.candidate_x(x)
         if memory is None:
             i, o = self.open(x, None)
@@ -162,7 +173,7 @@ class LSTMCell(Cell):
             h, c = memory
             c = (f * c).addcmul_(i, j.add_(self.candidate_h(h)).tanh_())
             u = o * torch.tanh(c)
-        out = self.finish(u)
+        out = self.finish(u, mean)
         return out, (out, c)
 
 
@@ -228,7 +239,7 @@ class Rescan(nn.Module):
             for k, dilation in enumerate(dilations)
         )
         self.head = nn.Conv2d(channels, channels, 3, padding=1)
-        self.head_se = SqueezeExcite(channels, se_hidden) if se_hidden else nn.Identity()
+        self.head_se = SqueezeExcite(channels, se_hidden) if se_hidden else None
         self.rain = nn.Conv2d(channels, 3, 1)
         self._start()
 
@@ -249,11 +260,14 @@ class Rescan(nn.Module):
             if cell.gates:
                 nn.init.ones_(cell.gates_x.bias[: cell.first_gates * cell.channels])  # open
 
-    def forward(self, rainy: Tensor) -> Tensor:
-        """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little."""
-        return self.forward_stages(rainy)[-1]
+    def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
+        """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little.
 
-    def forward_stages(self, rainy: Tensor) -> list[Tensor]:
+        `mean` takes (B, C, h, w) to (B, C), over the whole picture where `rainy` is a tile of it.
+        """
+        return self.forward_stages(rainy, mean)[-1]
+
+    def forward_stages(self, rainy: Tensor, mean: Mean = spatial_mean) -> list[Tensor]:
         """Every stage's estimate, each (B, 3, H, W); training compares them all with the truth."""
         if not torch.is_grad_enabled():
             # Faster. For gradients the layout is the caller's: the authors' sums to the last bit
@@ -265,8 +279,9 @@ class Rescan(nn.Module):
         for _ in range(self.stages):
             x = estimates[-1] if estimates else rainy
             for k, cell in enumerate(self.cells):
-                x, memories[k] = cell(x, memories[k])
-            x = rectify(self.head_se(self.head(x)))
+                x, memories[k] = cell(x, memories[k], mean)
+            x = self.head(x)
+            x = rectify(x if self.head_se is None else self.head_se(x, mean))
             added = self.rain(x).to(rainy.dtype)
             # Where stages add, a stage learns only its own addition: the sum so far is detached.
             rain = added if rain is None or not self.adds else added + rain.detach()

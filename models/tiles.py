@@ -113,11 +113,11 @@ class Tiles:
 
     def cut(self, height: int, width: int, means: Means | None = None) -> list[Tile]:
         """Tiles of nearly equal size that cover the frame."""
-        halo = _up(self.halo, self.multiple)
+        halo = round_up(self.halo, self.multiple)
 
         def spans(length: int) -> list[tuple[int, int]]:
             count = -(-length // self.size)
-            step = _up(-(-length // count), self.multiple)
+            step = round_up(-(-length // count), self.multiple)
             return [(a, min(a + step, length)) for a in range(0, length, step)]
 
         def widened(a: int, b: int, length: int) -> tuple[int, int]:
@@ -141,9 +141,10 @@ def compute(
     """Do `work` on a frame (…, H, W): once, or for each of its tiles.
 
     Args:
+        work: gives an `Output`, tensors, or tuples and dictionaries of them. Pictures in it are the
+            tile's, (…, h, w) at any stride; what has one pixel, such as the airlight, is the
+            frame's.
         means: whether `work` asks for means over the frame.
-        work: gives an `Output`, a tensor or tuples of them. Its pictures are the tile's, (…, h, w)
-            at any stride; what has one pixel, such as the airlight, is the frame's.
 
     Returns:
         What `work` gives for the whole frame.
@@ -168,11 +169,15 @@ def compute(
 
 def _put(whole: Any, part: Any, tile: Tile) -> Any:
     """Put a tile's result into the frame's, which is made with the first one."""
+    if part is None:
+        return None
     if isinstance(part, Output):
-        names = [f.name for f in fields(Output) if isinstance(getattr(part, f.name), Tensor)]
+        names = [f.name for f in fields(Output) if f.name != "features"]
         return Output(
             **{n: _put(whole and getattr(whole, n), getattr(part, n), tile) for n in names}
         )
+    if isinstance(part, dict):
+        return {name: _put(whole and whole[name], value, tile) for name, value in part.items()}
     if isinstance(part, tuple):
         before = whole or [None] * len(part)
         return tuple(_put(w, p, tile) for w, p in zip(before, part, strict=True))
@@ -194,5 +199,6 @@ def _shrunk(bounds: tuple[int, int, int, int], stride: int) -> tuple[int, int, i
     return top // stride, bottom // stride, left // stride, right // stride
 
 
-def _up(value: int, multiple: int) -> int:
+def round_up(value: int, multiple: int) -> int:
+    """The next multiple that is not smaller."""
     return -(-value // multiple) * multiple

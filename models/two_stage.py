@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from derain.models.contract import DerainError, Output, fold
 from derain.models.physics import T_MIN, invert_veil, strip
+from derain.models.tiles import Mean, Tile, Tiles, compute, spatial_mean
 from derain.models.two_stage_convert import convert_reference as convert_reference
 from derain.models.two_stage_convert import recognises as recognises
 from derain.models.two_stage_net import (
@@ -144,26 +145,36 @@ class TwoStage(nn.Module):
         output, state = self.stages(window, state)
         return output, state
 
-    def step(self, frame: Tensor, state: State) -> tuple[Output | None, State]:
+    def step(
+        self, frame: Tensor, state: State, tiles: Tiles | None = None
+    ) -> tuple[Output | None, State]:
         window, state = _push(frame, state)
         if int(state.seen) <= self.latency:
             return None, state
-        output, state = self.step_window(window, state)
-        return self._shown(output), state
+        return self._derain(window, state, tiles)
 
-    def flush(self, state: State) -> list[Output]:
+    def flush(self, state: State, tiles: Tiles | None = None) -> list[Output]:
         outputs = []
         waiting = min(self.latency, int(state.seen))
         for missing in range(self.latency, 0, -1):
             window, state = _push(state.frames[:, -1], state)
             if missing <= waiting:
-                output, state = self.step_window(window, state)
-                outputs.append(self._shown(output))
+                output, state = self._derain(window, state, tiles)
+                outputs.append(output)
         return outputs
 
     def forward(self, clip: Tensor, state: State | None = None) -> tuple[Output, State]:
         """Run a clip (B, T, 3, H, W) in [0, 1], for training and chunks; see `contract.fold`."""
         return fold(self, clip, state)
+
+    def _derain(self, window: Tensor, state: State, tiles: Tiles | None) -> tuple[Output, State]:
+        def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
+            own = state._replace(outputs=tile.crop(state.outputs), memory=tile.crop(state.memory))
+            output, own = self.stages(tile.crop(window), own, tile.mean)
+            return self._shown(output), (own.outputs, own.memory, own.remembered)
+
+        output, (outputs, memory, remembered) = compute(work, window, tiles, means=True)
+        return output, state._replace(outputs=outputs, memory=memory, remembered=remembered)
 
     def _shown(self, output: Output) -> Output:
         if self.training:
@@ -221,7 +232,9 @@ class ReferenceStages(nn.Module):
             nn.init.zeros_(last.weight)
             last.bias.data.fill_(start)  # type: ignore[union-attr]
 
-    def forward(self, window: Tensor, state: State) -> tuple[Output, State]:
+    def forward(
+        self, window: Tensor, state: State, mean: Mean = spatial_mean
+    ) -> tuple[Output, State]:
         res, thin, light, s2 = state.memory.unbind(1)
         frame = window[:, 2]
         (hazy,), (res,) = self.res(window, window, [res])
@@ -269,7 +282,9 @@ class CorrectedStages(nn.Module):
             self.thin.bias.fill_(4.0)  # type: ignore[union-attr]
             self.light.bias.fill_(1.4)
 
-    def forward(self, window: Tensor, state: State) -> tuple[Output, State]:
+    def forward(
+        self, window: Tensor, state: State, mean: Mean = spatial_mean
+    ) -> tuple[Output, State]:
         rain_memory, haze_memory, refine_memory = state.memory.unbind(1)
         frame, kind = window[:, 2], window.dtype
         seen = self.observed(self._slots(window))
@@ -285,7 +300,7 @@ class CorrectedStages(nn.Module):
             self.thin(haze).to(kind), frame.shape[-2:], mode="bilinear", align_corners=False
         )
         transmission = T_MIN + (1 - T_MIN) * torch.sigmoid(smooth + detail)
-        airlight = torch.sigmoid(self.light(haze.mean((2, 3))).to(kind))[:, :, None, None]
+        airlight = torch.sigmoid(self.light(mean(haze)).to(kind))[:, :, None, None]
         # Beyond [0, 1] while training, so that gradients can pull back what lies outside.
         low, high = (-0.2, 1.2) if self.training else (0.0, 1.0)
         recovered = invert_veil(hazy, transmission, airlight).clamp(low, high)
