@@ -28,6 +28,7 @@ from derain.pipeline.cli_common import (
     Recursive,
     SceneReset,
     Streaks,
+    Tile,
     Weights,
     key_values,
     one_of,
@@ -73,6 +74,7 @@ def video(
     ] = None,
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
+    tile: Tile = "auto",
     steady: Steady = False,
     compare: Compare = None,
     layers: Layers = None,
@@ -111,6 +113,7 @@ def video(
             precision=precision,
             streaks=streaks,
             haze=haze,
+            tile=tile,
             steady=steady,
             encoding=Encoding(codec, crf, preset, key_values(encoder_opt)),
             format=output_format,
@@ -141,19 +144,20 @@ def video(
 def image(
     inputs: Annotated[list[str], typer.Argument(help="Pictures, folders or patterns.")],
     output: Output,
-    model: Model = "swift",
+    model: Model = "rescan",
     weights: Weights = None,
     device: Device = "auto",
     precision: Precision = "auto",
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
+    tile: Tile = "auto",
     compare: Compare = None,
     layers: Layers = None,
     recursive: Recursive = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Remove the rain from single pictures, with the network's path for still images."""
+    """Remove the rain from single pictures, by a network that needs no neighbours."""
     from derain.pipeline.images import derain_images
     from derain.pipeline.options import VideoOptions
 
@@ -165,6 +169,7 @@ def image(
             precision=precision,
             streaks=streaks,
             haze=haze,
+            tile=tile,
             compare=compare,
             layers=layers,
             overwrite=overwrite,

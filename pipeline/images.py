@@ -120,7 +120,11 @@ def derain_images(
     """Remove the rain from pictures; a failure does not end the rest. The exit code."""
     tasks = plan_pictures(inputs, output, recursive)
     derainer = open_derainer(options, None, _say)
-    _say(f"'{options.model}' takes each picture as a film of one frame: no neighbours help it.")
+    if derainer.latency:
+        _say(
+            f"'{options.model}' compares frames and finds little rain in one; "
+            "for pictures use --model rescan."
+        )
     failed = 0
     for source, target in tasks:
         try:
