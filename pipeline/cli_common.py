@@ -39,6 +39,9 @@ Streaks = Annotated[
     float, typer.Option(callback=share, help="Share of the streaks to remove, 0 to 1.")
 ]
 Haze = Annotated[float, typer.Option(callback=share, help="Share of the haze to remove, 0 to 1.")]
+Tile = Annotated[
+    str, typer.Option(help="Frames in tiles of N pixels: N, off, or auto where memory is short.")
+]
 SceneReset = Annotated[
     str, typer.Option(callback=one_of("auto", "off"), help="Fresh memory at cuts: auto or off.")
 ]

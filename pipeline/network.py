@@ -25,4 +25,5 @@ def open_derainer(
         streaks=options.streaks,
         haze=options.haze,
         notice=notice,
+        tile=options.tile,
     )

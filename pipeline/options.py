@@ -17,6 +17,7 @@ class NetworkOptions:
     precision: str = "auto"
     streaks: float = 1.0
     haze: float = 1.0
+    tile: str = "auto"  # pixels a side, auto or off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class VideoOptions(NetworkOptions):
 
     def forming(self) -> VideoOptions:
         """The options that form the output, for comparing two runs."""
-        return replace(self, overwrite=False, resume=False, checkpoint_seconds=0, device="")
+        where = replace(self, device="", tile="")
+        return replace(where, overwrite=False, resume=False, checkpoint_seconds=0)
 
 
 @dataclass(slots=True)

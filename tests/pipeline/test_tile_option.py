@@ -1,0 +1,49 @@
+"""`--tile` reaches the network, shows in no frame, and does not hinder `--resume`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from derain.models.contract import DerainError
+from derain.models.tiles import Tiles
+from derain.pipeline.encoders import Encoding
+from derain.pipeline.network import open_derainer
+from derain.pipeline.options import VideoOptions
+from derain.pipeline.stream import derain_video
+
+OPTIONS = VideoOptions(model="median", device="cpu", precision="fp32", encoding=Encoding("ffv1"))
+
+
+def test_a_number_is_pixels_a_side() -> None:
+    derainer = open_derainer(replace(OPTIONS, tile="200"), None, print)
+    assert derainer.cutter.tiles == Tiles(200, 64, 2)
+    assert open_derainer(OPTIONS, None, print).cutter.tiles is None
+    with pytest.raises(DerainError, match="--tile is auto, off or a number"):
+        open_derainer(replace(OPTIONS, tile="small"), None, print)
+
+
+def test_a_run_may_go_on_with_other_tiles() -> None:
+    assert replace(OPTIONS, tile="200").forming() == OPTIONS.forming()
+    assert replace(OPTIONS, haze=0.5).forming() != OPTIONS.forming()
+
+
+def test_a_film_in_tiles_is_the_film(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    source = make_clip("clip.mkv", frames=6, size=(288, 160))
+    films = []
+    for tile in ("off", "128"):
+        target = tmp_path / f"{tile}.mkv"
+        report = derain_video(source, target, replace(OPTIONS, tile=tile))
+        assert (report.frames_out, report.notices) == (6, [])
+        films.append(contents(target))
+    assert films[0].times == films[1].times
+    for whole, tiled in zip(*(film.planes for film in films), strict=True):
+        apart = [np.abs(a.astype(int) - b).max() for a, b in zip(whole, tiled, strict=True)]
+        assert max(apart) <= 2
