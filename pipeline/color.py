@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 UNSPECIFIED = 2  # in ITU-T H.273, for matrix, primaries and transfer alike
 RGB_MATRIX = 0
-STRIP = 40  # rows that are worked on at once; a multiple of 4, the most that chroma is smaller
+STRIP = 1 << 19  # bytes of a change that are worked on at once
 
 # H.273 matrix code -> (Kr, Kb), and the number swscale has for the same matrix.
 LUMA = {
@@ -110,11 +110,13 @@ def add_change(
     rgb = color.matrix == RGB_MATRIX
     rows = luma_chroma_rows(Color(1, full_range=True) if rgb else color, bits)
     down = -(-height // planes[1].shape[0]) if len(planes) > 1 else 1
-    for top in range(0, height, STRIP):
-        some = slice(top, top + STRIP)
+    # Chroma is smaller by 4 at most.
+    step = max(16, STRIP // (12 * planes[0].shape[1]) // 4 * 4)
+    for top in range(0, height, step):
+        some = slice(top, top + step)
         strip = _rows(change, some)
         part = [planes[0][some]]
-        part += [plane[top // down : (top + STRIP) // down] for plane in planes[1:3]]
+        part += [plane[top // down : (top + step) // down] for plane in planes[1:3]]
         if planes[0].ndim == 3:
             whole = part[0].reshape(len(strip), -1)
             _add(whole, strip.reshape(len(strip), -1) * np.float32(2**bits - 1), bits)

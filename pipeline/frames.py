@@ -79,7 +79,7 @@ class Frame:
     @property
     def time(self) -> float:
         """Seconds."""
-        return float(self.pts * self.time_base)
+        return self.pts * self.time_base.numerator / self.time_base.denominator
 
     def luma(self) -> NDArray[np.uint8]:
         """Its brightness as (H, W) uint8: a view of the first plane where it can be."""

@@ -107,7 +107,6 @@ class Muxer:
         self.skipped: dict[int, int] = {}  # packets of a stream that a resumed part already has
         self.waiting: deque[av.Packet] = deque()
         self.last: dict[int, Fraction] = {}
-        self.video_time: Fraction | None = None
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.extras = Extras()
         self.late: dict[int, Captions] = {}
@@ -230,8 +229,8 @@ class Muxer:
 
     def write_video(self, packet: av.Packet) -> None:
         """Write an encoded packet, and before it what waits for its time."""
-        self.video_time = stamp(packet)
-        self._release(self.video_time)
+        if self.waiting:
+            self._release(stamp(packet))
         self._mux(packet)
         self.on_packet(packet)
 

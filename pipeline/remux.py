@@ -63,10 +63,12 @@ class Stamps:
 
     def add(self, packet: av.Packet) -> None:
         """Note a packet's."""
-        self.base = self.base or packet.time_base
-        scale = packet.time_base / self.base
+        base = packet.time_base
+        self.base = self.base or base
+        same = base == self.base
         for own, ticks in ((self.pts, packet.pts), (self.dts, packet.dts)):
-            own.append(NONE if ticks is None else round(ticks * scale))
+            scaled = ticks if same or ticks is None else round(ticks * base / self.base)
+            own.append(NONE if scaled is None else scaled)
 
     def put(self, index: int, packet: av.Packet) -> None:
         """Give packet number `index` its own back."""
@@ -113,10 +115,12 @@ def rising(packet: av.Packet, last: dict[int, Fraction]) -> None:
     index, base = packet.stream.index, packet.time_base
     if packet.dts is None or not base:
         return
-    if index in last and packet.dts * base <= last[index]:
+    now = packet.dts * base
+    if index in last and now <= last[index]:
         packet.dts = floor(last[index] / base) + 1
         packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
-    last[index] = packet.dts * base
+        now = packet.dts * base
+    last[index] = now
 
 
 def remux(part: Path, target: Path, extras: Extras) -> None:

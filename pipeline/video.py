@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,16 @@ PLAIN = Encoding()
 WARM_UP = 24  # frames before --start that fill the network's window and memory
 
 
+@dataclass(slots=True)
+class Line:
+    """How far one stream's time stamps have come, in its own ticks."""
+
+    base: Fraction
+    late: int  # LATE in ticks
+    shift: int  # what is added
+    end: int
+
+
 class Timeline:
     """Time stamps that jump back (joined recordings, a wrapped counter) go on where they were.
 
@@ -51,35 +61,40 @@ class Timeline:
     """
 
     def __init__(self, notice: Callable[[str], None]) -> None:
-        self.shift = Fraction(0)  # of the newest jump, for streams that jump after it
-        self.shifts: dict[int, Fraction] = {}
-        self.ends: dict[int, Fraction] = {}
+        self.shift = Fraction(0)  # seconds, of the newest jump, for streams that jump after it
+        self.lines: dict[int, Line] = {}
         self.notice = notice
 
     def place(self, packet: av.Packet) -> None:
         """Move a packet to its place, in place."""
         if packet.dts is None:
             return
-        index, base = packet.stream_index, packet.time_base
-        own = packet.dts * base
-        shift = self.shifts.get(index, Fraction(0))
-        end = self.ends.get(index)
-        if end is not None and own + shift < end - LATE:
-            if not -LATE <= own + self.shift - end <= STRAY:
-                # The first stream that jumps; behind all others, so that none must go back.
-                last = max(self.ends.values())
-                self.shift = last - own
-                self.notice(f"Time stamps jump back at {float(last):.2f} s; they go on from there.")
-            shift = self.shifts[index] = self.shift
-        time = own + shift
-        if shift:
-            ticks = round(shift / base)
-            packet.dts += ticks
+        line = self.lines.get(packet.stream_index)
+        if line is None:
+            base = packet.time_base
+            shift = round(self.shift / base)
+            line = Line(base, round(LATE / base), shift, packet.dts + shift)
+            self.lines[packet.stream_index] = line
+        # Whole numbers as far as possible: this is done for each packet.
+        if packet.dts + line.shift < line.end - line.late:
+            line.shift = self._close(line, packet.dts)
+        if line.shift:
+            packet.dts += line.shift
             if packet.pts is not None:
-                packet.pts += ticks
+                packet.pts += line.shift
         # A caption may be meant to stay for long.
         length = 0 if packet.stream.type == "subtitle" else packet.duration or 0
-        self.ends[index] = max(end or time, time + length * base)
+        line.end = max(line.end, packet.dts + length)
+
+    def _close(self, line: Line, dts: int) -> int:
+        """The shift, in ticks, of a stream that jumps back to `dts`."""
+        own, end = dts * line.base, line.end * line.base
+        if not -LATE <= own + self.shift - end <= STRAY:
+            # The first stream that jumps; behind all others, so that none must go back.
+            last = max(line.end * line.base for line in self.lines.values())
+            self.shift = last - own
+            self.notice(f"Time stamps jump back at {float(last):.2f} s; they go on from there.")
+        return round(self.shift / line.base)
 
 
 class VideoReader:
@@ -233,6 +248,7 @@ class VideoReader:
         self._scaler = VideoReformatter()
         self._last: int | None = None
         self._count = 0
+        self._ticks: Fraction = self.stream.time_base
         self._graph: Any = None
         self._size: tuple[int, int] | None = None
         timeline = Timeline(self.notice)
@@ -298,12 +314,12 @@ class VideoReader:
 
     def _frame(self, picture: av.VideoFrame) -> Iterator[Frame]:
         self.damaged += bool(picture.is_corrupt)
-        ticks = self.stream.time_base
-        step = max(1, round(1 / ((self.stream.average_rate or 25) * ticks)))
+        ticks = self._ticks
         pts = picture.pts
-        if pts is not None and picture.time_base and picture.time_base != ticks:
-            pts = round(pts * picture.time_base / ticks)  # of a filter, a multiple of the stream's
+        if self._graph is not None and pts is not None and picture.time_base:
+            pts = round(pts * picture.time_base / ticks)  # a filter's are finer than the stream's
         if pts is None:
+            step = max(1, round(1 / ((self.stream.average_rate or 25) * ticks)))
             pts = 0 if self._last is None else self._last + step
         if self._last is not None and pts <= self._last:
             pts = self._last + 1
