@@ -251,13 +251,13 @@ class Rescan(nn.Module):
         gains |= {"head": 1.4, "rain": 0.3}
         for name, layer in self.named_modules():
             kind = name.split(".")[-1]
-            if kind in gains:
+            if kind in gains and isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 nn.init.normal_(layer.weight, std=gains[kind] / layer.weight[0].numel() ** 0.5)
                 nn.init.zeros_(layer.bias)
-            elif kind == "excite":
+            elif kind == "excite" and isinstance(layer, nn.Linear):
                 nn.init.constant_(layer.bias, 2.0)
-        for cell in self.cells:
-            if cell.gates:
+        for cell in self.modules():
+            if isinstance(cell, Cell) and cell.gates and cell.gates_x.bias is not None:
                 nn.init.ones_(cell.gates_x.bias[: cell.first_gates * cell.channels])  # open
 
     def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
