@@ -8,6 +8,7 @@ Only numpy and OpenCV here; frames and files belong to video.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Color:
         return Color(1 if height >= 720 else 6, self.primaries, self.transfer, self.full_range)
 
 
+@cache
 def luma_chroma_rows(color: Color, bits: int) -> NDArray[np.float32]:
     """The (3, 3) matrix from a change of RGB in [0, 1] to a change of Y, Cb, Cr in code values."""
     kr, kb = LUMA[color.matrix]
