@@ -288,3 +288,16 @@ def test_wrong_weights_are_named() -> None:
     state["extra.weight"] = torch.zeros(1)
     with pytest.raises(DerainError, match=r"res_block3\.group1\.conv2.*extra\.weight"):
         convert_reference(state, "bgr")
+
+
+def test_starts_close_to_a_copy() -> None:
+    """Of the picture, with every channel that could do more ready to learn."""
+    torch.manual_seed(0)
+    rainy = torch.rand(1, 3, 24, 32)
+    net = SPANet(8)
+    error = (net(rainy) - rainy).square().mean()
+    assert -10 * torch.log10(error) > 30
+    error.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in net.head.parameters())
+    assert net.head.weight.grad is not None
+    assert net.head.weight.grad[:, 3:].abs().max() > 0
