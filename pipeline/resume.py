@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,14 @@ def save(path: Path, checkpoint: Checkpoint, who: dict[str, Any]) -> None:
     """Write a checkpoint; the one before it stays whole until this one is."""
     from safetensors.torch import save_file
 
-    numbers = {k: v for k, v in asdict(checkpoint).items() if isinstance(v, int)}
+    values = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
+    numbers = {name: value for name, value in values.items() if isinstance(value, int)}
     tensors = {f"state.{i:04d}": t for i, t in enumerate(checkpoint.state)}
     if checkpoint.change is not None:
         tensors["change"] = checkpoint.change
     tensors["end"] = torch.zeros(1)  # a file needs one tensor
-    # States hold channels-last pictures and may hold one twice; the file format wants neither.
-    plain = torch.contiguous_format
-    tensors = {k: t.detach().clone(memory_format=plain) for k, t in tensors.items()}
+    # No copies of tensors that are in the file's layout already: states may be large.
+    tensors = {k: t.detach().contiguous() for k, t in tensors.items()}
     metadata = {"derain": json.dumps({"numbers": numbers, "identity": who})}
     fresh = path.with_name(path.name + ".new")
     try:

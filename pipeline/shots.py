@@ -100,13 +100,16 @@ class Shots:
         """All that a later run needs to go on after the last frame taken."""
         waiting = [frame.index for frame, _ in self._waiting]
         fed = [frame.index for frame, tensor in self._waiting if tensor is not None]
+        plain = torch.contiguous_format  # as files hold it
         return Checkpoint(
             next_in=self._next,
             next_out=waiting[0] if waiting else self._next,
             prime_from=fed[0] if fed else self._fed,
             shots=self.count,
             repeats=self.repeats,
-            state=[t.detach().cpu().clone() for t in tensors_of(self.derainer.state)],
+            state=[
+                t.detach().cpu().clone(memory_format=plain) for t in tensors_of(self.derainer.state)
+            ],
             change=None if self._last is None else torch.from_numpy(self._last.whole()),
             final=final,
         )
