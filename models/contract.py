@@ -47,7 +47,11 @@ class Output:
 
 @runtime_checkable
 class RecurrentModel(Protocol):
-    """The contract. See DESIGN in README for the laws that tests hold every model to."""
+    """The contract. See DESIGN in README for the laws that tests hold every model to.
+
+    `step` and `flush` may have one more argument, `tiles: Tiles | None = None` (tiles.py): the
+    model then computes the frame in these. One without it needs memory for whole frames.
+    """
 
     latency: int  # frames between the newest input and the output it completes
     multiple: int  # height and width must be multiples of this; `Derainer` pads and crops back

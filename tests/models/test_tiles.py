@@ -287,7 +287,7 @@ def test_tiles_are_planned_by_what_the_memory_allows(
     monkeypatch: pytest.MonkeyPatch, there: int | None, size: int | None
 ) -> None:
     monkeypatch.setattr(memory, "available", lambda device: there)
-    monkeypatch.setattr(PerFrame, "footprint", Footprint(100, 1000), raising=False)
+    monkeypatch.setattr(memory, "UNKNOWN", Footprint(100, 1000))
     notices: list[str] = []
     net = Hungry(1000, CPU_ALLOCATOR)
     derainer = exactly(PerFrame(net), "auto", notice=notices.append)
