@@ -19,6 +19,8 @@ from derain.models.layers import activate
 from derain.models.physics import T_MIN
 
 GRID = 16  # cells on each side
+THIN = 0.82  # mean transmission above which haze is left alone
+STEEPNESS = 50.0  # of the change at THIN
 FINE = 128  # pixels on each side of the picture from which the cells take their extremes
 
 
@@ -37,6 +39,15 @@ def glimpse(frame: Tensor) -> Tensor:
 def full_size(transmission: Tensor, height: int, width: int) -> Tensor:
     """Transmission of the grid -> (B, 1, H, W)."""
     return F.interpolate(transmission, (height, width), mode="bilinear", align_corners=False)
+
+
+def believed(transmission: Tensor) -> Tensor:
+    """How far haze is believed in, (B, 1, 1, 1) in [0, 1], from its (B, 1, GRID, GRID).
+
+    A glance in doubt between haze and a pale scene says something between the two, and thin haze is
+    not worth the harm that is done where there is none.
+    """
+    return torch.sigmoid(STEEPNESS * (THIN - transmission.mean((1, 2, 3), keepdim=True)))
 
 
 class Glance(nn.Module):

@@ -43,13 +43,13 @@ from torch import Tensor, nn
 
 from derain.models.alignment import dis_flow, warp
 from derain.models.contract import Output, fold
-from derain.models.glance import GRID, Glance, Haze, full_size
+from derain.models.glance import GRID, Glance, Haze, believed, full_size
 from derain.models.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
 from derain.models.physics import strip
 from derain.models.tiles import Tile, Tiles, compute
 from derain.models.window import REACH, Aligned, Window, align, push, ready, unfinished
 
-HAZE_KEPT = 0.8  # share of the haze seen before that stays from frame to frame
+HAZE_KEPT = 0.9  # share of the haze seen before that stays from frame to frame
 
 
 class SwiftState(NamedTuple):
@@ -221,7 +221,9 @@ class Swift(nn.Module):
             torch.lerp(seen.transmission, state.haze.transmission, state.settled),
             torch.lerp(seen.airlight, state.haze.airlight, state.settled),
         )
-        transmission = full_size(haze.transmission, *frame.shape[-2:])
+        # What is known is not doubted.
+        belief = torch.where(state.settled < 1, believed(haze.transmission), 1.0)
+        transmission = full_size(1 - belief * (1 - haze.transmission), *frame.shape[-2:])
 
         def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
             near = align(state.window, centre, tile)

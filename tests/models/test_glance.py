@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from derain.models import create_model
-from derain.models.glance import FINE, GRID, Glance, Haze, full_size, glimpse
+from derain.models.glance import FINE, GRID, Glance, Haze, believed, full_size, glimpse
 from derain.models.physics import T_MIN, veil
+from derain.models.swift import HAZE_KEPT
 
 
 def scene(height: int = 48, width: int = 64) -> Tensor:
@@ -58,14 +59,25 @@ def test_known_haze_is_taken_off_exactly() -> None:
 
 
 def test_haze_settles_from_frame_to_frame() -> None:
-    """One odd frame moves what is believed of the haze by a fifth, not by all of it."""
+    """One odd frame moves what is held of the haze by a tenth, not by all of it."""
     net = create_model("swift").eval()
     with torch.no_grad():
-        net.glance.thin.weight.normal_(0, 0.1)
-    frames = [scene()] * 6 + [torch.ones(1, 3, 48, 64)] * 3
-    clip = torch.stack(frames, 1)
+        net.glance.thin.weight.normal_(0, 1)
+    frames = [scene()] * 8 + [torch.ones(1, 3, 48, 64)] * 3
+    clip = frames[0]
     with torch.inference_mode():
-        output, _ = net(clip)
-        alone = net.glance(frames[-1]).transmission.mean()
-    t = output.transmission.mean((0, 2, 3, 4))
-    assert abs(float(t[6] - t[5])) == pytest.approx(0.2 * abs(float(alone - t[5])), rel=0.05)
+        state = net.initial_state(1, 48, 64, device=clip.device, dtype=clip.dtype)
+        held = []
+        for frame in frames:
+            _, state = net.step(frame, state)
+            held.append(float(state.haze.transmission.mean()))
+        alone = float(net.glance(frames[-1]).transmission.mean())
+    assert held[10] - held[9] == pytest.approx((1 - HAZE_KEPT) * (alone - held[9]), rel=0.01)
+    assert abs(alone - held[9]) > 0.01
+
+
+def test_haze_that_is_in_doubt_is_left_alone() -> None:
+    """And what is surely there is taken off as it is."""
+    doubtful, sure = (torch.full((1, 1, GRID, GRID), t) for t in (0.92, 0.6))
+    assert float(believed(doubtful)) < 0.01
+    assert float(believed(sure)) > 0.99
