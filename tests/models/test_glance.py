@@ -63,6 +63,7 @@ def test_haze_settles_from_frame_to_frame() -> None:
     net = create_model("swift").eval()
     with torch.no_grad():
         net.glance.thin.weight.normal_(0, 1)
+        net.glance.thin.bias.zero_()
     frames = [scene()] * 8 + [torch.ones(1, 3, 48, 64)] * 3
     clip = frames[0]
     with torch.inference_mode():
