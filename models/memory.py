@@ -43,9 +43,14 @@ class Footprint(NamedTuple):
 
 MEASURED = {  # the peak of a process on the CPU, over two sizes of frames and of tiles
     "swift": Footprint(220, 480),
-    "rescan": Footprint(70, 840),
+    "swift-open": Footprint(220, 480),
+    "swift-plus": Footprint(220, 750),
+    "median": Footprint(110, 180),
+    "two_stage": Footprint(230, 1100),
+    "rescan": Footprint(80, 830),
     "remaen": Footprint(60, 3100),
-    "spanet": Footprint(50, 1700),
+    "spanet": Footprint(60, 1700),
+    "dcsfn": Footprint(60, 6100),
 }
 UNKNOWN = Footprint(100, 1000)
 
@@ -104,8 +109,8 @@ class Cutter:
         self, model: Any, tile: str | int, device: torch.device, notice: Callable[[str], None]
     ) -> None:
         self.tile, self.device, self.notice = tile, device, notice
-        name = getattr(model, "description", {}).get("name")
-        self.footprint = MEASURED.get(name, UNKNOWN)
+        description: dict[str, Any] = getattr(model, "description", {})
+        self.footprint = MEASURED.get(description.get("name", ""), UNKNOWN)
         self.able = "tiles" in signature(model.step).parameters
         self.multiple = int(model.multiple)
         self.halo = round_up(int(model.halo), self.multiple)

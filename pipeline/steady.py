@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from derain.models.alignment import FlowFunction, dis_flow, warp
 from derain.models.contract import DerainError, Output, fold
+from derain.models.tiles import Tiles
 from derain.pipeline.options import VideoOptions
 
 SHARE = 0.6  # of the earlier results at most, where nothing speaks against them
@@ -72,7 +73,8 @@ class Steady(nn.Module):
         self.model = model
         self.flow = flow
         self.multiple = model.multiple
-        self.halo = int(model.halo) + PATCH  # type: ignore[arg-type]
+        self.halo = int(model.halo)  # type: ignore[arg-type]
+        self.description = getattr(model, "description", {})
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
@@ -83,8 +85,12 @@ class Steady(nn.Module):
         zeros = torch.zeros(batch, 3, height, width, device=device)
         return SteadyState(inner, zeros, zeros[:, :1].clone(), zeros[:, :1, :1, :1].clone())
 
-    def step(self, frame: Tensor, state: SteadyState) -> tuple[Output, SteadyState]:
-        output, inner = self.model.step(frame, state.inner)  # type: ignore[operator]
+    def step(
+        self, frame: Tensor, state: SteadyState, tiles: Tiles | None = None
+    ) -> tuple[Output, SteadyState]:
+        """One frame; the network alone works in tiles, the blend is small and whole."""
+        given = {} if tiles is None else {"tiles": tiles}
+        output, inner = self.model.step(frame, state.inner, **given)  # type: ignore[operator]
         with torch.autocast(frame.device.type, enabled=False):
             image = output.image.float()
             changed = _mean((image - frame).abs().amax(1, keepdim=True) / CHANGED).clamp(0, 1)
@@ -98,7 +104,7 @@ class Steady(nn.Module):
         remembered = SteadyState(inner, steadied, changed, torch.ones_like(state.seen))
         return replace(output, image=steadied), remembered
 
-    def flush(self, state: SteadyState) -> list[Output]:
+    def flush(self, state: SteadyState, tiles: Tiles | None = None) -> list[Output]:
         return []
 
     def forward(self, clip: Tensor, state: SteadyState | None = None) -> tuple[Output, SteadyState]:
