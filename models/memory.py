@@ -18,6 +18,7 @@ from derain.models.contract import DerainError
 from derain.models.tiles import Tiles, round_up
 
 SHARE = 0.7  # of the available memory that may be planned with
+LEAST_SHARE = 0.05  # for tiles, whatever else takes
 ELSEWHERE = 250  # bytes per pixel in the machine's memory: frames on their way, the encoder's
 SHORT = "Memory is short for frames of this size; they are derained in tiles."
 LACKS = (  # what torch, oneDNN, OpenCV, NumPy and C++ say
@@ -140,9 +141,10 @@ class Cutter:
         if there is None:
             return
         held = self.footprint.held + (ELSEWHERE if self.device.type == "cpu" else 0)
-        rest = SHARE * there - held * height * width
+        # Where hardly anything is left, tiny tiles would save little more and take long.
+        rest = max(SHARE * there - held * height * width, LEAST_SHARE * there)
         if self.footprint.working * height * width > rest:
-            outer = math.isqrt(max(int(rest), 0) // self.footprint.working)
+            outer = math.isqrt(int(rest) // self.footprint.working)
             self.tiles = self._of(outer - 2 * self.halo)
             self.notice(SHORT)
 

@@ -281,7 +281,7 @@ def test_knows_what_the_machine_itself_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "size"), [(None, None), (10**9, None), (60_000_000, 104), (0, 16)]
+    ("there", "size"), [(None, None), (10**9, None), (60_000_000, 104), (20_000_000, 16), (0, 16)]
 )
 def test_tiles_are_planned_by_what_the_memory_allows(
     monkeypatch: pytest.MonkeyPatch, there: int | None, size: int | None
