@@ -66,8 +66,8 @@ class RefinementConfig(Strict):
     discriminator: Literal["patch", "reference"] = "patch"
     settings: dict[str, Any] = {}  # of the discriminator, such as width
     learning_rate: float = Field(2e-4, gt=0)  # of the discriminator, all along
-    # 0 for the same training without a discriminator. At 0.005 its gradient has about a tenth of the
-    # norm of that of all losses with truth, measured on trained weights of swift.
+    # 0 for the same training without a discriminator. At 0.005 its gradient has about a tenth of
+    # the norm of that of all losses with truth, measured on trained weights of swift.
     adversarial: float = Field(0.005, ge=0)
     dark: float = Field(0.01, ge=0)  # dark channel: that of the truth, or 0 in real rain
     flicker: float = Field(0.1, ge=0)  # change of real rain's dark channel along the motion
