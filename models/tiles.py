@@ -83,7 +83,7 @@ class Tile:
         stride = self.frame[0] // x.shape[-2]
         return self.outer[0] // stride, self.outer[2] // stride
 
-    def kernel(self, x: Tensor) -> Tensor:
+    def core(self, x: Tensor) -> Tensor:
         """The part of this tile's (…, h, w), at any stride, that is inside of the halo."""
         y, x0 = self.outer[0], self.outer[2]
         top, bottom, left, right = self.inner
@@ -97,7 +97,7 @@ class Tile:
             return spatial_mean(x)
         top, bottom, left, right = self.inner
         share = (bottom - top) * (right - left) / (self.frame[0] * self.frame[1])
-        return self.means.note(spatial_mean(self.kernel(x)), share)
+        return self.means.note(spatial_mean(self.core(x)), share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def _put(whole: Any, part: Any, tile: Tile) -> Any:
             whole = whole.contiguous(memory_format=torch.channels_last)
     stride = tile.frame[0] // whole.shape[-2]
     top, bottom, left, right = _shrunk(tile.inner, stride)
-    whole[..., top:bottom, left:right] = tile.kernel(part)
+    whole[..., top:bottom, left:right] = tile.core(part)
     return whole
 
 

@@ -129,9 +129,9 @@ def test_alignment_of_a_tile_is_that_of_the_frame_however_fast_the_motion() -> N
                 (part.stillness, whole.stillness),
                 (part.to_previous, whole.to_previous),
             ):
-                wanted = tile.kernel(tile.crop(theirs))
-                torch.testing.assert_close(tile.kernel(mine), wanted, atol=2e-2, rtol=0)
-                assert float((tile.kernel(mine) - wanted).abs().mean()) < 1e-4
+                wanted = tile.core(tile.crop(theirs))
+                torch.testing.assert_close(tile.core(mine), wanted, atol=2e-2, rtol=0)
+                assert float((tile.core(mine) - wanted).abs().mean()) < 1e-4
 
 
 class Centred(nn.Module):
