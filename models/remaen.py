@@ -64,7 +64,9 @@ class ReMAEN(nn.Module):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         # Of a small picture a good part of the time went into turning weights round.
-        self.to(memory_format=torch.channels_last)
+        for weight in self.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
         """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little.
