@@ -101,6 +101,8 @@ def worker(folder: Path) -> None:
     torch.save(found, folder / f"found{os.environ['RANK']}.pt")
     lines: list[str] = []
     config = configuration(folder, "swift", 1, checkpointing=True)
+    # On the first port the one process could meet what the other is about to leave.
+    os.environ["MASTER_PORT"] = os.environ["SECOND_PORT"]
     train(config, folder / "run", device="cpu", report=lines.append)
     (folder / f"lines{os.environ['RANK']}.json").write_text(json.dumps(lines))
 
@@ -114,10 +116,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "clips" / "walk").mkdir(parents=True)
     for t in range(8):
         cv2.imwrite(str(folder / "clips" / "walk" / f"{t}.png"), wide[:, 2 * t : 2 * t + 90])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        ports = [str(probe.getsockname()[1]) for probe in (first, second)]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    shared |= {"MASTER_PORT": ports[0], "SECOND_PORT": ports[1]}
     shared |= {"HOME": str(folder), "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
