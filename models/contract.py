@@ -31,9 +31,8 @@ class Output:
     transmission: Tensor | None = None  # (B, 1, H, W) in [t_min, 1]
     airlight: Tensor | None = None  # (B, 3, 1, 1) in [0, 1], or a map of the image's size
     hazy: Tensor | None = None  # (B, 3, H, W) streak-free, still hazy frame, H
-    pictures: dict[str, Tensor] | None = (
-        None  # (B, 1 or 3, H, W) by name: what else there is to see
-    )
+    # What else there is to see, by name: (B, 1 or 3, H, W).
+    pictures: dict[str, Tensor] | None = None
     features: Any = None  # anything else a training stage needs; never encoded
 
     def map(self, f: Any) -> Output:
@@ -83,9 +82,7 @@ def stack_outputs(outputs: list[Output]) -> Output:
     return Output(**{x.name: column(x.name) for x in fields(first)})  # type: ignore[arg-type]
 
 
-def fold(
-    model: Any, clip: Tensor, state: Any = None, *, ends: bool = False
-) -> tuple[Output, Any]:
+def fold(model: Any, clip: Tensor, state: Any = None, *, ends: bool = False) -> tuple[Output, Any]:
     """Run steps and flush over a whole shot (B, T, 3, H, W); the shared body of `forward`.
 
     Without `state` the clip is a whole shot and the result has T frames. With one, the clip goes on

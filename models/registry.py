@@ -68,7 +68,10 @@ ENTRIES: dict[str, Entry] = {
         "dcsfn:Dcsfn", {}, "single image, cross-scale fusion", weights="dcsfn", per_frame=True
     ),
     "remaen": Entry(
-        "remaen:ReMAEN", {}, "single image, multi-scale aggregation", weights="remaen",
+        "remaen:ReMAEN",
+        {},
+        "single image, multi-scale aggregation",
+        weights="remaen",
         per_frame=True,
     ),
 }

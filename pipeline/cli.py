@@ -100,7 +100,7 @@ def video(
     debug: Debug = False,
 ) -> None:
     """Remove the rain from video files; sound, captions and timing stay as they are."""
-    from derain.pipeline.jobs import interruptible, keep_freed_memory, plan, run_tasks
+    from derain.pipeline.jobs import interruptible, plan, run_tasks
     from derain.pipeline.options import VideoOptions
     from derain.pipeline.progress import choose_reporter
     from derain.pipeline.video import Encoding
@@ -130,7 +130,6 @@ def video(
             resume=resume,
         )
         tasks = plan(inputs, output, recursive=recursive, shard=shard)
-        keep_freed_memory()
         reporter = choose_reporter(log_json)
         try:
             with interruptible() as stop:

@@ -83,7 +83,7 @@ def live(
     import cv2  # noqa: F401  (before PyAV, or no window ever opens: see live_window.py)
 
     from derain.pipeline.encoders import Encoding
-    from derain.pipeline.jobs import interruptible, keep_freed_memory
+    from derain.pipeline.jobs import interruptible
     from derain.pipeline.live import Live, LiveOptions
 
     options = LiveOptions(
@@ -108,7 +108,6 @@ def live(
         overwrite=overwrite,
     )
     in_window, address = _choose_preview(window, http)
-    keep_freed_memory()
     with interruptible() as stop:
         session = Live(options, say=say)
         server = _serve(session, address, token) if address else None

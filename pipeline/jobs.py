@@ -191,15 +191,3 @@ def _map(one: Callable[[Task], str], tasks: list[Task], jobs: int) -> list[str]:
         return [one(task) for task in tasks]
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, tasks))
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what it frees: fresh pages for every frame cost a tenth of the time."""
-    import ctypes
-
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for parameter, value in ((-4, 0), (-1, 512 << 20), (-8, 1)):
-            mallopt(parameter, value)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX

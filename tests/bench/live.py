@@ -20,7 +20,7 @@ from typing import Any
 
 from derain.models import create_model, load_model
 from derain.models.registry import ENTRIES, weights_file
-from derain.pipeline.jobs import keep_freed_memory
+from derain.pipeline.allocator import keep_memory
 from derain.pipeline.live import Live, LiveOptions
 from derain.pipeline.live_http import LiveServer
 from derain.pipeline.stream import VideoOptions, derain_video
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--frames", type=int, default=120, help="for derain video")
     asked = parser.parse_args()
-    keep_freed_memory()
+    keep_memory()
     graph = f"testsrc2=size={asked.size}:rate={asked.rate}"
     model = network(asked.model)
     video = measure_video(model, graph, asked.frames)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from derain.pipeline.jobs import keep_freed_memory
+from derain.pipeline.allocator import keep_memory
 from derain.pipeline.live import Live, LiveOptions
 from derain.pipeline.live_http import LiveServer
 
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--model", default="median")
     parser.add_argument("--size", default="320x180")
     asked = parser.parse_args()
-    keep_freed_memory()
+    keep_memory()
     source = f"lavfi:testsrc2=size={asked.size}:rate=25"
     latencies, memory = [], []
     stop = threading.Event()
