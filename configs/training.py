@@ -82,6 +82,7 @@ class TrainingConfig(Strict):
     model: str
     settings: dict[str, Any] = {}
     init: str | None = None  # weight file to start from
+    widen: bool = False  # init is of a smaller network of the kind: stages/widening.py
     data: DataConfig = DataConfig()
     pairs: PairsConfig | None = None  # in place of the rain rendered on data.clips
     loss: LossConfig = LossConfig()

@@ -41,7 +41,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "swift-plus": Entry(
         "swift:Swift",
-        {"widths": (40, 96, 128), "blocks": (2, 3), "hidden": 64},
+        {"widths": (40, 80, 112), "blocks": (2, 3), "hidden": 48},
         "the same network, larger, made for GPUs",
         weights="swift-plus",
     ),

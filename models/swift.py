@@ -30,7 +30,7 @@ kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by t
     | bridge, residual     | a -> a, a -> 12        | 1/2      | 1.6      | 3.2k         |
     | glance               | 9 -> 32 -> t, A        | 16x16    | 0.05     | 24.7k        |
     | `swift`              |                        |          | 42.6     | 550,280      |
-    | `swift-plus` (40, 96, 128; 2 and 3 blocks; 64)| |          | 287.2    | 4,063,112    |
+    | `swift-plus` (40, 80, 112; 2 and 3 blocks; 48)| |          | 213.4    | 2,967,464    |
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from derain.models.registry import read_weights
 from derain.stages.checkpointing import Checkpointed
 from derain.stages.distributed import Processes, Running, local_gradients
 from derain.stages.losses import Objective, Terms
+from derain.stages.widening import widen
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,24 @@ def make_network(config: TrainingConfig, fresh: bool) -> nn.Module:
     """The network of a run; a `fresh` run starts from `config.init`, if that is given.
 
     Raises:
-        DerainError: weights of another network, or nothing of a name to freeze.
+        DerainError: weights of another network, one that is not smaller where `config.widen` is
+            set, or nothing of a name to freeze.
     """
     model = create_model(config.model, **config.settings)
     if config.init and fresh:
         state, description = read_weights(Path(config.init))
+        start = model
+        if config.widen:
+            start = create_model(description["name"], **description["settings"])
         try:
-            model.load_state_dict(state)
+            start.load_state_dict(state)
         except RuntimeError as error:
             raise DerainError(
                 f"{config.init} holds weights of '{description['name']}' with the settings "
                 f"{description['settings']}, which do not fit; set model and settings to these."
             ) from error
+        if config.widen:
+            widen(model, start)
     for prefix in config.freeze:
         parts = [p for name, p in model.named_parameters() if f"{name}.".startswith(f"{prefix}.")]
         if not parts:
