@@ -1,6 +1,6 @@
 """Choosing and setting up an encoder: codec by container, pixel format, quality, fall back.
 
-Writing with it is video.py's.
+Writing with it is writer.py's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The output file: its part file, the streams that are copied, interleaving, moving into place.
 
-Encoding is in video.py. Packets of other streams are copied as they are, never decoded; only text
+Encoding is in writer.py. Packets of other streams are copied as they are, never decoded; only text
 subtitles change form where the container wants another (subtitles.py).
 """
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from derain.pipeline.options import Report, VideoOptions
 from derain.pipeline.stream import derain_video
-from derain.pipeline.video import LATE, Timeline
+from derain.pipeline.timeline import LATE, Timeline
 
 BASE = Fraction(1, 90000)
 FRAME = 3600  # ticks: 25 frames a second
