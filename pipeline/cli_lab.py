@@ -67,6 +67,9 @@ def evaluate(
     wipe_memory: Annotated[
         bool, typer.Option("--wipe-memory", help="Also with the memory wiped every frame.")
     ] = False,
+    steady: Annotated[
+        bool, typer.Option("--steady", help="Also with the results of single frames steadied.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="PSNR alone.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -108,7 +111,7 @@ def evaluate(
         quick=quick,
         lpips_weights=lpips_weights,
     )
-    loaded = load_models(models or ["swift"], weights)
+    loaded = load_models(models or ["swift"], weights, steady=steady)
     results: dict[str, Result] = {}
     console = Console(width=None if sys.stdout.isatty() else 160)
     if clean:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from derain.configs.validation import Level
 from derain.models import Derainer, DerainError, load_model
 from derain.pipeline.scene import SCENES, render_scene
+from derain.pipeline.steady import Steady
 from derain.pipeline.video import read_rgb
 from derain.stages import metrics
 from derain.stages.pairs import Pair, iterate_pairs, load_pairs, read_checked, to_float
@@ -85,11 +86,14 @@ class Forgetful(nn.Module):
         return self.model.flush(self.model.wipe_memory(state))  # type: ignore[operator]
 
 
-def load_models(names: list[str], weights: Path | None = None) -> dict[str, nn.Module]:
-    """Load models by name or weight file, `median` first.
+def load_models(
+    names: list[str], weights: Path | None = None, *, steady: bool = False
+) -> dict[str, nn.Module]:
+    """Load models by name or weight file, `median` first; `steady`: each steadied, too.
 
     Raises:
-        DerainError: unknown names or weights, or one weight file for several models.
+        DerainError: unknown names or weights, one weight file for several models, or a model that
+            cannot be steadied.
     """
     if weights is not None and len(names) != 1:
         raise DerainError("--weights goes with exactly one model; name weight files as models.")
@@ -97,6 +101,8 @@ def load_models(names: list[str], weights: Path | None = None) -> dict[str, nn.M
     for name in names:
         label = Path(name).stem if Path(name).suffix else name
         models[label] = load_model(name, weights)
+        if steady:
+            models[f"{label}, steady"] = Steady(models[label])
     return models
 
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from derain.configs.validation import ValidationSet, write_validation
-from derain.models import load_model
+from derain.models import create_model, load_model
 from derain.models.contract import DerainError, Output, fold
 from derain.models.per_frame import PerFrame
-from derain.models.registry import weights_file
+from derain.models.registry import save_model, weights_file
 from derain.pipeline import evaluate, report
 from derain.pipeline.evaluate import INPUT, Forgetful, Options
 from derain.pipeline.scene import SCENES, demo_frames, render_scene
@@ -118,6 +118,20 @@ def test_rows_for_stage_1_and_for_wiped_memory(folder: Path) -> None:
     torch.testing.assert_close(kept.mean((1, 2, 3)), torch.arange(1, 6) * 0.001, atol=1e-6, rtol=0)
     # Each output was made by a step or flush that had seen nothing before it.
     torch.testing.assert_close(wiped.mean((1, 2, 3)), torch.zeros(5), atol=1e-6, rtol=0)
+
+
+def test_rows_of_a_network_and_of_itself_steadied(folder: Path) -> None:
+    torch.manual_seed(0)
+    net = create_model("rescan", unit="conv", channels=4, depth=3, stages=1)
+    save_model(net, folder / "tiny.safetensors")
+    models = evaluate.load_models([str(folder / "tiny.safetensors")], steady=True)
+    options = replace(FP32, levels=("heavy",))
+    result = evaluate.evaluate_pairs(models, folder / "pairs.yaml", folder, options)
+    temporal = {r["row"]: r["temporal"] for r in result.records}
+    assert list(temporal) == [INPUT, "median", "tiny", "tiny, steady"]
+    assert temporal["tiny, steady"] < temporal["tiny"]
+    with pytest.raises(DerainError, match="--steady is for networks"):
+        evaluate.load_models(["median"], steady=True)
 
 
 def test_clean_clips_and_scenes_show_harm(folder: Path) -> None:
