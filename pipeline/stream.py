@@ -160,8 +160,10 @@ class Run:
         self.report, self.progress = report, progress
         self.asked = asked or threading.Event()
         self.stop = threading.Event()
-        self.decoded, self.finished = Channel(self.stop), Channel(self.stop)
+        # A source may be silent for long; who asks for the end must not wait for its next frame.
+        self.decoded, self.finished = Channel(self.stop, alarm=self.asked), Channel(self.stop)
         self.from_checkpoint = checkpoint
+        self.final: resume.Checkpoint | None = None  # where the user stopped
         self.detector = ShotDetector(scenes=options.scene_reset == "auto")
         self.pending: resume.Checkpoint | None = None  # whose key frame is not in the part yet
         self.key_pts: Fraction | None = None
@@ -183,8 +185,8 @@ class Run:
             for worker in workers:
                 worker.start()
             self._watch(workers)
-            if self.asked.is_set():
-                self._leave_part()
+            if self.final is not None:
+                self._leave_part(self.final)
             self.writer.close()
         except Interrupted:
             raise
@@ -227,8 +229,7 @@ class Run:
         for item in self.decoded:
             if self.asked.is_set():
                 self.finished.put(self.shots.snapshot(final=True))
-                self.finished.put(None)
-                return
+                break
             if not isinstance(item, Frame):
                 self.finished.put(item)
                 continue
@@ -241,7 +242,8 @@ class Run:
                 # Large states take long to copy: no more than a small share of the time.
                 spent = time.monotonic() - now
                 due = now + max(self.options.checkpoint_seconds, 50 * spent)
-        self._hand_over(self.shots.flush())
+        else:
+            self._hand_over(self.shots.flush())
         self.finished.put(None)
 
     def _hand_over(self, done: list[Finished]) -> None:
@@ -265,7 +267,6 @@ class Run:
         return done
 
     def _encode(self) -> None:
-        self.final: resume.Checkpoint | None = None
         for item in self.finished:
             if isinstance(item, Finished):
                 self._write(item)
@@ -343,7 +344,7 @@ class Run:
 
     # Ends that are not the end
 
-    def _leave_part(self) -> None:
+    def _leave_part(self, final: resume.Checkpoint) -> None:
         """The user stopped: a playable part file, and the state to go on from."""
         self.writer.finish()
         muxer = self.writer.muxer
@@ -351,8 +352,8 @@ class Run:
         if self.saved is not None:
             if not self.report.frames_out:
                 muxer.abandon()
-            elif self.final is not None:
-                resume.save(self.saved, self.final, self.who)
+            else:
+                resume.save(self.saved, final, self.who)
                 resume.previous_part(muxer.part).unlink(missing_ok=True)
                 text += f" {muxer.part} plays up to there; --resume goes on from it."
         raise Interrupted(text)

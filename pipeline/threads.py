@@ -15,11 +15,14 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 class Channel:
-    """A short queue that all threads leave at once when `stop` is set."""
+    """A short queue that all threads leave at once when `stop` is set.
 
-    def __init__(self, stop: threading.Event, size: int = QUEUE) -> None:
-        self.queue: Queue[Any] = Queue(size)
-        self.stop = stop
+    Whoever waits for an item looks up, and gets None, when `alarm` is set.
+    """
+
+    def __init__(self, stop: threading.Event, alarm: threading.Event | None = None) -> None:
+        self.queue: Queue[Any] = Queue(QUEUE)
+        self.stop, self.alarm = stop, alarm or threading.Event()
 
     def put(self, item: Any) -> None:
         """Put, waiting for room; Stopped when all is over."""
@@ -31,13 +34,15 @@ class Channel:
         raise Stopped
 
     def __iter__(self) -> Iterator[Any]:
-        """Items until None; Stopped when all is over."""
+        """Items until None was put; Stopped when all is over."""
         while True:
             try:
                 item = self.queue.get(timeout=0.2)
             except Empty:
                 if self.stop.is_set():
                     raise Stopped from None
+                if self.alarm.is_set():
+                    yield None
                 continue
             if item is None:
                 return
