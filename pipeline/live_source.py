@@ -27,7 +27,8 @@ MICROSECOND = Fraction(1, 10**6)
 DEVICES = {"v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "decklink"}
 SILENCE = "5000000"  # microseconds without data after which a network source is lost
 NETWORK = {
-    "rtsp": {"rtsp_transport": "tcp", "timeout": SILENCE},
+    "rtsp": {"timeout": SILENCE},
+    "rtsps": {"timeout": SILENCE},
     "http": {"rw_timeout": SILENCE},
     "https": {"rw_timeout": SILENCE},
     "tcp": {"timeout": SILENCE},
@@ -117,26 +118,15 @@ class Reader(Protocol):
 
 
 class StreamReader(VideoReader):
-    """A `VideoReader` that waits where a device has nothing yet, and reads nothing but pictures."""
+    """A `VideoReader` that reads nothing but pictures."""
 
     @property
     def rate(self) -> float:
         """Frames a second, as declared."""
         return float(self.video.rate)
 
-    def _demux(self) -> Iterator[av.Packet]:
-        failures = 0
-        while failures < 20:
-            try:
-                for packet in self.container.demux(self.stream):
-                    failures = 0
-                    yield packet
-                return
-            except av.BlockingIOError:
-                time.sleep(0.002)
-            except av.FFmpegError:
-                self.damaged += 1
-                failures += 1
+    def _wanted(self) -> list[Any]:
+        return [self.stream]
 
 
 class CameraReader:

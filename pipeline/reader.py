@@ -7,6 +7,7 @@ stamps that jump are timeline.py's; nothing here knows of networks.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -90,6 +91,9 @@ class VideoReader:
         name = "pipe:0" if self.name == "-" else self.name
         if format is None and name.startswith("lavfi:"):
             format, name = "lavfi", name.removeprefix("lavfi:")
+        if name.startswith("rtsp"):
+            # UDP, FFmpeg's first choice, loses packets.
+            options = {"rtsp_flags": "prefer_tcp"} | options
         try:
             self.container = av.open(
                 name,
@@ -206,14 +210,24 @@ class VideoReader:
             for progressive in self._deinterlace(None):
                 yield from self._frame(progressive)
 
+    def _wanted(self) -> list[Any]:
+        """The streams to be read."""
+        return [s for s in self.container.streams if s.type in ("video", "audio", "subtitle")]
+
     def _demux(self) -> Iterator[av.Packet]:
-        streams = [s for s in self.container.streams if s.type in ("video", "audio", "subtitle")]
+        streams = self._wanted()
         failures = 0
         while failures < 20:
             try:
                 for packet in self.container.demux(streams):
                     failures = 0
                     yield packet
+                return
+            except av.BlockingIOError:
+                time.sleep(0.002)  # a device has nothing yet
+            except (TimeoutError, ConnectionError, av.ExitError):
+                # Asking again would wait as long again.
+                self.notice(f"{self.name} sends nothing more; it ends there.")
                 return
             except av.FFmpegError:
                 # Demuxers often go on behind a damaged place; they must not try for ever.
@@ -270,13 +284,13 @@ class VideoReader:
         """Whether a packet of another stream lies between --start and --end; it is moved too."""
         if self._start is None and self._end is None:
             return True
-        time = stamp(packet)
-        if self._end is not None and time >= self._end:
+        due = stamp(packet)
+        if self._end is not None and due >= self._end:
             return False
         if self._start is not None:
-            if time + (packet.duration or 0) * packet.time_base <= self._start:
+            if due + (packet.duration or 0) * packet.time_base <= self._start:
                 return False
-            late = round((self._start - time) / packet.time_base)
+            late = round((self._start - due) / packet.time_base)
             if late > 0:
                 if packet.stream.type != "subtitle":
                     return False
