@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -272,7 +274,25 @@ def train(
         raise DerainError(str(error)) from error
     if init is not None:
         loaded = loaded.model_copy(update={"init": str(init)})
-    typer.echo(str(run(loaded, output, device=device, resume=resume, report=say)))
+    with training_bar(loaded.steps) as progress:
+        made = run(loaded, output, device=device, resume=resume, report=say, progress=progress)
+    typer.echo(str(made))
+
+
+@contextmanager
+def training_bar(steps: int) -> Iterator[Callable[[int, int, float], None]]:
+    """A bar with loss and time left; on a terminal alone, and of the first process alone."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    hidden = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeLeft())
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar:
+        task = bar.add_task("", total=steps)
+        yield lambda step, steps, loss: bar.update(
+            task, completed=step, description=f"loss {loss:.4f}"
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:
