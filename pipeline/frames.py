@@ -29,6 +29,8 @@ EDITABLE = (
     + ["gbrp", "gbrp9le", "gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrap"]
 )
 
+INDEXED = ("mov", "avi")  # containers whose index lists every frame
+
 
 @dataclass(frozen=True, slots=True)
 class Video:
@@ -44,8 +46,9 @@ class Video:
     display_matrix: tuple[int, ...] | None = None  # 9 numbers, as in the MP4 track header
     light: dict[str, str] = field(default_factory=dict)  # HDR: master-display, max-cll of x265
     codec: str = ""
-    frames: int = 0  # declared or estimated; 0 where nobody knows
+    frames: int = 0  # to be shown, as declared or estimated; 0 where nobody knows
     counted: bool = False  # `frames` is the file's own count, not an estimate
+    hidden: int = 0  # more frames that are there, but not shown: an edit list leaves them out
     duration: float | None = None  # seconds
     interlaced: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
@@ -163,6 +166,7 @@ def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
         int(first.color_range) == 2 or name.startswith("yuvj"),
     )
     context = stream.codec_context
+    counted, hidden = count(container, stream)
     return Video(
         width=first.width,
         height=first.height,
@@ -174,13 +178,24 @@ def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
         display_matrix=display_matrix(first),
         light=light(first),
         codec=context.name,
-        frames=stream.frames or (round(duration * rate) if duration else 0),
-        counted=bool(stream.frames),
+        frames=counted or (round(duration * rate) if duration else 0),
+        counted=bool(counted),
+        hidden=hidden,
         duration=duration,
         interlaced=bool(first.interlaced_frame),
         metadata=dict(stream.metadata),
         disposition=int(stream.disposition),
     )
+
+
+def count(container: Any, stream: Any) -> tuple[int, int]:
+    """Frames that are to be shown, and frames that an edit list leaves out; 0 where unknown."""
+    stored, index = stream.frames, stream.index_entries
+    if not (stored and len(index) and container.format.name.startswith(INDEXED)):
+        return stored, 0
+    # The header's number is the first fragment's in some MP4, and counts ticks of time in some AVI.
+    shown = sum(not entry.is_discard for entry in index)
+    return shown, max(0, stored - shown) if shown < len(index) else 0
 
 
 def side_data(picture: av.VideoFrame, name: str) -> bytes | None:

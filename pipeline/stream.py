@@ -86,13 +86,8 @@ def derain_video(
             run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint)
             run.all()
             report.damaged = reader.damaged
-            if reader.video.counted and options.start is None and options.end is None:
-                missing = reader.video.frames - report.frames_in
-                if missing > max(1, reader.video.frames // 100):
-                    report.notice(
-                        f"The file declares {reader.video.frames} frames; "
-                        f"{report.frames_in} can be decoded."
-                    )
+            if options.start is None and options.end is None:
+                _explain_count(reader.video, report)
     except OSError as error:
         raise DerainError(str(error)) from error
     report.seconds = time.monotonic() - began
@@ -119,6 +114,20 @@ def _expected(video: Video, options: VideoOptions) -> int:
         return video.frames
     seconds = min(options.end or video.duration, video.duration) - (options.start or 0)
     return max(1, round(seconds * video.rate))
+
+
+def _explain_count(video: Video, report: Report) -> None:
+    """Say why there are fewer frames than the file declares."""
+    if video.hidden:
+        report.notice(
+            f"The file's edit list hides {video.hidden} of its {video.frames + video.hidden} "
+            "frames, as players do; they are left out."
+        )
+    missing = video.frames - report.frames_in
+    if video.counted and missing > max(1, video.frames // 100):
+        report.notice(
+            f"The file declares {video.frames} frames; {report.frames_in} can be decoded."
+        )
 
 
 def _find_checkpoint(

@@ -380,6 +380,47 @@ def test_truncated_and_damaged_files_give_what_they_have(
         assert sum(1 for _ in reader.frames()) == report.frames_out
 
 
+def test_frames_that_an_edit_list_hides_are_explained(
+    make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    source = make_clip("in.mp4", frames=12)
+    _, report = run(source, "plain.mp4", identity)
+    assert (report.total, report.frames_out, report.notices) == (12, 12, [])
+    with VideoReader(source) as reader:
+        later = round(Fraction(3, 25) / reader.stream.time_base)
+    data = bytearray(source.read_bytes())
+    place = data.index(b"elst") + 16  # version, how many, duration
+    media_time = int.from_bytes(data[place : place + 4], "big") + later
+    data[place : place + 4] = media_time.to_bytes(4, "big")
+    source.write_bytes(data)
+    _, report = run(source, "cut.mp4", identity)
+    assert (report.total, report.frames_out) == (9, 9)
+    [notice] = report.notices
+    assert "edit list hides 3 of its 12 frames" in notice
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_frames_are_counted_where_the_header_is_wrong(
+    make_clip: Callable[..., Path], identity: nn.Module, suffix: str
+) -> None:
+    """An AVI's counts ticks of its time base, a fragmented MP4's the first fragment."""
+    ticks = {"time_base": Fraction(1, 50), "pts": list(range(0, 24, 2))} if suffix == ".avi" else {}
+    source = make_clip(f"in{suffix}", options={"bf": "0", "g": "5"}, **ticks)
+    if suffix == ".mp4":
+        whole, source = source, source.with_name("fragmented.mp4")
+        fragments = {"movflags": "frag_keyframe"}
+        with av.open(str(whole)) as a, av.open(str(source), "w", container_options=fragments) as b:
+            stream = b.add_stream_from_template(a.streams.video[0])
+            for packet in a.demux():
+                if packet.size:
+                    packet.stream = stream
+                    b.mux(packet)
+    with VideoReader(source) as reader:
+        assert reader.stream.frames != 12
+    _, report = run(source, "out.mkv", identity)
+    assert (report.total, report.frames_out, report.notices) == (12, 12, [])
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "sound", "folder", "moov"])
 def test_bad_input_is_one_sentence_and_no_file(
     make_clip: Callable[..., Path], identity: nn.Module, tmp_path: Path, kind: str
