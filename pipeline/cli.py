@@ -132,7 +132,7 @@ def video(
         tasks = plan(inputs, output, recursive=recursive, shard=shard)
         reporter = choose_reporter(log_json)
         try:
-            with interruptible() as stop:
+            with interruptible([task.target for task in tasks]) as stop:
                 code = run_tasks(tasks, options, reporter, jobs=jobs, stop=stop)
         finally:
             reporter.close()

@@ -108,7 +108,7 @@ def live(
         overwrite=overwrite,
     )
     in_window, address = _choose_preview(window, http)
-    with interruptible() as stop:
+    with interruptible([record] if record else []) as stop:
         session = Live(options, say=say)
         server = _serve(session, address, token) if address else None
         with session:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from derain.models.contract import DerainError
+from derain.pipeline.mux import is_file, part_name
 from derain.pipeline.options import Interrupted, Report, VideoOptions
 from derain.pipeline.progress import Reporter
 
@@ -101,14 +102,20 @@ def _output_name(place: Path) -> Path:
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second ends the process at once."""
+def interruptible(targets: Sequence[str] = ()) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second ends the process at once.
+
+    Part files of `targets` that hold something are then named.
+    """
     stop = threading.Event()
+    parts = [part_name(Path(target)) for target in targets if is_file(target)]
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-            sys.stderr.write(f"{cursor}stopped at once; the part file plays as far as it goes\n")
+            written = [str(part) for part in parts if part.is_file() and part.stat().st_size]
+            left = f"; what was written is in {', '.join(written)}" if written else ""
+            sys.stderr.write(f"{cursor}stopped at once{left}\n")
             sys.stderr.flush()
             os._exit(130)
         stop.set()

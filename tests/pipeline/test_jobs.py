@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from derain.pipeline import jobs
 from derain.pipeline.cli import app, report_error, seconds
-from derain.pipeline.jobs import Task, UsageError, plan, run_tasks
+from derain.pipeline.jobs import Task, UsageError, interruptible, plan, run_tasks
 from derain.pipeline.options import Report, VideoOptions
 from derain.pipeline.progress import JsonEvents, PlainLines
 
@@ -102,6 +103,30 @@ def test_a_stop_ends_the_list(make_clip: Callable[..., Path], tmp_path: Path) ->
     tasks = [Task(str(clip), str(tmp_path / "x.mp4")), Task(str(clip), str(tmp_path / "y.mp4"))]
     assert run_tasks(tasks, VideoOptions(), PlainLines(), stop=stop) == 130
     assert not (tmp_path / "x.mp4").exists()
+
+
+def test_a_second_signal_ends_at_once_and_names_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    part = tmp_path / "out.part.mkv"
+    with interruptible(["-", str(tmp_path / "out.mkv")]) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set() and not codes
+        signal.raise_signal(signal.SIGTERM)
+        part.touch()
+        signal.raise_signal(signal.SIGINT)
+        part.write_bytes(b"x")
+        signal.raise_signal(signal.SIGINT)
+    assert codes == [130] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "stopping; once more to stop at once"
+    assert [line for line in said if line.startswith("stopped")] == [
+        "stopped at once",
+        "stopped at once",
+        f"stopped at once; what was written is in {part}",
+    ]
 
 
 def test_events_are_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
