@@ -35,8 +35,6 @@ TRANSPORT = {".ts", ".m2ts", ".mts"}
 PIPE = "-"
 HELD = 5000  # packets that may wait for their picture before they are written without it
 OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
-
-
 # The codes that QuickTime's list of languages has instead of the usual ones.
 QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 
@@ -102,14 +100,15 @@ class Muxer:
         # FFmpeg does not know what transport streams hold: anything, in practice.
         unknown = self.suffix in TRANSPORT
         self.supported = set() if unknown else set(self.container.supported_codecs)
+        # By the number of the source's stream:
         self.streams: dict[int, Any] = {}
-        self.converted: dict[int, tuple[str, str]] = {}
+        self.converted: dict[int, tuple[str, str]] = {}  # from one text form to another
         self.skipped: dict[int, int] = {}  # packets of a stream that a resumed part already has
-        self.waiting: deque[av.Packet] = deque()
+        self.late: dict[int, Captions] = {}  # that wait for the final file
+        self.waiting: deque[av.Packet] = deque()  # for the pictures of their time
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.extras = Extras()
-        self.late: dict[int, Captions] = {}
 
     def _check(self, overwrite: bool) -> None:
         if not self.target.parent.is_dir():
@@ -150,21 +149,10 @@ class Muxer:
     def _add_copy(self, stream: Any) -> None:
         if stream.codec_context is None:
             return self._leave_out(stream, "its codec is unknown")
-        codec = stream.codec_context.name
         if stream.type == "subtitle":
-            target = subtitles.target_codec(codec, self.supported)
-            if target is not None and target != codec:
-                self.converted[stream.index] = (codec, target)
-                self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
-                late = Captions(target, self._words(stream), stream.disposition)
-                return self._take_captions(stream, late)
-        if stream.type != "subtitle" or not self.fragmented:
-            reason = self._refusal(stream)
-            if reason:
-                return self._leave_out(stream, reason)
-        if stream.type == "subtitle":
-            late = Captions(stream, self._words(stream), stream.disposition)
-            return self._take_captions(stream, late)
+            return self._add_captions(stream)
+        if reason := self._refusal(stream):
+            return self._leave_out(stream, reason)
         copy = self.container.add_stream_from_template(stream)
         if stream.type == "video" and not is_cover(stream):
             self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
@@ -188,7 +176,18 @@ class Muxer:
             words["language"] = QUICKTIME[words["language"]]
         return words
 
-    def _take_captions(self, stream: Any, captions: Captions) -> None:
+    def _add_captions(self, stream: Any) -> None:
+        """Subtitles, in the form that the container has for them."""
+        codec = stream.codec_context.name
+        target = subtitles.target_codec(codec, self.supported)
+        template = stream
+        if target not in (None, codec):
+            template = target
+            self.converted[stream.index] = (codec, target)
+            self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
+        elif not self.fragmented and (reason := self._refusal(stream)):
+            return self._leave_out(stream, reason)
+        captions = Captions(template, self._words(stream), stream.disposition)
         if self.fragmented:
             self.late[stream.index] = captions
             self.extras.captions.append(captions)
@@ -236,14 +235,12 @@ class Muxer:
 
     def write_other(self, packet: av.Packet) -> None:
         """Write a packet of another stream of the source; nothing where it is left out."""
-        stream_index = packet.stream_index
-        stream = self.streams.get(stream_index)
-        late = self.late.get(packet.stream_index)
+        index = packet.stream_index
+        stream, late = self.streams.get(index), self.late.get(index)
         if stream is None and late is None:
             return
-        if packet.stream_index in self.converted:
-            forms = self.converted[packet.stream_index]
-            payload = subtitles.convert(bytes(packet), *forms)
+        if index in self.converted:
+            payload = subtitles.convert(bytes(packet), *self.converted[index])
             if payload is None:
                 return
             fresh = av.Packet(payload)
@@ -254,8 +251,8 @@ class Muxer:
             late.packets.append(packet)
             return
         packet.stream = stream
-        if self.skipped.get(stream_index):
-            self.skipped[stream_index] -= 1
+        if self.skipped.get(index):
+            self.skipped[index] -= 1
             return self._note(packet)
         # The encoder lags behind: hold packets until the pictures of their time are written.
         self.waiting.append(packet)

@@ -47,7 +47,7 @@ class Captions:
         return stream
 
 
-NONE = -(2**63)
+NONE = -(2**63)  # stands for a time stamp that is not there
 
 
 @dataclass(slots=True)
