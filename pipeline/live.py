@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -75,8 +76,8 @@ class Live:
         self.options, self.say = options, say
         self.hub, self.times, self.rate = Hub(), Times(), Rate()
         self.notices: list[str] = []
-        self.stop, self._broken = threading.Event(), threading.Event()
-        self.running = threading.Event()
+        self.stop, self.running = threading.Event(), threading.Event()
+        self._broken = threading.Event()  # the recorder failed; `stop` must not end it early
         self.running.set()
         self.frames = 0
         self.shots = 0
@@ -235,6 +236,12 @@ class Live:
             "notices": self.notices,
         }
 
+    @property
+    def _rate_asked(self) -> float:
+        """Frames a second that the network is to take, where it can."""
+        options = self.options
+        return min(self.capture.rate / options.every, options.fps or float("inf"))
+
     # The network's thread
 
     def _work(self) -> None:
@@ -242,16 +249,15 @@ class Live:
         self._output: Output | None = None
         shots = Shots(self.derainer)
         try:
-            while (frame := self.slot.take()) is not None:
-                frame.taken = time.perf_counter()
-                if self._next is not None or self.size is None:
-                    self._show(shots.flush(), frame)
-                    shots = self._change_network(frame)
-                self._convert(frame)
-                self._show(shots.push(frame), frame)
-                self.shots += frame.cut
-            self._show(shots.flush(), frame)
-        except Stopped:
+            with suppress(Stopped):
+                while (frame := self.slot.take()) is not None:
+                    frame.taken = time.perf_counter()
+                    if self._next is not None or self.size is None:
+                        self._show(shots.flush(), frame)
+                        shots = self._change_network(frame)
+                    self._convert(frame)
+                    self._show(shots.push(frame), frame)
+                    self.shots += frame.cut
             self._show(shots.flush(), None)
         finally:
             if self.options.record is not None:
@@ -269,9 +275,8 @@ class Live:
             self.size = self.source_size
         elif self.size is None or self.options.record is None:
             dropped = self.slot.dropped
-            rate = min(self.capture.rate / self.options.every, self.options.fps or 1000.0)
             rgb = to_rgb(picture, frame.color, self._scaler)
-            self.size = fit(self.source_size, measure(self.derainer, rgb), rate)
+            self.size = fit(self.source_size, measure(self.derainer, rgb), self._rate_asked)
             self.slot.dropped = dropped  # measuring drops frames, being late does not
         self._shape = picture.width / picture.height
         return Shots(self.derainer)
@@ -313,11 +318,10 @@ class Live:
         """The recorder's thread."""
         options = self.options
         assert options.record is not None
-        rate = min(self.capture.rate / options.every, options.fps or 1000.0)
         record(
             self._to_record,
             options.record,
-            rate,
+            self._rate_asked,
             encoding=options.encoding,
             overwrite=options.overwrite,
             notice=self.notice,

@@ -22,7 +22,7 @@ from derain.pipeline.color import RGB_MATRIX, Color
 from derain.pipeline.frames import Frame
 from derain.pipeline.video import VideoError, VideoReader
 
-WITHOUT = "derain live lavfi:testsrc2=size=640x360:rate=25"
+EXAMPLE = "derain live lavfi:testsrc2=size=640x360:rate=25"
 MICROSECOND = Fraction(1, 10**6)
 DEVICES = {"v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "decklink"}
 SILENCE = "5000000"  # microseconds without data after which a network source is lost
@@ -95,7 +95,7 @@ def find_source(
     if not Path(word).is_file() and "%" not in word:
         raise DerainError(
             f"There is no file or camera '{word}'; give a camera's number, a URL or a file; "
-            f"{WITHOUT} works without any."
+            f"{EXAMPLE} works without any."
         )
     return Source(word, format, options, lives=False, paced=realtime)
 
@@ -195,10 +195,10 @@ def _why(source: Source, error: VideoError) -> str:
     if source.format in DEVICES:
         return (
             f"Camera {source.name} cannot be opened ({reason}); is it plugged in, and no other "
-            f"program at it? {WITHOUT} works without one."
+            f"program at it? {EXAMPLE} works without one."
         )
     if source.name.startswith("lavfi:") or source.format == "lavfi":
-        return f"FFmpeg cannot make pictures of {source.name} ({reason}); try {WITHOUT}."
+        return f"FFmpeg cannot make pictures of {source.name} ({reason}); try {EXAMPLE}."
     if "://" in source.name:
         return f"{source.name} cannot be opened ({reason}); check the address, and who sends there."
     return str(error)
