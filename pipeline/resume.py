@@ -1,16 +1,18 @@
 """Going on after an interruption: what is saved beside a part file, and how it is put back.
 
 A checkpoint belongs to a key frame in the part: the frames before it are in the part, the state of
-the network is saved, and a new encoder begins at it. Files are safetensors: tensors and JSON, no
-code.
+the network is saved, and a new encoder begins at it; `Saver` waits for that frame. Files are
+safetensors: tensors and JSON, no code.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ import torch
 from torch import Tensor
 
 from derain.models.contract import DerainError
+
+SETTLED = 4  # packets after a key frame until it has certainly left the muxer
 
 
 @dataclass(slots=True)
@@ -93,6 +97,78 @@ def load(path: Path, who: dict[str, Any]) -> Checkpoint:
         raise DerainError(f"{path} is of another input or other options; use -y to start again.")
     state = [tensor for key, tensor in tensors.items() if key.startswith("state.")]
     return Checkpoint(**noted["numbers"], state=state, change=tensors.get("change"))
+
+
+class Saver:
+    """Saves checkpoints beside a part file, each once its key frame is safely in the part.
+
+    The network's thread takes them, the encoder's watches frames and packets pass.
+
+    Args:
+        part: the part file.
+        who: `identity` of the run.
+        seconds: between two checkpoints, at least.
+    """
+
+    def __init__(self, part: Path, who: dict[str, Any], seconds: float) -> None:
+        self.file, self.previous = checkpoint_file(part), previous_part(part)
+        self.who, self.seconds = who, seconds
+        self._next = time.monotonic() + seconds
+        self._busy = False  # one at a time: the encoder may lag behind by seconds
+        self._waiting: Checkpoint | None = None  # whose key frame is not in the part yet
+        self._key_time: Fraction | None = None
+        self._settling = 0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return not self._busy and time.monotonic() >= self._next
+
+    def take(self, snapshot: Callable[[], Checkpoint]) -> Checkpoint:
+        """Take a checkpoint, which `wait_for_key` gets in its turn between the frames."""
+        self._busy = True
+        began = time.monotonic()
+        checkpoint = snapshot()
+        # Large states take long to copy: no more than a small share of the time.
+        self._next = began + max(self.seconds, 50 * (time.monotonic() - began))
+        return checkpoint
+
+    def wait_for_key(self, checkpoint: Checkpoint) -> None:
+        """The next frame is the one that a new encoder would begin with."""
+        self._waiting, self._key_time = checkpoint, None
+
+    def wants_key(self, time: Fraction) -> bool:
+        """Whether the frame of this time must become a key frame."""
+        if self._waiting is None or self._key_time is not None:
+            return False
+        self._key_time = time
+        return True
+
+    def packet(self, packet: Any) -> None:
+        """Look at a packet of the picture that was written."""
+        if self._waiting is None or self._key_time is None:
+            return
+        if self._settling:
+            self._settling -= 1
+            if not self._settling:
+                self.save(self._waiting)
+                self._waiting, self._busy = None, False
+        elif abs(packet.pts * packet.time_base - self._key_time) < packet.time_base:
+            if packet.is_keyframe:
+                self._settling = SETTLED
+            else:
+                # This encoder gives no key frames on demand; perhaps the next one fits.
+                self._waiting, self._busy = None, False
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save what the part file is complete for; the part before it has served."""
+        save(self.file, checkpoint, self.who)
+        self.previous.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """The output is complete."""
+        self.file.unlink(missing_ok=True)
+        self.previous.unlink(missing_ok=True)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:

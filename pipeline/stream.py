@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -32,7 +30,6 @@ from derain.pipeline.video import Frame, Video, VideoReader, VideoWriter
 __all__ = ["Interrupted", "Report", "VideoOptions", "derain_video"]
 
 DEFAULTS = VideoOptions()
-SETTLED = 4  # packets after a key frame until it has certainly left the muxer
 
 
 def derain_video(
@@ -174,18 +171,16 @@ class Run:
         self.from_checkpoint = checkpoint
         self.final: resume.Checkpoint | None = None  # where the user stopped
         self.detector = ShotDetector(scenes=options.scene_reset == "auto")
-        self.pending: resume.Checkpoint | None = None  # whose key frame is not in the part yet
-        self.key_pts: Fraction | None = None
-        self.settling = 0
-        self.in_flight = False  # one checkpoint at a time: the encoder may lag behind by seconds
-        self.who = resume.identity(reader.name, options.forming())
 
     def all(self) -> None:
         """Everything, from the part file to the file in its place."""
         self.writer = self._open_writer()
         muxer = self.writer.muxer
-        self.saved = resume.checkpoint_file(muxer.part) if muxer.is_file else None
-        muxer.on_packet = self._packet
+        self.saver: resume.Saver | None = None
+        if muxer.is_file:
+            who = resume.identity(self.reader.name, self.options.forming())
+            self.saver = resume.Saver(muxer.part, who, self.options.checkpoint_seconds)
+            muxer.on_packet = self.saver.packet
         workers = [
             Worker("decode", self._decode, self.stop),
             Worker("encode", self._encode, self.stop),
@@ -201,9 +196,8 @@ class Run:
             raise
         except BaseException as error:
             self._fail(error)
-        if self.saved is not None:
-            self.saved.unlink(missing_ok=True)
-            resume.previous_part(muxer.part).unlink(missing_ok=True)
+        if self.saver is not None:
+            self.saver.clear()
 
     def _watch(self, workers: list[Worker]) -> None:
         """Do the network's work, then wait for the others and raise what they failed with."""
@@ -234,7 +228,6 @@ class Run:
         self.decoded.put(None)
 
     def _work(self) -> None:
-        due = time.monotonic() + self.options.checkpoint_seconds
         for item in self.decoded:
             if self.asked.is_set():
                 self.finished.put(self.shots.snapshot(final=True))
@@ -243,14 +236,8 @@ class Run:
                 self.finished.put(item)
                 continue
             self._hand_over(self._feed(item))
-            now = time.monotonic()
-            ready = self.saved is not None and self.shots.can_snapshot and not self.in_flight
-            if ready and now >= due:
-                self.in_flight = True
-                self.finished.put(self.shots.snapshot())
-                # Large states take long to copy: no more than a small share of the time.
-                spent = time.monotonic() - now
-                due = now + max(self.options.checkpoint_seconds, 50 * spent)
+            if self.saver is not None and self.saver.due and self.shots.can_snapshot:
+                self.finished.put(self.saver.take(self.shots.snapshot))
         else:
             self._hand_over(self.shots.flush())
         self.finished.put(None)
@@ -285,8 +272,8 @@ class Run:
                 item.written = self.report.frames_out
                 if item.final:
                     self.final = item
-                else:
-                    self.pending, self.key_pts = item, None
+                elif self.saver is not None:
+                    self.saver.wait_for_key(item)
             else:
                 self.writer.copy(item)
 
@@ -329,27 +316,8 @@ class Run:
             rgb = self.reader.to_rgb(frame)
             both = compare_frames(to_bytes(rgb), to_bytes(rgb + item.change), self.options.compare)
             return self.writer.write_rgb(both, frame.pts)
-        key = self.pending is not None and self.key_pts is None
-        if key:
-            self.key_pts = frame.pts * frame.time_base
+        key = self.saver is not None and self.saver.wants_key(frame.pts * frame.time_base)
         self.writer.write(frame, item.difference, key=key)
-
-    def _packet(self, packet: Any) -> None:
-        """Save the pending checkpoint once its key frame is safely in the part file."""
-        if self.pending is None or self.key_pts is None or self.saved is None:
-            return
-        if self.settling:
-            self.settling -= 1
-            if not self.settling:
-                resume.save(self.saved, self.pending, self.who)
-                resume.previous_part(self.writer.muxer.part).unlink(missing_ok=True)
-                self.pending, self.in_flight = None, False
-        elif abs(packet.pts * packet.time_base - self.key_pts) < packet.time_base:
-            if packet.is_keyframe:
-                self.settling = SETTLED
-            else:
-                # This encoder gives no key frames on demand; perhaps the next one fits.
-                self.pending, self.in_flight = None, False
 
     # Ends that are not the end
 
@@ -358,12 +326,11 @@ class Run:
         self.writer.finish()
         muxer = self.writer.muxer
         text = f"Stopped after {self.report.frames_out} frames."
-        if self.saved is not None:
+        if self.saver is not None:
             if not self.report.frames_out:
                 muxer.abandon()
             else:
-                resume.save(self.saved, final, self.who)
-                resume.previous_part(muxer.part).unlink(missing_ok=True)
+                self.saver.save(final)
                 text += f" {muxer.part} plays up to there; --resume goes on from it."
         raise Interrupted(text)
 
@@ -380,6 +347,6 @@ class Run:
         text = str(error)
         if keep and muxer.is_file:
             text += f" What was done is in {muxer.part}"
-            there = self.saved is not None and self.saved.exists()
+            there = self.saver is not None and self.saver.file.exists()
             text += "; --resume goes on from it." if there else "."
         raise DerainError(text) from error
