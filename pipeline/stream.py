@@ -230,13 +230,17 @@ class Run:
     def _work(self) -> None:
         for item in self.decoded:
             if self.asked.is_set():
-                self.finished.put(self.shots.snapshot(final=True))
+                # Before the place to go on from, the state is not the network's yet.
+                going_on = self.from_checkpoint
+                final = replace(going_on, final=True) if going_on else self.shots.snapshot(True)
+                self.finished.put(final)
                 break
             if not isinstance(item, Frame):
                 self.finished.put(item)
                 continue
             self._hand_over(self._feed(item))
-            if self.saver is not None and self.saver.due and self.shots.can_snapshot:
+            ready = self.shots.can_snapshot and self.from_checkpoint is None
+            if ready and self.saver is not None and self.saver.due:
                 self.finished.put(self.saver.take(self.shots.snapshot))
         else:
             self._hand_over(self.shots.flush())

@@ -164,6 +164,29 @@ def test_resuming_keeps_every_packet_once_in_other_containers(
     assert all(a[0] == pytest.approx(b[0], abs=1e-3) for a, b in sound)
 
 
+def test_an_interruption_before_the_place_to_go_on_from_loses_nothing(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=40)
+    whole, cut = source.parent / "whole.mkv", source.parent / "cut.mkv"
+    derain_video(source, whole, FFV1, model=recurrent)
+    stopped_after(20, source, cut, recurrent, FFV1)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted, match="--resume goes on"):
+        derain_video(source, cut, replace(FFV1, resume=True), model=recurrent, stop=stop)
+    places: list[int] = []
+    monkeypatch.setattr(resume, "save", lambda _, checkpoint, __: places.append(checkpoint.next_in))
+    options = replace(FFV1, resume=True, checkpoint_seconds=0)
+    report = derain_video(source, cut, options, model=recurrent)
+    assert report.resumed_at >= 20
+    assert places and min(places) >= 20  # nothing is saved on the way there
+    assert equal(contents(whole), contents(cut))
+
+
 def test_a_part_is_not_lost_by_accident(
     make_clip: Callable[..., Path], recurrent: nn.Module
 ) -> None:
