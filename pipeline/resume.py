@@ -21,6 +21,7 @@ from torch import Tensor
 
 from derain.models.contract import DerainError
 
+STREAMS = ("rtsp", "rtsps", "rtp", "rtmp", "rtmps", "srt", "tcp", "udp")
 SETTLED = 4  # packets after a key frame until it has certainly left the muxer
 
 
@@ -47,6 +48,12 @@ def checkpoint_file(part: Path) -> Path:
 def previous_part(part: Path) -> Path:
     """Where the old part is while a resumed run copies it."""
     return part.with_name(f"{part.stem}.previous{part.suffix}")
+
+
+def comes_again(source: str) -> bool:
+    """Whether a source gives the same frames again when it is opened again; streams do not."""
+    scheme, found, _ = source.partition("://")
+    return not found or scheme not in STREAMS
 
 
 def identity(source: str, settings: Any) -> dict[str, Any]:

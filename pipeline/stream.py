@@ -135,13 +135,15 @@ def _find_checkpoint(
         if options.resume:
             raise DerainError("Only a file can be resumed; leave --resume out.")
         return None
+    again = resume.comes_again(source)
+    if options.resume and not again:
+        raise DerainError(f"{source} never gives the same frames again; leave --resume out.")
     part = part_name(target)
     saved = resume.checkpoint_file(part)
     if not options.resume:
         if part.exists() and not options.overwrite:
-            raise DerainError(
-                f"{part} of an interrupted run is there; --resume goes on, -y starts again."
-            )
+            way = "--resume goes on" if again else "rename it to keep it"
+            raise DerainError(f"{part} of an interrupted run is there; {way}, -y starts again.")
         return None
     if saved.exists() and (part.exists() or resume.previous_part(part).exists()):
         return resume.load(saved, resume.identity(source, options.forming()))
@@ -177,7 +179,7 @@ class Run:
         self.writer = self._open_writer()
         muxer = self.writer.muxer
         self.saver: resume.Saver | None = None
-        if muxer.is_file:
+        if muxer.is_file and resume.comes_again(self.reader.name):
             who = resume.identity(self.reader.name, self.options.forming())
             self.saver = resume.Saver(muxer.part, who, self.options.checkpoint_seconds)
             muxer.on_packet = self.saver.packet
@@ -326,16 +328,18 @@ class Run:
     # Ends that are not the end
 
     def _leave_part(self, final: resume.Checkpoint) -> None:
-        """The user stopped: a playable part file, and the state to go on from."""
+        """The user stopped: a playable part file, and the state to go on from where one can."""
         self.writer.finish()
         muxer = self.writer.muxer
         text = f"Stopped after {self.report.frames_out} frames."
-        if self.saver is not None:
-            if not self.report.frames_out:
-                muxer.abandon()
-            else:
+        if muxer.is_file and not self.report.frames_out:
+            muxer.abandon()
+        elif muxer.is_file:
+            text += f" {muxer.part} plays up to there"
+            if self.saver is not None:
                 self.saver.save(final)
-                text += f" {muxer.part} plays up to there; --resume goes on from it."
+                text += "; --resume goes on from it"
+            text += "."
         raise Interrupted(text)
 
     def _fail(self, error: BaseException) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
@@ -15,6 +16,7 @@ import av
 import pytest
 from torch import nn
 
+from derain.models.contract import DerainError
 from derain.pipeline import live_capture
 from derain.pipeline.live import Live, LiveOptions
 from derain.pipeline.options import Interrupted, Report, VideoOptions
@@ -173,7 +175,7 @@ def test_a_silent_stream_can_be_interrupted(
         if report.frames_out == 40:  # the last ones wait for others after them
             stop.set()
 
-    with pytest.raises(Interrupted, match=r"after 4. frames.*out\.part\.mkv plays"):
+    with pytest.raises(Interrupted, match=r"after 4. frames.*out\.part\.mkv plays up to there\.$"):
         derain_video(
             server.url,
             tmp_path / "out.mkv",
@@ -182,6 +184,11 @@ def test_a_silent_stream_can_be_interrupted(
             progress=progress,
             stop=stop,
         )
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.part.mkv"]
+    with pytest.raises(DerainError, match="leave --resume out"):
+        derain_video(server.url, tmp_path / "out.mkv", replace(LOSSLESS, resume=True))
+    with pytest.raises(DerainError, match="rename it to keep it"):
+        derain_video(server.url, tmp_path / "out.mkv", LOSSLESS)
 
 
 def test_live_shows_a_stream_and_finds_it_again(
