@@ -98,11 +98,17 @@ class ReMAEN(nn.Module):
             x = F.leaky_relu_(self.extract_se(u, mean), SLOPE)
             outputs.append((x,))
         for k in range(3):
-            u, _ = self.respond[k](F.relu_(self.merge[k](x)) + skips[2 - k], memories[4 + k])
+            merged = plus(F.relu_(self.merge[k](x)), skips[2 - k])
+            u, _ = self.respond[k](merged, memories[4 + k])
             x = F.leaky_relu_(self.respond_se(u, mean), SLOPE)
             outputs.append((x,))
         rain = F.leaky_relu_(self.rain_se(self.rain(x), mean), SLOPE)
         return self.rain_out(rain).to(derained.dtype), outputs
+
+
+def plus(x: Tensor, y: Tensor) -> Tensor:
+    """x + y, in place where no gradient needs x."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
 class Aggregation(nn.Module):
@@ -115,14 +121,15 @@ class Aggregation(nn.Module):
         self.se = SqueezeExcite(channels, se_hidden)
 
     def forward(self, x: Tensor, mean: Mean = spatial_mean) -> Tensor:
-        scales = []
+        total: Tensor | None = None
         for dilation in (1, 2, 3):
             y = x
             for conv in (self.first, self.second):
                 y = F.conv2d(y, conv.weight, conv.bias, padding=dilation, dilation=dilation)
                 y = F.leaky_relu_(y, SLOPE)
-            scales.append(y)
-        return self.se(scales[0] + scales[1] + scales[2], mean)
+            total = y if total is None else plus(total, y)
+        assert total is not None
+        return self.se(total, mean)
 
 
 class BareGRU(GRUCell):
