@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -34,17 +35,14 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "../shared/golden"
 golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden numbers are not here")
 
+Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
+pytestmark = pytest.mark.usefixtures("own_home")
 TINY = {
     "rescan": {"channels": 6, "depth": 4, "stages": 2},
     "remaen": {"channels": 8, "stages": 2, "se_hidden": 2},
     "dcsfn": {"channels": 4, "blocks": 1, "convs": 1, "scales": 2},
     "spanet": {"channels": 4},
 }
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture(scope="module")
@@ -228,20 +226,9 @@ def test_training_lowers_the_loss_on_a_fixed_batch(name: str, clips: Path) -> No
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_run_that_stops_goes_on_bit_for_bit(clips: Path, tmp_path: Path) -> None:
+def test_a_run_that_stops_goes_on_bit_for_bit(clips: Path, whole_and_resumed: Runs) -> None:
     preset = config("rescan", clips)
-    whole = train(preset, tmp_path / "whole", device="cpu")
-
-    class KilledError(Exception):
-        pass
-
-    def kill(step: int, steps: int, loss: float) -> None:
-        if step == 3:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(preset, tmp_path / "cut", device="cpu", progress=kill)
-    resumed = train(preset, tmp_path / "cut", device="cpu", resume=True)
+    whole, resumed = whole_and_resumed(preset, 3)
     assert resumed.read_bytes() == whole.read_bytes()
 
 

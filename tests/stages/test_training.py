@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,8 @@ from derain.stages.losses import decibel_loss, temporal_difference
 from derain.stages.recovery import training_loss, video_objective
 from derain.stages.training import train
 
+Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
+pytestmark = pytest.mark.usefixtures("own_home")
 TINY = {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4}
 
 
@@ -51,11 +54,6 @@ def config(clips: Path) -> TrainingConfig:
         validate_every=100,
         save_every=3,
     )
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
 def test_frame_folders_are_read_in_rgb(clips: Path) -> None:
@@ -111,22 +109,11 @@ def test_learning_rate_warms_up_and_falls(config: TrainingConfig) -> None:
 
 
 def test_a_run_that_stops_goes_on_bit_for_bit(
-    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: TrainingConfig, whole_and_resumed: Runs
 ) -> None:
-    whole = train(config, tmp_path / "whole", device="cpu")
-
-    class KilledError(Exception):
-        pass
-
-    def kill(step: int, steps: int, loss: float) -> None:
-        if step == 5:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(config, tmp_path / "cut", device="cpu", progress=kill)
-    resumed = train(config, tmp_path / "cut", device="cpu", resume=True)
+    whole, resumed = whole_and_resumed(config, 5)
     assert resumed.read_bytes() == whole.read_bytes()
-    steps = [json.loads(x)["step"] for x in (tmp_path / "whole/metrics.jsonl").open()]
+    steps = [json.loads(x)["step"] for x in (whole.parent / "metrics.jsonl").open()]
     assert steps == [2, 4, 6, 6]
     assert load_model(whole).description["note"]["steps"] == 6  # type: ignore[index]
 

@@ -1,0 +1,46 @@
+"""What several tests of training share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from derain.configs.training import TrainingConfig
+from derain.stages.training import train
+
+Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches of clips are the test's own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def whole_and_resumed(tmp_path: Path) -> Runs:
+    """`whole_and_resumed(config, step)`: weights of a run, and of one killed after `step`."""
+
+    class KilledError(Exception):
+        pass
+
+    def run(config: TrainingConfig, step: int) -> tuple[Path, Path]:
+        def kill(done: int, steps: int, loss: float) -> None:
+            if done == step:
+                raise KilledError
+
+        resumed: list[int] = []
+
+        def note(done: int, steps: int, loss: float) -> None:
+            resumed.append(done)
+
+        whole = train(config, tmp_path / "whole", device="cpu")
+        with pytest.raises(KilledError):
+            train(config, tmp_path / "cut", device="cpu", progress=kill)
+        cut = train(config, tmp_path / "cut", device="cpu", resume=True, progress=note)
+        assert 1 < resumed[0] <= step  # from the checkpoint, not from the start
+        return whole, cut
+
+    return run
