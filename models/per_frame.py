@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import signature
+from math import nan
 from typing import Any, NamedTuple
 
 import torch
@@ -44,9 +45,8 @@ class PerFrame(nn.Module):
     ) -> tuple[Output, EmptyState]:
         def work(tile: Tile) -> Output:
             image, pictures = self._estimate(tile.crop(frame), tile.mean)
-            image = image.float()
             # Clamping would turn an infinity into white; Derainer must see that the numbers broke.
-            image = image.clamp(0, 1).where(image.isfinite(), float("nan"))
+            image = image.float().nan_to_num(nan, nan, nan).clamp_(0, 1)
             return Output(image=image, pictures=pictures)
 
         return compute(work, frame, tiles, means=self.means), state
