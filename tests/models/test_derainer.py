@@ -31,8 +31,14 @@ class BreaksInHalf(nn.Module):
 
 
 class AlwaysBroken(nn.Module):
+    """Gives one column of `value`."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
     def forward(self, rainy: Tensor) -> Tensor:
-        return rainy * float("nan")
+        return rainy.index_fill(3, torch.tensor([2]), self.value)
 
 
 def frame(height: int = 20, width: int = 30) -> Tensor:
@@ -64,9 +70,11 @@ def test_a_frame_that_half_precision_broke_is_redone() -> None:
     assert len(notices) == 1
 
 
-def test_numbers_that_stay_broken_are_an_error() -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_stay_broken_are_an_error(value: float) -> None:
+    """Infinities, too: they must not be clamped to black and white."""
     with pytest.raises(DerainError, match="not finite"):
-        derainer(AlwaysBroken()).push(frame())
+        derainer(AlwaysBroken(value)).push(frame())
 
 
 def test_dials_give_the_input_back_at_zero() -> None:
