@@ -95,7 +95,7 @@ def _train(
         data, probes = _data(config, report)
     log = _Log(folder, config, report) if processes.main else None
 
-    began, sums = time.monotonic(), dict[str, float]()
+    began, rows = time.monotonic(), list[dict[str, float]]()
     mine = Portion(data, processes, config.steps * config.accumulate)
     stream = batches(mine, start * config.accumulate)
     for step in range(start, config.steps):
@@ -115,14 +115,12 @@ def _train(
         progress(done, config.steps, row["loss"])
         if log is None:
             continue
-        for name, value in row.items():
-            sums[name] = sums.get(name, 0.0) + value
+        rows.append(row)
         if done % config.log_every == 0 or done == config.steps:
-            count = (done - start) % config.log_every or config.log_every
-            row = {name: value / count for name, value in sums.items()}
-            row |= {"lr": learning_rate(step, config), "minutes": (time.monotonic() - began) / 60}
-            sums = {}
-            log.write(done, row)
+            means = {name: sum(each[name] for each in rows) / len(rows) for name in row}
+            means |= {"lr": learning_rate(step, config), "minutes": (time.monotonic() - began) / 60}
+            rows = []
+            log.write(done, means)
         if done % config.validate_every == 0 or done == config.steps:
             fresh = create_model(config.model, **config.settings)
             fresh.load_state_dict(average)

@@ -113,8 +113,13 @@ def test_a_run_that_stops_goes_on_bit_for_bit(
 ) -> None:
     whole, resumed = whole_and_resumed(config, 5)
     assert resumed.read_bytes() == whole.read_bytes()
-    steps = [json.loads(x)["step"] for x in (whole.parent / "metrics.jsonl").open()]
-    assert steps == [2, 4, 6, 6]
+    rows = {
+        run: [json.loads(x) for x in (run.parent / "metrics.jsonl").open()]
+        for run in (whole, resumed)
+    }
+    assert [row["step"] for row in rows[whole]] == [2, 4, 6, 6]
+    # The resumed run has the same figures, though it went on between two lines of the log.
+    assert rows[resumed][-2]["loss"] == rows[whole][-2]["loss"]
     assert load_model(whole).description["note"]["steps"] == 6  # type: ignore[index]
 
 
