@@ -79,9 +79,7 @@ def ssim(output: Tensor, clean: Tensor) -> Tensor:
     if min(clean.shape[-2:]) < 11:
         raise DerainError("SSIM needs pictures of at least 11x11 pixels; use larger ones.")
     channels = clean.shape[1]
-    offsets = torch.arange(-5, 6, device=clean.device, dtype=clean.dtype)
-    gauss = torch.exp(-offsets.square() / (2 * 1.5**2))
-    gauss = (gauss / gauss.sum()).expand(5 * channels, 1, 1, 11)
+    gauss = ssim_window(clean).expand(5 * channels, 1, 1, 11)
 
     def blur(x: Tensor) -> Tensor:
         x = F.conv2d(x, gauss, groups=5 * channels)
@@ -89,14 +87,25 @@ def ssim(output: Tensor, clean: Tensor) -> Tensor:
 
     def one(a: Tensor, b: Tensor) -> Tensor:
         moments = blur(torch.cat([a, b, a * a, b * b, a * b])[None]).view(5, channels, -1)
-        mean_a, mean_b, aa, bb, ab = moments
-        var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
-        c1, c2 = 0.01**2, 0.03**2
-        light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-        return (light * (2 * cov + c2) / (var_a + var_b + c2)).mean()
+        return ssim_map(*moments).mean()
 
     # Frame by frame: five moments of a whole clip would not fit the memory of a small machine.
     return torch.stack([one(a, b) for a, b in zip(output, clean, strict=True)])
+
+
+def ssim_window(like: Tensor) -> Tensor:
+    """SSIM's Gaussian, (11,), sigma 1.5, of the kind of `like`."""
+    offsets = torch.arange(-5, 6, device=like.device, dtype=like.dtype)
+    gauss = torch.exp(-offsets.square() / (2 * 1.5**2))
+    return gauss / gauss.sum()
+
+
+def ssim_map(mean_a: Tensor, mean_b: Tensor, aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
+    """SSIM at every place, from the means around it of a, b, a^2, b^2 and a b in [0, 1]."""
+    var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return light * (2 * cov + c2) / (var_a + var_b + c2)
 
 
 def clean_flows(clean: Tensor) -> Tensor:

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from derain.configs.single_image import SingleImageConfig
 from derain.models.per_frame import PerFrame
 from derain.stages.data import Batch
-from derain.stages.losses import Objective, decibel_loss
+from derain.stages.losses import Objective, Terms, decibel_loss
+from derain.stages.metrics import ssim_map, ssim_window
 from derain.stages.validation import Probe
-
-Terms = dict[str, Tensor]
 
 GREY = (0.2989, 0.5870, 0.1140)  # of R, G, B; the original weighs B, G, R so by mistake
 
@@ -33,20 +32,13 @@ def same_ssim(a: Tensor, b: Tensor) -> Tensor:
     are of the map without its borders (metrics.ssim).
     """
     channels = a.shape[1]
-    offsets = torch.arange(-5, 6, device=a.device, dtype=a.dtype)
-    gauss = torch.exp(-offsets.square() / (2 * 1.5**2))
-    gauss = (gauss / gauss.sum()).expand(channels, 1, 1, 11)
+    gauss = ssim_window(a).expand(channels, 1, 1, 11)
 
     def blur(x: Tensor) -> Tensor:
         x = F.conv2d(x, gauss, padding=(0, 5), groups=channels)
         return F.conv2d(x, gauss.transpose(2, 3), padding=(5, 0), groups=channels)
 
-    mean_a, mean_b = blur(a), blur(b)
-    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
-    cov = blur(a * b) - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return (light * (2 * cov + c2) / (var_a + var_b + c2)).mean()
+    return ssim_map(*(blur(x) for x in (a, b, a * a, b * b, a * b))).mean()
 
 
 def edges(image: Tensor) -> Tensor:
