@@ -72,13 +72,14 @@ def write_pairs(
     save_picture(home / "clean.png", background.image)
     candidates = write_candidates(home, background, kept)
     height, width = background.image.shape[:2]
-    places = [(top, left) for top in grid(height) for left in grid(width)]
-    steady = []
-    for top, left in places:
-        area = np.s_[top : top + CROP, left : left + CROP]
-        if background.unsteady[area].mean() <= MOST_UNSTEADY:
-            steady.append((top, left))
-            save_picture(home / f"crops/clean/{name}_{top}_{left}.png", background.image[area])
+    areas = {
+        f"{top}_{left}": np.s_[top : top + CROP, left : left + CROP]
+        for top in grid(height)
+        for left in grid(width)
+    }
+    steady = {k: a for k, a in areas.items() if background.unsteady[a].mean() <= MOST_UNSTEADY}
+    for place, area in steady.items():
+        save_picture(home / f"crops/clean/{name}_{place}.png", background.image[area])
     lines, dry = [], 0
     for index, frame in read_pictures(source):
         if index % every:
@@ -86,16 +87,15 @@ def write_pairs(
         mask = rain_mask(frame, background.image)
         save_picture(home / f"rain/{name}-{index:06d}.png", frame)
         save_picture(home / f"mask/{name}-{index:06d}.png", mask.astype(np.uint8) * 255)
-        for top, left in steady:
-            area = np.s_[top : top + CROP, left : left + CROP]
+        for place, area in steady.items():
             if mask[area].mean() < LEAST_RAIN:
                 dry += 1
                 continue
-            rainy = f"{name}/crops/rain/{name}-{index:06d}_{top}_{left}.png"
+            rainy = f"{name}/crops/rain/{name}-{index:06d}_{place}.png"
             save_picture(folder / rainy, frame[area])
-            lines.append(f"{rainy} {name}/crops/clean/{name}_{top}_{left}.png\n")
+            lines.append(f"{rainy} {name}/crops/clean/{name}_{place}.png\n")
     listing.write_text("".join(lines))
-    unsteady = len(places) - len(steady)
+    unsteady = len(areas) - len(steady)
     manifest = {
         "video": Path(source).name,
         "percentile": background.percentile,
@@ -115,7 +115,7 @@ def write_pairs(
     (home / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     if dry or unsteady:
         notice(
-            f"{dry} crops without rain and {unsteady} of {len(places)} places that are not still "
+            f"{dry} crops without rain and {unsteady} of {len(areas)} places that are not still "
             f"were left out of {listing.name}."
         )
     return len(lines)
