@@ -58,7 +58,11 @@ class Samples(Dataset[Batch]):
 
 
 def find_clips(folder: Path, licence_classes: tuple[str, ...] | None = None) -> list[Path]:
-    """Videos, and folders of frames, in `folder`; filtered by MANIFEST.csv beside it if asked."""
+    """Videos, and folders of frames, in `folder`; filtered by MANIFEST.csv beside it if asked.
+
+    Raises:
+        DerainError: no such folder, nothing in it that may be used, or no MANIFEST.csv.
+    """
     if not folder.is_dir():
         raise DerainError(f"There is no folder {folder}; set data.clips to your clean clips.")
     clips = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
@@ -96,6 +100,9 @@ def read_clip(path: Path) -> np.ndarray:
 
     OpenCV reads here, so that training runs where PyAV is missing; users' files go another way
     (derain.pipeline.video), which keeps colour and time exact.
+
+    Raises:
+        DerainError: there are no frames, or they differ in size.
     """
     frames = []
     if path.is_dir():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from derain.models.glance import FINE, GRID
 from derain.stages import augment
-from derain.stages.rain import RainSettings, haze_map, sample_settings
+from derain.stages.rain import haze_map, sample_settings
 
 SMALLEST = 0.45  # share of a frame's height and width that a glimpse shows at least
 PALEST = 0.1  # share of the airlight that rain adds on average, at most
@@ -57,7 +57,7 @@ def _draw(files: list[Path], rng: np.random.Generator, haze_share: float) -> Gli
     clean = torch.from_numpy(np.ascontiguousarray(small)).permute(2, 0, 1)[None].float() / 255
     clean = augment.colour_shift(clean, rng)[0]
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    settings: RainSettings = sample_settings(generator, haze_share=haze_share)
+    settings = sample_settings(generator, haze_share=haze_share)
     transmission = haze_map(settings, torch.zeros(1), (GRID, GRID), clean.device, generator)[0]
     airlight = clean.new_tensor(settings.airlight).view(3, 1, 1)
     return Glimpses(clean, airlight * _pale_rain(rng), transmission, airlight)

@@ -1,7 +1,7 @@
 """How far pictures are from the truth, and what the training loop needs to know of a loss.
 
-The physics of stage 1 are recovery.py's, the adversarial terms of stage 2 refinement.py's, those of
-single-image networks single_image.py's.
+The physics of stage 1 are recovery.py's, the terms of stage 2 refinement.py's and adversary.py's,
+those of a glance haze.py's, those of single-image networks single_image.py's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def decibel_loss(a: Tensor, b: Tensor) -> Tensor:
     """The logarithm of every frame's squared error, (…, C, H, W): a decibel is a decibel.
 
     An L1 loss is ruled by the worst frames, and a network under it takes a little harm to clean
-    ones for a gain in heavy rain. Below -10 log10(FLOOR) = 45 dB of error nothing more is to win.
+    ones for a gain in heavy rain. Beyond -10 log10(DECIBEL_FLOOR) = 45 dB little more is to win.
     """
     error = (a - b).square().mean((-1, -2, -3))
     return DECIBEL_SCALE * torch.log(error + DECIBEL_FLOOR).mean()

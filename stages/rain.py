@@ -3,7 +3,7 @@
 The equation is that of `derain.models.physics`: I = (1 - a) (t B + (1 - t) A + S) + a M. Drops are
 particles with a place, a size and a fall; each frame draws them as motion-blurred streaks, so rain
 moves consistently from frame to frame. Everything is vectorised torch and runs where the clip is.
-Reading clips and camera artefacts belong to data.py.
+Reading clips belongs to data.py, camera artefacts to augment.py.
 """
 
 from __future__ import annotations

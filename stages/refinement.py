@@ -121,13 +121,11 @@ def _derained(model: Any, clips: list[Tensor], pairs: Batch) -> Output:
     """All clips in one pass; a network with a glance is given the haze, or what it sees of it."""
     glance = getattr(model, "glance", None)
     if glance is None:
-        output: Output = model(torch.cat(clips))[0]
-        return output
+        return model(torch.cat(clips))[0]
     with torch.no_grad():
         haze = [known_haze(pairs)] + [glance(real.mean(1)) for real in clips[1:]]
     together = Haze(*(torch.cat(parts) for parts in zip(*haze, strict=True)))
-    derained: Output = model(torch.cat(clips), haze=together)[0]
-    return derained
+    return model(torch.cat(clips), haze=together)[0]
 
 
 def refinement_objective(training: TrainingConfig, device: torch.device) -> Objective:
@@ -152,13 +150,12 @@ def refinement_objective(training: TrainingConfig, device: torch.device) -> Obje
 
 def _lpips(weights: str | None) -> nn.Module:
     try:
-        loaded: nn.Module = load_lpips(Path(weights) if weights else None)
+        return load_lpips(Path(weights) if weights else None)
     except DerainError as error:
         raise DerainError(
             "refinement.lpips needs torchvision's alexnet-owt-7be5be79.pth; name the file with "
             "--set refinement.lpips_weights=FILE, or leave the term out."
         ) from error
-    return loaded
 
 
 def dark_channel(clip: Tensor) -> Tensor:
