@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from derain.models import Derainer
+from derain.models import Derainer, Output
 from derain.pipeline.color import Color
 from derain.pipeline.frames import Frame
 from derain.pipeline.options import VideoOptions
@@ -122,17 +122,15 @@ class Count(nn.Module):
     def initial_state(self, batch: int, height: int, width: int, **_: Any) -> tuple[Tensor, ...]:
         return (torch.zeros(batch, 0, 3, height, width), torch.zeros(()))
 
-    def step(self, frame: Tensor, state: tuple[Tensor, ...]) -> tuple[Any, tuple[Tensor, ...]]:
-        from derain.models.contract import Output
-
+    def step(
+        self, frame: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Output | None, tuple[Tensor, ...]]:
         window, number = torch.cat([state[0], frame[:, None]], 1), state[1] + 1
         if window.shape[1] < 3:
             return None, (window, number)
         return Output(window[:, 0] + (number - 2) / 255), (window[:, 1:], number)
 
-    def flush(self, state: tuple[Tensor, ...]) -> list[Any]:
-        from derain.models.contract import Output
-
+    def flush(self, state: tuple[Tensor, ...]) -> list[Output]:
         window, number = state
         count = window.shape[1]
         return [Output(window[:, i] + (number - count + 1 + i) / 255) for i in range(count)]
@@ -149,7 +147,7 @@ def feed(plan: str) -> list[tuple[int, int]]:
         )
         frame.rgb = np.full((4, 4, 3), 0.1 * index % 0.5, np.float32)
         done += shots.push(frame)
-        assert len(shots._waiting) <= 2 + plan.count("r")
+        assert index + 1 - len(done) <= 2 + plan.count("r")
     done += shots.flush()
     return [(each.frame.index, round(float(each.change.mean()) * 255)) for each in done]
 
