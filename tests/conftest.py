@@ -75,6 +75,21 @@ class Recurrent(nn.Module):
         return Output((0.7 * state.window[:, index] + 0.3 * state.memory).clamp(0, 1))
 
 
+class Layered(nn.Module):
+    """Takes a tenth off, and says that it was rain."""
+
+    latency, multiple, halo = 0, 1, 0
+
+    def initial_state(self, batch: int, height: int, width: int, **_: Any) -> tuple[()]:
+        return ()
+
+    def step(self, rainy: Tensor, state: tuple[()]) -> tuple[Output, tuple[()]]:
+        return Output((rainy - 0.1).clamp_min(0), streaks=torch.full_like(rainy, 0.1)), state
+
+    def flush(self, state: tuple[()]) -> list[Output]:
+        return []
+
+
 @pytest.fixture
 def identity() -> nn.Module:
     return PerFrame(Identity())
@@ -88,6 +103,11 @@ def invert() -> nn.Module:
 @pytest.fixture
 def recurrent() -> nn.Module:
     return Recurrent()
+
+
+@pytest.fixture
+def layered() -> nn.Module:
+    return Layered()
 
 
 def picture(index: int, width: int, height: int, scene: int = 0) -> np.ndarray:
@@ -203,6 +223,14 @@ class Contents(NamedTuple):
     planes: list[list[np.ndarray]]
     packets: dict[int, list[tuple[float, bytes]]]  # time and payload, by stream index
     stream: dict[str, Any]
+
+    def same_pictures(self, other: Contents) -> bool:
+        """Whether both have some pictures, and these are equal to the last bit."""
+        return len(self.planes) == len(other.planes) > 0 and all(
+            np.array_equal(x, y)
+            for one, two in zip(self.planes, other.planes, strict=True)
+            for x, y in zip(one, two, strict=True)
+        )
 
 
 @pytest.fixture

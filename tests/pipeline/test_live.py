@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from derain.models import Derainer
-from derain.models.contract import DerainError, Output
+from derain.models.contract import DerainError
 from derain.models.per_frame import PerFrame
 from derain.pipeline import live_capture, live_stats
 from derain.pipeline.color import Color
@@ -316,24 +316,11 @@ def test_a_paused_file_waits_and_goes_on_without_loss(
     assert live.capture.captured == 20
 
 
-class Layered(nn.Module):
-    """Takes a tenth off, and says that it was rain."""
-
-    latency, multiple, halo = 0, 1, 0
-
-    def initial_state(self, batch: int, height: int, width: int, **_: Any) -> tuple[()]:
-        return ()
-
-    def step(self, rainy: Tensor, state: tuple[()]) -> tuple[Output, tuple[()]]:
-        return Output(rainy - 0.1, streaks=torch.full_like(rainy, 0.1)), state
-
-    def flush(self, state: tuple[()]) -> list[Output]:
-        return []
-
-
-def test_layers_are_views_and_each_jpeg_is_made_once(make_clip: Callable[..., Path]) -> None:
+def test_layers_are_views_and_each_jpeg_is_made_once(
+    make_clip: Callable[..., Path], layered: nn.Module
+) -> None:
     options = LiveOptions(str(make_clip(frames=4)), resolution="source")
-    with Live(options, Layered()) as live:
+    with Live(options, layered) as live:
         wait_for(lambda: live.ended)
     shown = live.hub.newest
     assert shown is not None
