@@ -14,17 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from derain.pipeline.options import Report, VideoOptions
-from derain.pipeline.stream import derain_video
+from derain.pipeline.options import Report
 from derain.pipeline.timeline import LATE, Timeline
 
+Run = Callable[..., tuple[Path, Report]]
 BASE = Fraction(1, 90000)
 FRAME = 3600  # ticks: 25 frames a second
-
-
-def run(source: Path, name: str, model: nn.Module) -> tuple[Path, Report]:
-    target = source.parent / name
-    return target, derain_video(source, target, VideoOptions(precision="fp32"), model=model)
 
 
 def steps(times: list[float]) -> list[float]:
@@ -33,6 +28,7 @@ def steps(times: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 def test_a_gap_stays_and_ends_the_shot(
+    run: Run,
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
     recurrent: nn.Module,
@@ -54,6 +50,7 @@ def test_a_gap_stays_and_ends_the_shot(
 @pytest.mark.parametrize("seconds", [3, 14])
 @pytest.mark.parametrize("suffix", [".ts", ".mp4"])
 def test_joined_recordings_go_on_where_they_were(
+    run: Run,
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
     identity: nn.Module,
@@ -88,7 +85,7 @@ def test_joined_recordings_go_on_where_they_were(
 
 
 def test_a_counter_that_wraps_goes_on(
-    make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+    run: Run, make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
 ) -> None:
     # MPEG time stamps have 33 bits: after 26.5 hours they begin again.
     begin = 2**33 - 20 * FRAME
