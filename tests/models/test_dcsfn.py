@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from derain.models.dcsfn import Block, Dcsfn, convert_reference, recognises
 from derain.models.per_frame import PerFrame
 from derain.models.reference import collect
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden/dcsfn"
+Read = Callable[[str], Any]
 GATES = {"rnn": [""], "gru": ["z", "r", "n"], "lstm": ["f", "i", "o", "j"]}
 SMALL = {"channels": 4, "blocks": 2, "convs": 2}
 VARIANTS = [
@@ -31,23 +30,6 @@ VARIANTS = [
     {"single": True, "scales": 4},
     {"single": True, "scales": 2, "convs": 1, "blocks": 3},
 ]
-
-
-def golden(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A file of the original's numbers: its metadata and its tensors."""
-    from safetensors import safe_open
-
-    path = GOLDEN / f"{name}.safetensors"
-    if not path.is_file():
-        pytest.skip("the original's numbers are not at hand")
-    with safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return json.loads(file.metadata()["meta"]), tensors
-
-
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def build(state: dict[str, Tensor], channel_order: str = "rgb") -> Dcsfn:
@@ -200,14 +182,15 @@ def negative_ssim(a: Tensor, b: Tensor) -> Tensor:
     return -ratio.mean()
 
 
-def test_original_outputs_and_gradients() -> None:
-    meta, tensors = golden("dcsfn_gru_c8n3v2_scale4")
-    state = part(tensors, "sd.")
+def test_original_outputs_and_gradients(golden: Read) -> None:
+    numbers = golden("dcsfn/dcsfn_gru_c8n3v2_scale4")
+    meta, tensors = numbers
+    state = numbers.part("sd.")
     net = build(state)
     unused = set(meta["params_without_grad"])
     used = meta["params"] - sum(state[key].numel() for key in unused)
     assert sum(p.numel() for p in net.parameters()) == used
-    for tag, x in part(tensors, "x_").items():
+    for tag, x in numbers.part("x_").items():
         with torch.no_grad():
             torch.testing.assert_close(net(x), tensors[f"out_{tag}"], rtol=0, atol=1e-5)
     # In float64: in float32 a rounding across a kink changes some gradients by percents.
@@ -215,7 +198,7 @@ def test_original_outputs_and_gradients() -> None:
     given_loss = tensors["loss_even.neg_ssim"].squeeze()
     torch.testing.assert_close(loss.float(), given_loss, rtol=0, atol=1e-5)
     loss.backward()
-    given = part(tensors, "grad.")
+    given = numbers.part("grad.")
     assert given.keys() | unused == state.keys()
     _, expected = convert_reference(given, "rgb")
     for name, p in net.named_parameters():
@@ -224,9 +207,9 @@ def test_original_outputs_and_gradients() -> None:
         torch.testing.assert_close(p.grad.float(), expected[name], rtol=0, atol=1e-4 * scale)
 
 
-def test_original_intermediate_maps() -> None:
-    _, tensors = golden("dcsfn_gru_c8n3v2_scale4")
-    net = build(part(tensors, "sd."))
+def test_original_intermediate_maps(golden: Read) -> None:
+    numbers = golden("dcsfn/dcsfn_gru_c8n3v2_scale4")
+    net = build(numbers.part("sd."))
     names = {}
     for s in range(3):
         names[f"encoder_scale{2**s}"] = net.encoders[s]
@@ -243,14 +226,14 @@ def test_original_intermediate_maps() -> None:
         )
     for tag in ("even", "odd"):
         with torch.no_grad():
-            net(tensors[f"x_{tag}"])
+            net(numbers.tensors[f"x_{tag}"])
         for name in names:
-            expected = tensors[f"tap_{tag}.{name}"]
+            expected = numbers.tensors[f"tap_{tag}.{name}"]
             torch.testing.assert_close(seen[name], expected, rtol=0, atol=1e-5)
 
 
-def test_original_block() -> None:
-    _, tensors = golden("dcsfn_inner_block_c6v2")
+def test_original_block(golden: Read) -> None:
+    numbers = golden("dcsfn/dcsfn_inner_block_c6v2")
     block = Block(6, convs=2, scales=4)
     names = {"all": "fusion_all.0"}
     for k in range(4):
@@ -259,12 +242,12 @@ def test_original_block() -> None:
     table = {
         f"{a}.{kind}": [f"{b}.{kind}"] for a, b in names.items() for kind in ("weight", "bias")
     }
-    block.load_state_dict(collect("a block", part(tensors, "sd."), table))
-    inputs = part(tensors, "x_")
+    block.load_state_dict(collect("a block", numbers.part("sd."), table))
+    inputs = numbers.part("x_")
     assert len(inputs) == 4
     for size, x in inputs.items():
         with torch.no_grad():
-            torch.testing.assert_close(block(x), tensors[f"out_{size}"], rtol=0, atol=1e-5)
+            torch.testing.assert_close(block(x), numbers.tensors[f"out_{size}"], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)

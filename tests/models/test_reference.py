@@ -21,11 +21,11 @@ from derain.models.reference import (
     load_reference,
     recognise,
 )
+from derain.models.remaen import ReMAEN
 from derain.models.rescan import Rescan
+from derain.models.spanet import SPANet
 
-SHARED = Path(__file__).resolve().parents[3] / "shared/golden"
-TARGETS = {"rescan": "rescan:Rescan", "dcsfn": "dcsfn:Dcsfn", "spanet": "spanet:SPANet"}
-TARGETS |= {"remaen": "remaen:ReMAEN", "two_stage": "two_stage:TwoStage"}
+Find = Callable[[str], Path]
 
 
 def rescan_state(channels: int = 4, cells: int = 2) -> dict[str, Tensor]:
@@ -96,22 +96,16 @@ def test_channel_order() -> None:
         from_reference("rescan", state, "gbr")
 
 
-def golden(path: str) -> Path:
-    if not (SHARED / path).is_file():
-        pytest.skip("the original's numbers are not at hand")
-    return SHARED / path
-
-
 def sd(path: Path) -> dict[str, Tensor]:
     return {k[3:]: v for k, v in load_file(path).items() if k.startswith("sd.")}
 
 
-def test_every_network_is_recognised() -> None:
-    rescan = sd(golden("rescan/rescan_gru_full_se_default.safetensors"))
-    dcsfn = sd(golden("dcsfn/dcsfn_gru_c8n3v2_scale4.safetensors"))
-    spanet = load_file(golden("spanet/spanet_official_weights.safetensors"))
-    remaen = load_file(golden("remaen/remaen_seed7_weights_tf_layout.safetensors"))
-    keys = golden("two_stage/keys_transform_nf8.txt").read_text().splitlines()
+def test_every_network_is_recognised(golden_file: Find) -> None:
+    rescan = sd(golden_file("rescan/rescan_gru_full_se_default.safetensors"))
+    dcsfn = sd(golden_file("dcsfn/dcsfn_gru_c8n3v2_scale4.safetensors"))
+    spanet = load_file(golden_file("spanet/spanet_official_weights.safetensors"))
+    remaen = load_file(golden_file("remaen/remaen_seed7_weights_tf_layout.safetensors"))
+    keys = golden_file("two_stage/keys_transform_nf8.txt").read_text().splitlines()
     generator = {key.split("\t")[0] for key in keys if key.strip()}
     assert recognise(rescan) == "rescan"
     assert recognise(dcsfn) == "dcsfn"
@@ -122,21 +116,21 @@ def test_every_network_is_recognised() -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "kind"),
     [
-        "spanet/spanet_official_weights.safetensors",
-        "remaen/remaen_seed7_weights_tf_layout.safetensors",
+        ("spanet/spanet_official_weights.safetensors", SPANet),
+        ("remaen/remaen_seed7_weights_tf_layout.safetensors", ReMAEN),
     ],
 )
-def test_files_of_other_networks_load(path: str) -> None:
+def test_files_of_other_networks_load(golden_file: Find, path: str, kind: type) -> None:
     name = path.split("/")[0]
-    net = load_reference(golden(path))
-    assert type(net).__name__ == TARGETS[name].split(":")[1]
+    net = load_reference(golden_file(path))
+    assert type(net) is kind
     assert net.description["name"] == name  # type: ignore[index]
 
 
-def test_three_generators_in_one_file(tmp_path: Path) -> None:
-    lines = golden("two_stage/keys_transform_nf8.txt").read_text().splitlines()
+def test_three_generators_in_one_file(golden_file: Find, tmp_path: Path) -> None:
+    lines = golden_file("two_stage/keys_transform_nf8.txt").read_text().splitlines()
     shapes = dict(line.split("\t") for line in lines if line.strip())
     zeros = {
         key: torch.zeros([int(n) for n in shape.strip("()[] ,").split(",")])
@@ -170,8 +164,8 @@ def test_converted_file_is_ours(tmp_path: Path) -> None:
         convert_file(source, tmp_path / "missing" / "x.safetensors")
 
 
-def test_dcsfn_survives_the_round_trip(tmp_path: Path) -> None:
-    source = golden("dcsfn/dcsfn_gru_c8n3v2_scale4.safetensors")
+def test_dcsfn_survives_the_round_trip(golden_file: Find, tmp_path: Path) -> None:
+    source = golden_file("dcsfn/dcsfn_gru_c8n3v2_scale4.safetensors")
     tensors = load_file(source)
     net = convert_file(save_pickle(tmp_path / "net.pth", sd(source)), tmp_path / "y.safetensors")
     assert isinstance(net, Dcsfn)

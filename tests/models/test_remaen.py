@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,8 +15,6 @@ from derain.models.contract import DerainError
 from derain.models.per_frame import PerFrame
 from derain.models.remaen import ReMAEN, convert_reference, recognises
 
-GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden/remaen"
-golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden numbers are not here")
 EXTRACT, RESPOND = "derainNet/ReMAEN/extracting_path", "derainNet/ReMAEN/responding_path"
 
 
@@ -110,11 +108,10 @@ def literal(state: dict[str, Tensor], rainy: Tensor, stages: int = 3) -> list[Te
     return estimates
 
 
-@golden
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_golden_stages(order: str) -> None:
-    expected = load_file(GOLDEN / "remaen_real128.safetensors")
-    net = build(load_file(GOLDEN / "remaen_seed7_weights_tf_layout.safetensors"), order)
+def test_golden_stages(golden: Callable[[str], Any], order: str) -> None:
+    expected = golden("remaen/remaen_real128").tensors
+    net = build(golden("remaen/remaen_seed7_weights_tf_layout").tensors, order)
     rainy = expected["crop_bgr_uint8"].permute(2, 0, 1)[None] / 255
     torch.testing.assert_close(rainy, expected["input"])
     turn = order == "bgr"  # the network then takes RGB

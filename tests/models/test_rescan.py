@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,25 +17,8 @@ from derain.models.per_frame import PerFrame
 from derain.models.reference import collect
 from derain.models.rescan import CELLS, Rescan, cell_table, convert_reference, recognises
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden/rescan"
+Read = Callable[[str], Any]
 GATES = {"conv": [""], "rnn": [""], "gru": ["z", "r", "n"], "lstm": ["f", "i", "o", "j"]}
-
-
-def golden(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A file of the original's numbers: its metadata and its tensors."""
-    from safetensors import safe_open
-
-    path = GOLDEN / f"{name}.safetensors"
-    if not path.is_file():
-        pytest.skip("the original's numbers are not at hand")
-    with safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return json.loads(file.metadata()["meta"]), tensors
-
-
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def build(state: dict[str, Tensor], **settings: Any) -> Rescan:
@@ -147,14 +129,15 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_original_outputs_and_gradients(variant: str) -> None:
-    meta, tensors = golden(f"rescan_{variant}")
+def test_original_outputs_and_gradients(golden: Read, variant: str) -> None:
+    numbers = golden(f"rescan/rescan_{variant}")
+    meta, tensors = numbers
     settings = meta["settings"]
-    state = part(tensors, "sd.")
+    state = numbers.part("sd.")
     chosen = {"composition": settings["frame"].lower(), "stages": settings["stage_num"]}
     net = build(state, **chosen)
     assert sum(p.numel() for p in net.parameters()) == meta["params"]
-    inputs = part(tensors, "x_")
+    inputs = numbers.part("x_")
     assert {"even", "odd"} <= inputs.keys()
     for tag, x in inputs.items():
         with torch.no_grad():
@@ -168,7 +151,7 @@ def test_original_outputs_and_gradients(variant: str) -> None:
     errors = torch.stack([F.mse_loss(y, clean) for y in net.forward_stages(rainy)])
     torch.testing.assert_close(errors.float(), tensors["loss_even.per_stage"], rtol=1e-5, atol=0)
     errors.sum().backward()
-    given = part(tensors, "grad.")
+    given = numbers.part("grad.")
     _, expected = convert_reference(
         {k: given.get(k, torch.zeros_like(v)) for k, v in state.items()}, "rgb"
     )
@@ -181,17 +164,16 @@ def test_original_outputs_and_gradients(variant: str) -> None:
 
 
 @pytest.mark.parametrize("unit", CELLS)
-def test_original_cells(unit: str) -> None:
-    _, tensors = golden("rescan_units")
-    name = {"conv": "Conv"}.get(unit, unit.upper())
-    tensors = part(tensors, f"{name}.")
+def test_original_cells(golden: Read, unit: str) -> None:
+    numbers, name = golden("rescan/rescan_units"), {"conv": "Conv"}.get(unit, unit.upper())
+    tensors = numbers.part(f"{name}.")
     table = cell_table("cell", "", unit)
     table = {k.removeprefix("cell."): [t.removeprefix(".") for t in v] for k, v in table.items()}
     for kind in ("weight", "bias"):
         table[f"se.squeeze.{kind}"] = [f"se.fc.0.{kind}"]
         table[f"se.excite.{kind}"] = [f"se.fc.2.{kind}"]
     cell = CELLS[unit](5, 8, dilation=2, se_hidden=6)
-    cell.load_state_dict(collect(name, part(tensors, "sd."), table))
+    cell.load_state_dict(collect(name, numbers.part(f"{name}.sd."), table))
     with torch.no_grad():
         out, memory = cell(tensors["x"])
         torch.testing.assert_close(out, tensors["N.out"], rtol=0, atol=1e-5)
@@ -209,9 +191,10 @@ def test_original_cells(unit: str) -> None:
             torch.testing.assert_close(memory[1], tensors["S.c"], rtol=0, atol=1e-5)
 
 
-def test_original_training_run() -> None:
-    meta, tensors = golden("rescan_train_gru_full_c12d6s3")
-    net = build(part(tensors, "sd0."), stages=3)
+def test_original_training_run(golden: Read) -> None:
+    numbers = golden("rescan/rescan_train_gru_full_c12d6s3")
+    meta, tensors = numbers
+    net = build(numbers.part("sd0."), stages=3)
     optimiser = torch.optim.Adam(net.parameters(), lr=5e-3)
     for expected in meta["losses"]:
         losses = torch.stack(
@@ -221,7 +204,7 @@ def test_original_training_run() -> None:
         optimiser.zero_grad()
         losses.sum().backward()
         optimiser.step()
-    _, final = convert_reference(part(tensors, "sd6."), "rgb")
+    _, final = convert_reference(numbers.part("sd6."), "rgb")
     for name, value in net.state_dict().items():
         torch.testing.assert_close(value, final[name], rtol=0, atol=1e-3)
 

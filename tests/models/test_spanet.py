@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from derain.models.contract import DerainError
@@ -22,8 +22,7 @@ from derain.models.irnn import (
 from derain.models.per_frame import PerFrame
 from derain.models.spanet import SPANet, convert_reference, recognises
 
-GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden/spanet"
-golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden numbers are not here")
+Read = Callable[[str], Any]
 
 
 def original(channels: int = 32) -> dict[str, Tensor]:
@@ -115,9 +114,8 @@ def literal(
 # The recurrence ----------------------------------------------------------------------------------
 
 
-@golden
-def test_recurrence_and_its_gradients_equal_the_reference_kernels() -> None:
-    unit = load_file(GOLDEN / "irnn_unit.safetensors")
+def test_recurrence_and_its_gradients_equal_the_reference_kernels(golden: Read) -> None:
+    unit = golden("spanet/irnn_unit").tensors
     scan = DirectionalRecurrence(6)
     x = unit["x"].requires_grad_()
     with torch.no_grad():
@@ -178,11 +176,10 @@ def test_triton_kernels_equal_the_sequential_version(shape: tuple[int, ...]) -> 
 # The network -------------------------------------------------------------------------------------
 
 
-@golden
 @pytest.mark.parametrize("direction_gate", [False, True])
-def test_golden_with_official_weights(direction_gate: bool) -> None:
-    weights = load_file(GOLDEN / "spanet_official_weights.safetensors")
-    expected = load_file(GOLDEN / "spanet_random.safetensors")
+def test_golden_with_official_weights(golden: Read, direction_gate: bool) -> None:
+    weights = golden("spanet/spanet_official_weights").tensors
+    expected = golden("spanet/spanet_random").tensors
     prefix = "variant_gated." if direction_gate else ""
     with torch.no_grad():
         as_is = build(weights, "rgb", direction_gate)(expected["input"])
@@ -199,10 +196,9 @@ def test_golden_with_official_weights(direction_gate: bool) -> None:
         assert float((as_is - expected[f"{other}output"]).abs().max()) > 0.05
 
 
-@golden
-def test_golden_features_of_the_first_blocks() -> None:
-    expected = load_file(GOLDEN / "spanet_random.safetensors")
-    net = build(load_file(GOLDEN / "spanet_official_weights.safetensors"))
+def test_golden_features_of_the_first_blocks(golden: Read) -> None:
+    expected = golden("spanet/spanet_random").tensors
+    net = build(golden("spanet/spanet_official_weights").tensors)
     seen: dict[str, Tensor] = {}
     net.blocks[0].register_forward_pre_hook(lambda _, args: seen.update(feat_in=args[0]))
     net.blocks[2].register_forward_hook(lambda _, args, out: seen.update(feat_block3=out))

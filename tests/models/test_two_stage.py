@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from derain.models.contract import DerainError
 from derain.models.physics import T_MIN
 from derain.models.two_stage import State, TwoStage, convert_reference, recognises
+from derain.models.two_stage_net import ConvLSTM
 
-GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden/two_stage"
-golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden numbers are not here")
+Read = Callable[[str], Any]
 ROLES = ("res", "haze", "s2")
 SLIM: dict[str, Any] = {"width": 4, "blocks": 1}
 
@@ -70,9 +70,8 @@ def _gap(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
-@golden
-def test_rule_made_weights_are_those_of_the_golden_numbers() -> None:
-    checks = json.loads((GOLDEN / "seeded_res_nf32_checks.json").read_text())
+def test_rule_made_weights_are_those_of_the_golden_numbers(golden_file: Read) -> None:
+    checks = json.loads(golden_file("two_stage/seeded_res_nf32_checks.json").read_text())
     weights = literal.rule_weights("res")
     assert weights.keys() == checks.keys()
     for key, (total, first, last) in checks.items():
@@ -81,10 +80,11 @@ def test_rule_made_weights_are_those_of_the_golden_numbers() -> None:
         assert torch.allclose(found, torch.tensor([total, first, last]).double(), atol=1e-4)
 
 
-@golden
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 2e-6)])
-def test_full_width_reproduces_the_golden_sequence(dtype: torch.dtype, bound: float) -> None:
-    expected = load_file(GOLDEN / "pipeline_nf32_seeded.safetensors")
+def test_full_width_reproduces_the_golden_sequence(
+    golden: Read, dtype: torch.dtype, bound: float
+) -> None:
+    expected = golden("two_stage/pipeline_nf32_seeded").tensors
     frames = torch.stack([expected[f"frame{k}"] for k in range(7)], 1).to(dtype)
     model = _reference({role: literal.rule_weights(role) for role in ROLES}).to(dtype)
     state = _fresh(model, frames[:, 0])
@@ -108,11 +108,8 @@ def test_full_width_reproduces_the_golden_sequence(dtype: torch.dtype, bound: fl
             assert _gap(state.memory[:, cell, kind], wanted) < bound, (role, part)
 
 
-@golden
-def test_memory_cell_reproduces_the_golden_steps() -> None:
-    from derain.models.two_stage_net import ConvLSTM
-
-    expected = load_file(GOLDEN / "losses_ops.safetensors")
+def test_memory_cell_reproduces_the_golden_steps(golden: Read) -> None:
+    expected = golden("two_stage/losses_ops").tensors
     weight, bias = expected["lstm.Gates.weight"], expected["lstm.Gates.bias"]
     cell = ConvLSTM(4, decay=1.0)  # the golden cell takes 6 channels and keeps 4
     cell.gates = torch.nn.Conv2d(10, 16, 3, padding=1)
@@ -125,10 +122,9 @@ def test_memory_cell_reproduces_the_golden_steps() -> None:
             assert _gap(c, expected[f"lstm.c{k}"]) < 1e-6
 
 
-@golden
-def test_veil_is_taken_off_as_in_the_golden_numbers() -> None:
+def test_veil_is_taken_off_as_in_the_golden_numbers(golden: Read) -> None:
     """The reference's floor of t and its inversion, through the very lines the network runs."""
-    expected = load_file(GOLDEN / "losses_ops.safetensors")
+    expected = golden("two_stage/losses_ops").tensors
     model = TwoStage("reference", width=4, blocks=1, unshuffle=1)
     hazy, raw, airlight = (expected[f"compose.{name}"].double() for name in ("H", "t_raw", "A"))
     stages: Any = model.stages

@@ -1,5 +1,7 @@
 """Alignment and the window: neighbours are brought to where they belong, ends are filled."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +24,13 @@ def scene(height: int, width: int, seed: int = 0) -> Tensor:
 def drifting(frames: int, step: int = 4) -> list[Tensor]:
     wide = scene(96, 160 + step * frames)
     return [wide[..., step * t : step * t + 160] for t in range(frames)]
+
+
+def window_of(frames: list[Tensor]) -> Window:
+    window = Window()
+    for frame in frames:
+        window = push(window, frame, dis_flow)
+    return window
 
 
 def test_flow_finds_a_shift_and_warp_undoes_it() -> None:
@@ -87,10 +96,7 @@ def test_median_removes_a_speck_at_either_end_of_a_shot(frames: int) -> None:
     for centre in (0, frames - 1):
         rainy = [x.clone() for x in clip]
         rainy[centre][..., 40:44, 80:84] = 1
-        window = Window()
-        for frame in rainy:
-            window = push(window, frame, dis_flow)
-        near = align(window, centre)
+        near = align(window_of(rainy), centre)
         error = (near.median - clip[centre])[..., 40:44, 80:84].abs().mean()
         assert float(error) < 0.1 * float((1 - clip[centre])[..., 40:44, 80:84].mean())
 
@@ -99,20 +105,15 @@ def test_stillness_is_small_where_something_does_not_move() -> None:
     clip = [x.clone() for x in drifting(5)]
     for frame in clip:
         frame[..., 20:30, 20:50] = 0.9
-    window = Window()
-    for frame in clip:
-        window = push(window, frame, dis_flow)
-    near = align(window, 2)
+    near = align(window_of(clip), 2)
     assert float(near.stillness[..., 20:30, 20:50].max()) == 0
     assert float(near.stillness.mean()) > 0.01
 
 
 def test_ranked_neighbours_are_in_order() -> None:
-    window = Window()
-    for frame in drifting(5, step=1):
-        window = push(window, frame + 0.1 * torch.rand_like(frame), dis_flow)
-    near = align(window, 2)
-    for low, high in zip(near.ranked, near.ranked[1:], strict=False):
+    noisy = [frame + 0.1 * torch.rand_like(frame) for frame in drifting(5, step=1)]
+    near = align(window_of(noisy), 2)
+    for low, high in pairwise(near.ranked):
         assert bool((low <= high).all())
     five = torch.stack([near.frame, *near.ranked])
     torch.testing.assert_close(near.median, five.median(0).values)
