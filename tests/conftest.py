@@ -274,3 +274,24 @@ def contents() -> Callable[[Path], Contents]:
         return Contents(times, planes, packets, stream)
 
     return read
+
+
+@pytest.fixture
+def rescan_state() -> dict[str, Tensor]:
+    """Weights under the keys of RESCAN's authors, as few as say GRU, excitation and a depth."""
+    channels, cells = 4, 2
+    generator = torch.Generator().manual_seed(0)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(cells):
+        for gate in "zrn":
+            shapes[f"rnns.{k}.conv_x{gate}"] = (channels, channels if k else 3, 3, 3)
+            shapes[f"rnns.{k}.conv_h{gate}"] = (channels, channels, 3, 3)
+        shapes[f"rnns.{k}.se.fc.0"], shapes[f"rnns.{k}.se.fc.2"] = (6, channels), (channels, 6)
+    shapes["dec.0"] = (channels, channels, 3, 3)
+    shapes["dec.1.fc.0"], shapes["dec.1.fc.2"] = (6, channels), (channels, 6)
+    shapes["dec.3"] = (3, channels, 1, 1)
+    state = {}
+    for name, shape in shapes.items():
+        state[f"{name}.weight"] = torch.randn(shape, generator=generator) / 4
+        state[f"{name}.bias"] = torch.randn(shape[0], generator=generator)
+    return state

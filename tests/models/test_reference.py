@@ -26,25 +26,7 @@ from derain.models.rescan import Rescan
 from derain.models.spanet import SPANet
 
 Find = Callable[[str], Path]
-
-
-def rescan_state(channels: int = 4, cells: int = 2) -> dict[str, Tensor]:
-    """The smallest state dict that says GRU, squeeze-and-excitation and a depth."""
-    generator = torch.Generator().manual_seed(0)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for k in range(cells):
-        for gate in "zrn":
-            shapes[f"rnns.{k}.conv_x{gate}"] = (channels, channels if k else 3, 3, 3)
-            shapes[f"rnns.{k}.conv_h{gate}"] = (channels, channels, 3, 3)
-        shapes[f"rnns.{k}.se.fc.0"], shapes[f"rnns.{k}.se.fc.2"] = (6, channels), (channels, 6)
-    shapes["dec.0"] = (channels, channels, 3, 3)
-    shapes["dec.1.fc.0"], shapes["dec.1.fc.2"] = (6, channels), (channels, 6)
-    shapes["dec.3"] = (3, channels, 1, 1)
-    state = {}
-    for name, shape in shapes.items():
-        state[f"{name}.weight"] = torch.randn(shape, generator=generator) / 4
-        state[f"{name}.bias"] = torch.randn(shape[0], generator=generator)
-    return state
+State = dict[str, Tensor]
 
 
 def save_pickle(path: Path, content: Any) -> Path:
@@ -63,37 +45,36 @@ WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("name", ["latest", "net.pth"])
-def test_pickles_however_wrapped(tmp_path: Path, wrapping: str, name: str) -> None:
-    state = rescan_state()
-    net = load_reference(save_pickle(tmp_path / name, WRAPPINGS[wrapping](state)), stages=2)
+def test_pickles_however_wrapped(
+    rescan_state: State, tmp_path: Path, wrapping: str, name: str
+) -> None:
+    net = load_reference(save_pickle(tmp_path / name, WRAPPINGS[wrapping](rescan_state)), stages=2)
     assert isinstance(net, Rescan)
     assert not net.training
     assert (len(net.cells), net.stages) == (2, 2)
-    torch.testing.assert_close(net.head.weight, state["dec.0.weight"])
-    torch.testing.assert_close(net.rain.bias, state["dec.3.bias"].flip(0))
+    torch.testing.assert_close(net.head.weight, rescan_state["dec.0.weight"])
+    torch.testing.assert_close(net.rain.bias, rescan_state["dec.3.bias"].flip(0))
     assert net.description["name"] == "rescan"  # type: ignore[index]
 
 
-def test_old_pickles_and_safetensors(tmp_path: Path) -> None:
-    state = rescan_state()
-    torch.save(state, tmp_path / "old", _use_new_zipfile_serialization=False)
-    save_file(state, tmp_path / "new.safetensors")
+def test_old_pickles_and_safetensors(rescan_state: State, tmp_path: Path) -> None:
+    torch.save(rescan_state, tmp_path / "old", _use_new_zipfile_serialization=False)
+    save_file(rescan_state, tmp_path / "new.safetensors")
     for name in ("old", "new.safetensors"):
         net = load_reference(tmp_path / name)
         assert isinstance(net, Rescan)
-        torch.testing.assert_close(net.head.weight, state["dec.0.weight"])
+        torch.testing.assert_close(net.head.weight, rescan_state["dec.0.weight"])
 
 
-def test_channel_order() -> None:
-    state = rescan_state()
+def test_channel_order(rescan_state: State) -> None:
     rainy = torch.rand(1, 3, 9, 11, generator=torch.Generator().manual_seed(1))
-    turned, as_is = (from_reference("rescan", state, order) for order in ("bgr", "rgb"))
+    turned, as_is = (from_reference("rescan", rescan_state, order) for order in ("bgr", "rgb"))
     with torch.no_grad():
         torch.testing.assert_close(turned(rainy), as_is(rainy.flip(1)).flip(1))
         assert float((turned(rainy) - as_is(rainy)).abs().max()) > 1e-3
-        torch.testing.assert_close(from_reference("rescan", state)(rainy), turned(rainy))
+        torch.testing.assert_close(from_reference("rescan", rescan_state)(rainy), turned(rainy))
     with pytest.raises(DerainError, match="gbr"):
-        from_reference("rescan", state, "gbr")
+        from_reference("rescan", rescan_state, "gbr")
 
 
 def sd(path: Path) -> dict[str, Tensor]:
@@ -147,8 +128,8 @@ def test_three_generators_in_one_file(golden_file: Find, tmp_path: Path) -> None
         load_reference(save_pickle(tmp_path / "c.pth", roles["res"]))
 
 
-def test_converted_file_is_ours(tmp_path: Path) -> None:
-    source, target = save_pickle(tmp_path / "latest", rescan_state()), tmp_path / "x.safetensors"
+def test_converted_file_is_ours(rescan_state: State, tmp_path: Path) -> None:
+    source, target = save_pickle(tmp_path / "latest", rescan_state), tmp_path / "x.safetensors"
     assert is_reference(source)
     net = convert_file(source, target, composition="add", stages=3)
     assert target.is_file()
@@ -175,10 +156,9 @@ def test_dcsfn_survives_the_round_trip(golden_file: Find, tmp_path: Path) -> Non
     torch.testing.assert_close(derained, tensors["out_odd"], rtol=0, atol=1e-5)
 
 
-def test_wrong_tensors_are_named(tmp_path: Path) -> None:
-    state = rescan_state()
-    state["rnns.1.conv_xq.bias"] = state.pop("rnns.1.conv_xz.bias")
-    path = save_pickle(tmp_path / "net.pth", state)
+def test_wrong_tensors_are_named(rescan_state: State, tmp_path: Path) -> None:
+    rescan_state["rnns.1.conv_xq.bias"] = rescan_state.pop("rnns.1.conv_xz.bias")
+    path = save_pickle(tmp_path / "net.pth", rescan_state)
     message = r"net\.pth.*missing rnns\.1\.conv_xz\.bias, unexpected rnns\.1\.conv_xq\.bias"
     with pytest.raises(DerainError, match=message):
         load_reference(path)
@@ -186,15 +166,19 @@ def test_wrong_tensors_are_named(tmp_path: Path) -> None:
         load_reference(path, name="dcsfn")
 
 
-def test_wrong_shapes_are_refused() -> None:
-    state = rescan_state()
-    state["rnns.1.conv_xz.weight"] = torch.zeros(4, 5, 3, 3)
-    with pytest.raises(DerainError, match=r"conv_xz.*do not agree"):
-        from_reference("rescan", state)
-    state = rescan_state()
-    state["dec.3.weight"] = torch.zeros(3, 9, 1, 1)
-    with pytest.raises(DerainError, match=r"do not fit 'rescan'.*rain\.weight"):
-        from_reference("rescan", state)
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("rnns.1.conv_xz.weight", (4, 5, 3, 3), r"conv_xz.*do not agree"),
+        ("dec.3.weight", (3, 9, 1, 1), r"do not fit 'rescan'.*rain\.weight"),
+    ],
+)
+def test_wrong_shapes_are_refused(
+    rescan_state: State, name: str, shape: tuple[int, ...], message: str
+) -> None:
+    rescan_state[name] = torch.zeros(shape)
+    with pytest.raises(DerainError, match=message):
+        from_reference("rescan", rescan_state)
 
 
 class Code:

@@ -18,28 +18,12 @@ from derain.pipeline.cli_tools import add_commands
 app = typer.Typer(pretty_exceptions_enable=False)
 add_commands(app)
 run = CliRunner().invoke
+State = dict[str, torch.Tensor]
 
 
-def original_rescan(channels: int = 4, cells: int = 2) -> dict[str, torch.Tensor]:
-    """Weights under the keys of RESCAN's authors: plain recurrent cells without excitation."""
-    generator = torch.Generator().manual_seed(0)
-    shapes: dict[str, tuple[int, ...]] = {
-        "dec.0": (channels, channels, 3, 3),
-        "dec.3": (3, channels, 1, 1),
-    }
-    for k in range(cells):
-        shapes[f"rnns.{k}.conv_x"] = (channels, channels if k else 3, 3, 3)
-        shapes[f"rnns.{k}.conv_h"] = (channels, channels, 3, 3)
-    state = {}
-    for name, shape in shapes.items():
-        state[f"{name}.weight"] = torch.randn(shape, generator=generator) * 0.1
-        state[f"{name}.bias"] = torch.randn(shape[0], generator=generator) * 0.1
-    return state
-
-
-def test_convert_writes_weights_that_load(tmp_path: Path) -> None:
+def test_convert_writes_weights_that_load(rescan_state: State, tmp_path: Path) -> None:
     source, target = tmp_path / "latest", tmp_path / "ours.safetensors"
-    torch.save({"net": original_rescan(), "clock": 7}, source)
+    torch.save({"net": rescan_state, "clock": 7}, source)
     result = run(app, ["convert", str(source), "-o", str(target), "--set", "stages=3"])
     assert result.exit_code == 0, result.output
     assert "rescan" in result.output
@@ -53,9 +37,9 @@ def test_convert_writes_weights_that_load(tmp_path: Path) -> None:
         torch.testing.assert_close(three, direct.net.forward_stages(rainy)[2])
 
 
-def test_convert_takes_either_order_of_channels(tmp_path: Path) -> None:
+def test_convert_takes_either_order_of_channels(rescan_state: State, tmp_path: Path) -> None:
     source = tmp_path / "net.pth"
-    torch.save(original_rescan(), source)
+    torch.save(rescan_state, source)
     for order in ("bgr", "rgb"):
         target = str(tmp_path / f"{order}.safetensors")
         assert run(app, ["convert", str(source), "-o", target, "--channels", order]).exit_code == 0
@@ -65,9 +49,9 @@ def test_convert_takes_either_order_of_channels(tmp_path: Path) -> None:
         torch.testing.assert_close(bgr(rainy), rgb(rainy.flip(1)).flip(1))
 
 
-def test_convert_refuses_in_sentences(tmp_path: Path) -> None:
+def test_convert_refuses_in_sentences(rescan_state: State, tmp_path: Path) -> None:
     source, target = tmp_path / "net.pth", tmp_path / "ours.safetensors"
-    torch.save(original_rescan(), source)
+    torch.save(rescan_state, source)
     target.touch()
     for arguments, words in (
         (["-o", str(target)], "exists"),
