@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from derain.configs.training import TrainingConfig
 from derain.stages.training import train
 
 Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
+
+
+@pytest.fixture(scope="session")
+def make_walk() -> Callable[..., Path]:
+    """`make_walk(folder, frames)`: a folder `walk` of frames there, of a drifting texture."""
+
+    def make(folder: Path, frames: int, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        noise = rng.integers(0, 256, (100, 150 + 2 * frames, 3), np.uint8)
+        wide = cv2.GaussianBlur(noise, (0, 0), 2)
+        (folder / "walk").mkdir(parents=True)
+        for t in range(frames):
+            cv2.imwrite(str(folder / f"walk/{t:02d}.png"), wide[:, 2 * t : 2 * t + 150])
+        return folder
+
+    return make
 
 
 @pytest.fixture

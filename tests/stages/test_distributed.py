@@ -10,11 +10,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import default_collate
@@ -108,14 +107,10 @@ def worker(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
     """What two processes found, and the clip that they learned from."""
     folder = tmp_path_factory.mktemp("distributed")
-    rng = np.random.default_rng(0)
-    wide = cv2.GaussianBlur(rng.integers(0, 256, (80, 120, 3), np.uint8), (0, 0), 2)
-    (folder / "clips" / "walk").mkdir(parents=True)
-    for t in range(8):
-        cv2.imwrite(str(folder / "clips" / "walk" / f"{t}.png"), wide[:, 2 * t : 2 * t + 90])
+    make_walk(folder / "clips", 8)
     with socket.socket() as first, socket.socket() as second:
         first.bind(("127.0.0.1", 0))
         second.bind(("127.0.0.1", 0))

@@ -48,29 +48,20 @@ NARROW = {"patch": {"width": 4, "layers": 2}, "reference": {"width": 4}}
 CPU = torch.device("cpu")
 
 
-def texture(seed: int, height: int = 120, width: int = 220) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), np.uint8), (0, 0), 3)
-
-
 def moving(frames: int, size: int = 96, speed: int = 2) -> torch.Tensor:
     """A texture that moves sideways, (1, T, 3, size, size), `speed` pixels a frame."""
-    wide = texture(0, size, size + speed * frames)
+    noise = np.random.default_rng(0).integers(0, 256, (size, size + speed * frames, 3), np.uint8)
+    wide = cv2.GaussianBlur(noise, (0, 0), 3)
     views = [wide[:, speed * t : speed * t + size] for t in range(frames)]
     return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)[None].float() / 255
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clips(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
     """Folders of frames: `clean` and `real`, one clip in each."""
     folder = tmp_path_factory.mktemp("clips")
     for seed, name in enumerate(("clean", "real")):
-        wide = texture(seed)
-        (folder / name / "walk").mkdir(parents=True)
-        for t in range(12):
-            cv2.imwrite(
-                str(folder / name / "walk" / f"{t:02d}.png"), wide[:100, 2 * t : 2 * t + 150]
-            )
+        make_walk(folder / name, 12, seed)
     return folder
 
 

@@ -46,15 +46,9 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one frame folder of a smooth texture."""
-    folder = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    wide = cv2.GaussianBlur(rng.integers(0, 256, (120, 200, 3), np.uint8), (0, 0), 4)
-    (folder / "walk").mkdir()
-    for t in range(3):
-        cv2.imwrite(str(folder / "walk" / f"{t:03d}.png"), wide[:100, 2 * t : 2 * t + 150])
-    return folder
+def clips(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
+    """A folder with one frame folder of a texture."""
+    return make_walk(tmp_path_factory.mktemp("clips"), 3)
 
 
 def config(name: str, clips: Path, **changes: object) -> TrainingConfig:

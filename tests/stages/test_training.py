@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,15 +28,14 @@ TINY = {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4}
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clips(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
     """A folder with one frame folder of a moving texture."""
-    folder = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    wide = cv2.GaussianBlur(rng.integers(0, 256, (120, 200, 3), np.uint8), (0, 0), 2)
-    (folder / "walk").mkdir()
-    for t in range(14):
-        cv2.imwrite(str(folder / "walk" / f"{t:03d}.png"), wide[:100, 2 * t : 2 * t + 150])
-    return folder
+    return make_walk(tmp_path_factory.mktemp("clips"), 14)
+
+
+@pytest.fixture
+def files(clips: Path) -> list[Path]:
+    return [cached_clip(p, clips / "cache") for p in find_clips(clips)]
 
 
 @pytest.fixture
@@ -59,12 +57,11 @@ def config(clips: Path) -> TrainingConfig:
 def test_frame_folders_are_read_in_rgb(clips: Path) -> None:
     frames = read_clip(clips / "walk")
     assert frames.shape == (14, 100, 150, 3)
-    blue_first = cv2.imread(str(clips / "walk" / "000.png"))
+    blue_first = cv2.imread(str(clips / "walk" / "00.png"))
     np.testing.assert_array_equal(frames[0], blue_first[..., ::-1])
 
 
-def test_samples_depend_on_seed_and_index_alone(clips: Path, config: TrainingConfig) -> None:
-    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
+def test_samples_depend_on_seed_and_index_alone(files: list[Path], config: TrainingConfig) -> None:
     sets = [RainyClips(files, config.data, seed, 10) for seed in (1, 1, 2)]
     for a, b, c in zip(*([data[i] for i in range(4)] for data in sets), strict=True):
         assert torch.equal(a.rainy, b.rainy)
@@ -74,8 +71,7 @@ def test_samples_depend_on_seed_and_index_alone(clips: Path, config: TrainingCon
         assert a.airlight.shape == (4, 3, 1, 1)
 
 
-def test_clean_samples_have_no_rain(clips: Path, config: TrainingConfig) -> None:
-    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
+def test_clean_samples_have_no_rain(files: list[Path], config: TrainingConfig) -> None:
     data = config.data.model_copy(
         update={"clean_share": 1.0, "restore_share": 0.0, "jpeg_share": 0.0}
     )
@@ -163,9 +159,8 @@ def test_checkpointing_changes_no_gradient(name: str, settings: dict[str, object
 
 
 def test_accumulated_gradients_are_those_of_the_larger_batch(
-    clips: Path, config: TrainingConfig
+    files: list[Path], config: TrainingConfig
 ) -> None:
-    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
     samples = [RainyClips(files, config.data, 1, 4)[i] for i in range(4)]
     gradients = []
     for size in (4, 2):
@@ -238,9 +233,8 @@ def test_validation_leaves_figures_and_pictures(config: TrainingConfig, tmp_path
 
 
 @pytest.mark.slow
-def test_training_lowers_the_loss(config: TrainingConfig, clips: Path) -> None:
+def test_training_lowers_the_loss(config: TrainingConfig, files: list[Path]) -> None:
     """200 steps on one fixed batch."""
-    files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
     samples = [RainyClips(files, config.data, 1, 10)[i] for i in range(2)]
     batch = Batch(*(torch.stack(x) for x in zip(*samples, strict=True)))
     model = create_model("swift", **TINY).train()
@@ -285,4 +279,3 @@ def test_no_clips_is_a_sentence(tmp_path: Path) -> None:
         find_clips(tmp_path)
     with pytest.raises(DerainError, match="no folder"):
         find_clips(tmp_path / "missing")
-    shutil.rmtree(tmp_path)
