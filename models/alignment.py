@@ -20,6 +20,12 @@ FlowFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 FLOW_SCALE = 2  # flow is computed and kept at 1/2 size; 1/4 costs about 1 dB on fine texture
 SMALLEST = 24  # DIS wants at least this many pixels a side at its own size
 BLUR = 1.0  # pixels at flow size: thins the streaks out before they can be matched
+# Levels of the pyramid above flow size at which DIS stops. At 2, its default for large pictures,
+# twigs in front of a street move with the street and are taken for rain: 2 dB less in light rain,
+# 9 dB less where there is none. Small pictures hide it, for which DIS goes down to 0 by itself.
+FINEST = 1
+STEPS = 8  # of gradient descent for a patch; twice as many gain nothing
+SMOOTHING = 2  # variational refinements at every level
 
 
 def _grey(frame: Tensor) -> list[np.ndarray]:
@@ -50,6 +56,9 @@ def dis_flow(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         return zero, zero
     # A new object for every call: DIS keeps buffers and is not safe to share between threads.
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    dis.setFinestScale(FINEST)
+    dis.setGradientDescentIterations(STEPS)
+    dis.setVariationalRefinementIterations(SMOOTHING)
     there, back = [], []
     for x, y in zip(_grey(a), _grey(b), strict=True):
         there.append(dis.calc(x, y, None))
