@@ -1,4 +1,4 @@
-"""What several tests of networks share: the originals' numbers."""
+"""What several tests of networks share: running them, and the originals' numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from safetensors import safe_open
 from torch import Tensor
+
+from derain.models import Derainer
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden"
 
@@ -48,3 +51,14 @@ def golden(golden_file: Callable[[str], Path]) -> Callable[[str], Golden]:
             return Golden(json.loads((file.metadata() or {}).get("meta", "{}")), tensors)
 
     return read
+
+
+@pytest.fixture
+def run() -> Callable[[Derainer, Tensor], Tensor]:
+    """`run(derainer, clip)`: all pictures of one shot (T, 3, H, W)."""
+
+    def derain(derainer: Derainer, clip: Tensor) -> Tensor:
+        outputs = [output for frame in clip if (output := derainer.push(frame)) is not None]
+        return torch.cat([output.image for output in outputs + derainer.flush()])
+
+    return derain

@@ -1,7 +1,8 @@
-"""Tiles give what whole frames give; memory that runs out makes them smaller, frame for frame."""
+"""Tiles give what whole frames give."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models import Derainer, DerainError, create_model, load_model, memory
+from derain.models import Derainer, DerainError, create_model, load_model
 from derain.models.alignment import _warp_opencv, _warp_torch, dis_flow
-from derain.models.memory import Footprint, is_exhausted
 from derain.models.per_frame import PerFrame
 from derain.models.tiles import Mean, Tiles, compute, spatial_mean
 from derain.models.window import Window, align, push
 from derain.pipeline.resume import tensors_of
 
+Run = Callable[[Derainer, Tensor], Tensor]
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 GREY = 1 / 255
 
@@ -34,11 +35,6 @@ def scene(frames: int, height: int, width: int, step: int = 3) -> Tensor:
     streaks = (torch.rand(frames, 1, height, width, generator=generator) < 0.01).float()
     streaks = F.max_pool2d(streaks, (9, 1), stride=1, padding=(4, 0))
     return (clip + 0.3 * streaks).clamp(0, 1)
-
-
-def run(derainer: Derainer, clip: Tensor) -> Tensor:
-    outputs = [output for frame in clip if (output := derainer.push(frame)) is not None]
-    return torch.cat([output.image for output in outputs + derainer.flush()])
 
 
 def exactly(model: nn.Module, tile: str | int = "off", **more: Any) -> Derainer:
@@ -144,7 +140,9 @@ class Centred(nn.Module):
         return centred + 0.5 * mean(F.avg_pool2d(rainy, 2))[:, :, None, None]
 
 
-def test_means_are_over_the_frame() -> None:
+def test_means_are_over_the_frame(
+    run: Run,
+) -> None:
     clip = scene(2, 50, 70)
     whole = run(exactly(PerFrame(Centred())), clip)
     found = run(exactly(PerFrame(Centred()), 16), clip)
@@ -176,7 +174,7 @@ def network(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_tiles_give_what_whole_frames_give(name: str) -> None:
+def test_tiles_give_what_whole_frames_give(run: Run, name: str) -> None:
     model = network(name)
     smallest = exactly(model).cutter.least
     clip = scene(4 if model.latency else 1, smallest + 24, 2 * smallest - 20)
@@ -205,7 +203,7 @@ def test_tiles_may_change_inside_a_shot_and_leave_no_trace_in_the_state() -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["courtyard_streaks", "windscreen_drops_truck"])
-def test_seams_of_swift_on_a_real_clip_after_40_frames(name: str) -> None:
+def test_seams_of_swift_on_a_real_clip_after_40_frames(run: Run, name: str) -> None:
     from derain.pipeline.video import read_rgb
 
     path = DATA / f"real_rain/{name}.mp4"
@@ -218,95 +216,16 @@ def test_seams_of_swift_on_a_real_clip_after_40_frames(name: str) -> None:
     assert p999(run(exactly(model, 128), clip)[-4:], wanted[-4:]) < 2 * GREY
 
 
-# Memory
-
-
-class Hungry(nn.Module):
-    """Half of the picture is left; more than `limit` pixels a side do not fit into the memory."""
-
-    multiple, halo = 4, 8
-
-    def __init__(self, limit: int, error: Exception) -> None:
-        super().__init__()
-        self.limit, self.error, self.tried = limit, error, list[int]()
-
-    def forward(self, rainy: Tensor) -> Tensor:
-        self.tried.append(rainy.shape[-1])
-        if max(rainy.shape[-2:]) > self.limit:
-            raise self.error
-        return rainy / 2
-
-
-CPU_ALLOCATOR = RuntimeError(
-    "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: "
-    "you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
-)
-
-
-@pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory."), CPU_ALLOCATOR, MemoryError()]
-)
-def test_memory_that_runs_out_halves_the_tiles_and_repeats_the_frame(error: Exception) -> None:
-    notices: list[str] = []
-    net, clip = Hungry(60, error), scene(3, 96, 160)
-    derainer = exactly(PerFrame(net), "auto", notice=notices.append)
-    torch.testing.assert_close(run(derainer, clip), clip / 2)
-    assert derainer.cutter.tiles == Tiles(40, 8, 4)  # 160, 80, 40
-    assert len(notices) == 1
-    assert net.tried[0] == 160
-    assert net.tried.count(160) == 1  # what was learned is kept
-
-
-@pytest.mark.parametrize(("tile", "words"), [("auto", "smaller first"), ("off", "--tile off")])
-def test_memory_that_is_too_small_even_for_tiles_is_one_sentence(tile: str, words: str) -> None:
-    net = Hungry(10, CPU_ALLOCATOR)
-    with pytest.raises(DerainError, match=f"not enough memory for frames of 160x96.*{words}"):
-        exactly(PerFrame(net), tile).push(scene(1, 96, 160)[0])
-    smallest = 16 + 2 * 8 if tile == "auto" else 160
-    assert min(net.tried) <= smallest
-
-
-def test_other_failures_are_not_taken_for_it() -> None:
-    net = Hungry(10, RuntimeError("The size of tensor a must match"))
-    with pytest.raises(RuntimeError, match="must match"):
-        exactly(PerFrame(net), "auto").push(scene(1, 96, 160)[0])
-    assert len(net.tried) == 1
-
-
-def test_knows_what_the_machine_itself_says() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**50)
-    assert is_exhausted(caught.value)
-    assert not is_exhausted(ValueError("a tensor of 9 bytes"))
-
-
-@pytest.mark.parametrize(
-    ("there", "size"), [(None, None), (10**9, None), (60_000_000, 104), (20_000_000, 16), (0, 16)]
-)
-def test_tiles_are_planned_by_what_the_memory_allows(
-    monkeypatch: pytest.MonkeyPatch, there: int | None, size: int | None
-) -> None:
-    monkeypatch.setattr(memory, "available", lambda device: there)
-    monkeypatch.setattr(memory, "UNKNOWN", Footprint(100, 1000))
-    notices: list[str] = []
-    net = Hungry(1000, CPU_ALLOCATOR)
-    derainer = exactly(PerFrame(net), "auto", notice=notices.append)
-    derainer.push(scene(1, 240, 320)[0])
-    # 42 MB, less 350 bytes for each of 76800 pixels, hold a square of 122 pixels a side
-    assert derainer.cutter.tiles == (None if size is None else Tiles(size, 8, 4))
-    assert len(notices) == (size is not None)
-
-
 @pytest.mark.parametrize(
     ("tile", "words"),
     [("large", "auto, off or a number"), ("-5", "auto, off or a number"), (8, "at least 16")],
 )
 def test_tiles_that_make_no_sense(tile: str | int, words: str) -> None:
     with pytest.raises(DerainError, match=words):
-        exactly(PerFrame(Hungry(10, CPU_ALLOCATOR)), tile)
+        exactly(PerFrame(Centred()), tile)
 
 
-def test_a_network_that_takes_whole_frames_says_so(recurrent: nn.Module) -> None:
+def test_a_network_that_takes_whole_frames_says_so(run: Run, recurrent: nn.Module) -> None:
     assert run(exactly(recurrent, "auto"), scene(3, 16, 16)).shape[0] == 3
     with pytest.raises(DerainError, match="does not work in tiles"):
         exactly(recurrent, 64)
