@@ -246,7 +246,8 @@ class Swift(nn.Module):
         """Output, image and memories of a tile, or of the whole frame as one."""
         frame = near.frame
         # J = A + (H - A) / t for all that is seen through the haze, in one pass for each picture.
-        gain = 1 / transmission
+        # In three channels: one that is spread out anew each time costs twice as much.
+        gain = (1 / transmission).expand_as(frame).contiguous(memory_format=torch.channels_last)
         rest = airlight * (1 - gain)
         clear, median = (torch.addcmul(rest, x, gain) for x in (frame, near.median))
         previous, h1, h2 = clear, tile.crop(state.memory1), tile.crop(state.memory2)
@@ -259,14 +260,14 @@ class Swift(nn.Module):
 
         around = [(x - frame) * gain for x in near.ranked]
         half, h1 = self.trunk1(joined([clear, *around, previous - clear, near.stillness]), h1)
-        rain = F.pixel_shuffle(self.rain(half).float(), 2)
+        rain = F.pixel_shuffle(self.rain(half), 2).float()
         streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
         recovered = strip(clear, streaks, occlusion, median).clamp(-0.2, 1.2)
         image = recovered
         if self.stages == 2:
             differences = [clear - recovered, previous - recovered]
             half, h2 = self.trunk2(joined([recovered, *differences]), h2, self.bridge(half))
-            image = recovered + F.pixel_shuffle(self.residual(half).float(), 2)
+            image = recovered + F.pixel_shuffle(self.residual(half), 2).float()
         shown = image.clamp(0, 1)
         output = Output(
             # Training sees what lies outside [0, 1], or it could not pull it back.
