@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from derain.configs.training import TrainingConfig
 from derain.stages.training import train
@@ -15,18 +16,35 @@ from derain.stages.training import train
 Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
 
 
+def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8: smooth noise."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
 @pytest.fixture(scope="session")
 def make_walk() -> Callable[..., Path]:
     """`make_walk(folder, frames)`: a folder `walk` of frames there, of a drifting texture."""
 
     def make(folder: Path, frames: int, seed: int = 0) -> Path:
-        rng = np.random.default_rng(seed)
-        noise = rng.integers(0, 256, (100, 150 + 2 * frames, 3), np.uint8)
-        wide = cv2.GaussianBlur(noise, (0, 0), 2)
+        wide = texture(100, 150 + 2 * frames, seed)
         (folder / "walk").mkdir(parents=True)
         for t in range(frames):
             cv2.imwrite(str(folder / f"walk/{t:02d}.png"), wide[:, 2 * t : 2 * t + 150])
         return folder
+
+    return make
+
+
+@pytest.fixture
+def moving() -> Callable[..., torch.Tensor]:
+    """`moving(frames)`: a texture that moves sideways, `speed` pixels a frame."""
+
+    def make(frames: int, size: int = 96, speed: int = 2) -> torch.Tensor:
+        """(1, T, 3, size, size)."""
+        wide = texture(size, size + speed * frames)
+        views = [wide[:, speed * t : speed * t + size] for t in range(frames)]
+        return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)[None].float() / 255
 
     return make
 
