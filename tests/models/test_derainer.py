@@ -1,6 +1,7 @@
 """`Derainer`: padding, precision, dials, broken numbers and errors."""
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,7 +124,7 @@ def test_size_must_not_change_inside_a_shot() -> None:
     assert isinstance(run.push(frame(40, 40)), Output)
 
 
-def test_weights_round_trip_and_errors(tmp_path: Any) -> None:
+def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
     torch.manual_seed(1)
     net = create_model("swift", widths=(8, 16, 16), hidden=8)
     path = tmp_path / "small.safetensors"
@@ -131,6 +132,11 @@ def test_weights_round_trip_and_errors(tmp_path: Any) -> None:
     again = load_model(path)
     for name, value in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value)
+
+
+def test_weights_that_cannot_be_loaded_are_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    save_model(create_model("swift", widths=(8, 16, 16), hidden=8), path)
     with pytest.raises(DerainError, match="no model"):
         load_model("nonsense")
     with pytest.raises(DerainError, match="holds weights of 'swift'"):
