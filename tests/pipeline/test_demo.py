@@ -18,19 +18,14 @@ from derain.pipeline.video import VideoReader
 SIZE, FRAMES = (128, 96), 12
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo") / "made"
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def options() -> VideoOptions:
     return VideoOptions(model="median", device="cpu", precision="fp32")
 
 
-def test_demo_makes_all_it_promises(folder: Path, options: VideoOptions) -> None:
+def test_demo_makes_all_it_promises(tmp_path: Path, options: VideoOptions) -> None:
     said: list[str] = []
-    found = make_demo(folder, options, size=SIZE, frames=FRAMES, progress=said.append)
+    found = make_demo(tmp_path / "made", options, size=SIZE, frames=FRAMES, progress=said.append)
     assert set(found.files) == {"rainy", "clean", "side_by_side", "contact_sheet"}
     assert len(said) == 3
     assert 15 < found.before < 30
@@ -48,14 +43,13 @@ def test_demo_makes_all_it_promises(folder: Path, options: VideoOptions) -> None
     assert sheet.shape == (3 * SIZE[1] + 8, 3 * SIZE[0] + 8, 3)
 
 
-def test_demo_replaces_nothing_unasked(folder: Path, options: VideoOptions) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "clean.mp4").touch()
+def test_demo_replaces_nothing_unasked(tmp_path: Path, options: VideoOptions) -> None:
+    (tmp_path / "clean.mp4").touch()
     with pytest.raises(DerainError, match="add -y"):
-        make_demo(folder, options, size=SIZE, frames=FRAMES)
-    (folder / "file").touch()
+        make_demo(tmp_path, options, size=SIZE, frames=FRAMES)
+    (tmp_path / "file").touch()
     with pytest.raises(DerainError, match="file"):
-        make_demo(folder / "file" / "demo", options, size=SIZE, frames=FRAMES)
+        make_demo(tmp_path / "file" / "demo", options, size=SIZE, frames=FRAMES)
 
 
 def test_the_scene_is_the_same_at_every_length() -> None:

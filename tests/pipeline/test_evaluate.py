@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,9 +105,7 @@ def test_a_model_that_does_nothing_has_the_figures_of_the_input(folder: Path) ->
 
 
 def test_rows_for_stage_1_and_for_wiped_memory(folder: Path) -> None:
-    options = Options(
-        device="cpu", precision="fp32", levels=("heavy",), quick=True, wipe_memory=True
-    )
+    options = replace(FP32, levels=("heavy",), quick=True, wipe_memory=True)
     models: dict[str, nn.Module] = {"m": Remembering()}
     result = evaluate.evaluate_pairs(models, folder / "pairs.yaml", folder, options)
     psnr = {r["row"]: r["psnr"] for r in result.records}
@@ -174,7 +173,7 @@ def test_captions_stand_still_while_the_scene_moves() -> None:
 def test_report_shows_and_writes_everything(folder: Path, tmp_path: Path) -> None:
     models: dict[str, nn.Module] = {"nothing": PerFrame(nn.Identity())}
     result = evaluate.evaluate_pairs(models, folder / "pairs.yaml", folder, FP32)
-    console = Console(width=200, record=True, file=(tmp_path / "x").open("w"))
+    console = Console(width=200, record=True, file=StringIO())
     for table in report.pair_tables(result):
         console.print(table)
     text = console.export_text()
