@@ -264,7 +264,7 @@ def test_nothing_beyond_the_halo_matters(unit: str) -> None:
     assert changed.tolist() == [False] * 2 + [True] * (2 * net.halo + 1) + [False] * 2
 
 
-@pytest.mark.parametrize("unit", ["conv", "rnn", "gru", "lstm"])
+@pytest.mark.parametrize("unit", CELLS)
 def test_the_signal_comes_through_fresh_weights(unit: str) -> None:
     """PyTorch's own weights leave about 1e-4 of it, and learning does not begin."""
     torch.manual_seed(0)

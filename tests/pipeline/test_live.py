@@ -214,7 +214,7 @@ def test_a_recording_that_fails_ends_with_a_sentence(
         wait_for(lambda: live.ended)
 
 
-def test_each_second_frame_and_fewer_a_second(
+def test_each_third_frame_and_fewer_a_second(
     make_clip: Callable[..., Path], identity: nn.Module
 ) -> None:
     clip = str(make_clip(frames=12))

@@ -131,7 +131,7 @@ def test_three_layers_of_rain_are_gone(clean: Picture, frames: list[Picture]) ->
 
 
 @pytest.mark.slow
-def test_bar_at_640x360() -> None:
+def test_a_large_scene_comes_back_to_50_decibels() -> None:
     clean = scene(360, 640)
     assert psnr(estimate_background(rain_over(clean, 100)).image, clean) >= 50
 

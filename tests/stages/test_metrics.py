@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def test_psnr_is_that_of_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("convert", [lambda x: x, metrics.luma], ids=["rgb", "y"])
-def test_ssim_is_that_of_scikit_image(pair: tuple[Tensor, Tensor], convert) -> None:  # type: ignore[no-untyped-def]
+def test_ssim_is_that_of_scikit_image(
+    pair: tuple[Tensor, Tensor], convert: Callable[[Tensor], Tensor]
+) -> None:
     output, clean = (convert(x) for x in pair)
     for frame, reference, value in zip(output, clean, metrics.ssim(output, clean), strict=True):
         expected = structural_similarity(
