@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from derain.models import Derainer
 
@@ -62,3 +62,19 @@ def run() -> Callable[[Derainer, Tensor], Tensor]:
         return torch.cat([output.image for output in outputs + derainer.flush()])
 
     return derain
+
+
+@pytest.fixture
+def hold_in_half() -> Callable[[nn.Module, Tensor], None]:
+    """`hold_in_half(net, rainy)`: in bfloat16 the result is another, by -45 dB at most."""
+
+    def check(net: nn.Module, rainy: Tensor) -> None:
+        with torch.no_grad():
+            exact = net(rainy)
+            with torch.autocast("cpu", torch.bfloat16):
+                half = net(rainy)
+        assert half.dtype == torch.float32
+        assert float((half - exact).abs().max()) > 0
+        assert -10 * float(torch.log10((half - exact).square().mean())) > 45
+
+    return check
