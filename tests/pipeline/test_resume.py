@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from derain.pipeline.video import Encoding
 
 FFV1 = VideoOptions(precision="fp32", encoding=Encoding("ffv1"), checkpoint_seconds=0.0)
 X264 = replace(FFV1, encoding=Encoding())
+Start = Callable[..., subprocess.Popen[str]]
 PATIENCE = 200.0  # seconds until a process is given up on a busy machine
 
 # A slow recurrent run in a process of its own, to be interrupted from outside.
@@ -56,20 +57,26 @@ with interruptible() as stop:
 """
 
 
-def start(
-    source: Path, target: Path, codec: str | None, sleep: float = 0.03, more: str = ""
-) -> subprocess.Popen[str]:
-    script = SCRIPT.format(
-        tests=str(Path(__file__).parents[1]),
-        source=str(source),
-        target=str(target),
-        codec=codec,
-        sleep=sleep,
-        more=more,
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """`start(source, target, codec)`: SCRIPT at work; what still runs after the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(
+        source: Path, target: Path, codec: str | None, sleep: float = 0.03, more: str = ""
+    ) -> subprocess.Popen[str]:
+        tests = str(Path(__file__).parents[1])
+        script = SCRIPT.format(
+            tests=tests, source=str(source), target=str(target), codec=codec, sleep=sleep, more=more
+        )
+        command, pipe = [sys.executable, "-c", script], subprocess.PIPE
+        started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def wait_for(process: subprocess.Popen[str], frames: int) -> None:
@@ -198,6 +205,7 @@ def test_a_part_is_not_lost_by_accident(
 
 @pytest.mark.parametrize(("codec", "name"), [("ffv1", "out.mkv"), (None, "out.mp4")])
 def test_kill_leaves_a_part_that_plays_and_can_be_resumed(
+    start: Start,
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
     recurrent: nn.Module,
@@ -229,7 +237,7 @@ def test_kill_leaves_a_part_that_plays_and_can_be_resumed(
 
 
 def test_one_signal_ends_well(
-    make_clip: Callable[..., Path], contents: Callable[[Path], Any]
+    start: Start, make_clip: Callable[..., Path], contents: Callable[[Path], Any]
 ) -> None:
     source = make_clip("in.mkv", codec="ffv1", frames=200)
     process = start(source, source.parent / "out.mp4", None)
@@ -241,7 +249,7 @@ def test_one_signal_ends_well(
     assert len(contents(source.parent / "out.part.mp4").times) >= 5
 
 
-def test_two_signals_end_at_once(make_clip: Callable[..., Path]) -> None:
+def test_two_signals_end_at_once(start: Start, make_clip: Callable[..., Path]) -> None:
     source = make_clip("in.mkv", codec="ffv1", frames=50)
     process = start(source, source.parent / "out.mkv", "ffv1", sleep=1.5)
     wait_for(process, 1)
@@ -257,6 +265,7 @@ def test_two_signals_end_at_once(make_clip: Callable[..., Path]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes there")
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
 def test_a_full_disk_is_one_sentence_and_keeps_what_is_there(
+    start: Start,
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
     recurrent: nn.Module,
