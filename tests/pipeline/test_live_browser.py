@@ -192,18 +192,21 @@ def test_the_page_shows_the_same_by_webrtc(browser: Browser) -> None:
 
 
 @pytest.mark.slow
-def test_a_screenshot_of_the_own_scene(browser: Browser, tmp_path: Path) -> None:
+def test_a_screenshot_of_the_own_scene(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For README: set DERAIN_SCREENSHOT to where it goes, and DERAIN_SCREENSHOT_MODEL."""
     from derain.pipeline.demo import RAIN
     from derain.pipeline.scene import demo_frames
     from derain.pipeline.synth import named_rain, rain_on, to_picture
     from derain.pipeline.video import Encoding, write_rgb
 
-    scene = tmp_path / "scene.mp4"
+    monkeypatch.chdir(tmp_path)  # the page shows the path
+    scene = "village.mp4"
     rain = rain_on(demo_frames(360, 640, 40), named_rain(RAIN, 360), RAIN.seed)
     write_rgb(scene, (to_picture(r.rainy[0]) for r in rain), 25, Encoding(crf=12))
     model = os.environ.get("DERAIN_SCREENSHOT_MODEL", "median")
-    options = LiveOptions(str(scene), model=model, realtime=True, loop=True, resolution="source")
+    options = LiveOptions(scene, model=model, realtime=True, loop=True, resolution="source")
     with Live(options) as live:
         server = LiveServer(live, ("127.0.0.1", 0)).start()
         browser.open(server.url)
