@@ -94,10 +94,12 @@ def make_network(config: TrainingConfig, fresh: bool) -> nn.Module:
     """The network of a run; a `fresh` run starts from `config.init`, if that is given.
 
     Raises:
-        DerainError: weights of another network, one that is not smaller where `config.widen` is
-            set, or nothing of a name to freeze.
+        DerainError: weights of another network, one that is not smaller or none where
+            `config.widen` is set, or nothing of a name to freeze.
     """
     model = create_model(config.model, **config.settings)
+    if config.widen and fresh and not config.init:
+        raise DerainError("widen starts from a smaller network's weights; name them with --init.")
     if config.init and fresh:
         state, description = read_weights(Path(config.init))
         start = model

@@ -68,6 +68,9 @@ def test_a_run_starts_from_a_smaller_network_only_if_told_so(tmp_path: Path) -> 
     assert told.rain.weight.shape == fresh.rain.weight.shape
     with pytest.raises(DerainError, match="do not fit"):
         make_network(config.model_copy(update={"widen": False}), fresh=True)
+    with pytest.raises(DerainError, match="name them with --init"):
+        make_network(config.model_copy(update={"init": None}), fresh=True)
+    make_network(config.model_copy(update={"init": None}), fresh=False)  # resumed: it has its own
 
 
 @pytest.mark.parametrize(
