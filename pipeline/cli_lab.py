@@ -283,12 +283,23 @@ def train(
 def training_bar(steps: int) -> Iterator[Callable[[int, int, float], None]]:
     """A bar with loss and time left; on a terminal alone, and of the first process alone."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     hidden = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeLeft())
-    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar:
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=hidden,
+    ) as bar:
         task = bar.add_task("", total=steps)
         yield lambda step, steps, loss: bar.update(
             task, completed=step, description=f"loss {loss:.4f}"
