@@ -47,8 +47,20 @@ Steady = Annotated[bool, typer.Option("--steady", help="Less flicker of per-fram
 LogJson = Annotated[bool, typer.Option("--log-json", help="Progress as lines of JSON.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"derain {version('derain')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and end.")
+    ] = False,
+) -> None:
     """Remove rain from video: the same film without rain, sound and timing untouched."""
 
 

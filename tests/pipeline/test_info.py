@@ -1,9 +1,10 @@
-"""`derain info` and `derain models`: what they say is so."""
+"""`derain info`, `derain models`, `derain --version`: what they say is so."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def test_models_tells_the_size_of_the_weights_that_are_shipped() -> None:
     assert f" {size / 1e3:.0f} k  ready" in lines["rescan"]
     assert "-  ready" in lines["median"]
     assert "needs --weights" in lines["remaen"]
+
+
+def test_version() -> None:
+    assert run(app, ["--version"]).output == f"derain {version('derain')}\n"
 
 
 def test_machine_as_json() -> None:
