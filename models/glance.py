@@ -4,7 +4,8 @@ Haze cannot be told from a pale scene by looking at a part of it. What gives it 
 nearly every scene has something dark in it (the dark channel of He et al., CVPR 2009), and under
 haze nothing is. So the glance sees the darkest, mean and brightest values of a coarse grid over the
 frame, which haze changes in the same way as it changes pixels, and gives transmission on that grid
-and one airlight.
+and one airlight. A wall, a sky or a fade to white has nothing dark either: what is as bright
+everywhere tells nothing, and is left alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from derain.models.physics import T_MIN
 
 GRID = 16  # cells on each side
 THIN = 0.82  # mean transmission above which haze is left alone
-STEEPNESS = 50.0  # of the change at THIN
+FLAT = 0.2  # spread of the cells' brightness below which a picture tells nothing of haze
+STEEPNESS = 50.0  # of the change at THIN and at FLAT
 FINE = 128  # pixels on each side of the picture from which the cells take their extremes
 
 
@@ -50,6 +52,13 @@ def believed(transmission: Tensor) -> Tensor:
     return torch.sigmoid(STEEPNESS * (THIN - transmission.mean((1, 2, 3), keepdim=True)))
 
 
+def _told(cells: Tensor) -> Tensor:
+    """How far pictures tell of haze at all, (B, 1, 1, 1): (B, 3, GRID, n, GRID, n) cells."""
+    brightness = cells.mean((1, 3, 5)).flatten(1)
+    spread = brightness.amax(1) - brightness.amin(1)
+    return torch.sigmoid(STEEPNESS * (spread - FLAT))[:, None, None, None]
+
+
 class Glance(nn.Module):
     """Haze from one frame; `width` channels."""
 
@@ -76,6 +85,7 @@ class Glance(nn.Module):
         x = torch.cat([x, whole[:, :, None, None].expand(-1, -1, GRID, GRID)], 1)
         x = activate(self.join(x))
         x = x + activate(self.conv3(x))
-        thin = torch.sigmoid(self.thin(x).float())
+        share = 1 - torch.sigmoid(self.thin(x).float())
         light = self.light(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
-        return Haze(T_MIN + (1 - T_MIN) * thin, torch.sigmoid(light.float())[:, :, None, None])
+        transmission = 1 - (1 - T_MIN) * _told(cells) * share
+        return Haze(transmission, torch.sigmoid(light.float())[:, :, None, None])

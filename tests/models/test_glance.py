@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from derain.models import create_model
+from derain.models import create_model, load_model
 from derain.models.glance import FINE, GRID, Glance, Haze, believed, full_size, glimpse
 from derain.models.physics import T_MIN, veil
 from derain.models.swift import HAZE_KEPT
@@ -83,3 +83,14 @@ def test_haze_that_is_in_doubt_is_left_alone() -> None:
     doubtful, sure = (torch.full((1, 1, GRID, GRID), t) for t in (0.92, 0.6))
     assert float(believed(doubtful)) < 0.01
     assert float(believed(sure)) > 0.99
+
+
+@pytest.mark.parametrize("name", ["swift", "swift-plus", "swift-open"])
+def test_pale_pictures_without_structure_come_back(name: str) -> None:
+    """A white wall, an overcast sky, a title before its letters: not haze, whatever it is like."""
+    sky = torch.linspace(0.75, 0.9, 64).view(64, 1).expand(64, 64)
+    for pale in (torch.full((64, 64), 0.7), torch.full((64, 64), 0.9), sky):
+        clip = pale.expand(1, 5, 3, 64, 64)
+        with torch.inference_mode():
+            output, _ = load_model(name)(clip)
+        assert (output.image - clip).abs().max() < 0.02
