@@ -15,11 +15,12 @@ from derain.stages.haze import haze_losses, look
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Two clips of textures with dark and bright parts."""
+    """Two clips of large dark and bright parts."""
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{k}.npy" for k in range(2)]
     for path in paths:
-        np.save(path, rng.integers(0, 256, (3, 90, 160, 3), dtype=np.uint8))
+        coarse = rng.integers(0, 256, (3, 9, 16, 3), dtype=np.uint8)
+        np.save(path, coarse.repeat(10, 1).repeat(10, 2))
     return paths
 
 
