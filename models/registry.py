@@ -116,6 +116,11 @@ def weights_file(name: str) -> Path | None:
     return path if stem and path.is_file() else None
 
 
+def is_ready(name: str) -> bool:
+    """Whether `load_model(name)` needs no file: weights are shipped, or nothing is learned."""
+    return _entry(name).weights is None or weights_file(name) is not None
+
+
 def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> nn.Module:
     """Build a network with trained weights, in float32 and in evaluation mode.
 

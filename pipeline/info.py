@@ -15,21 +15,14 @@ PACKAGES = ("derain", "torch", "av", "numpy", "opencv-python", "kornia", "lpips"
 
 def show_models(pattern: str = "*") -> None:
     """A line for each network: name, parameters, whether weights are there, summary."""
-    from derain.models.registry import (
-        ENTRIES,
-        create_model,
-        list_models,
-        load_model,
-        weights_file,
-    )
+    from derain.models.registry import ENTRIES, create_model, is_ready, list_models, load_model
 
     for name in list_models(pattern):
-        entry = ENTRIES[name]
-        ready = entry.weights is None or weights_file(name) is not None
+        ready = is_ready(name)
         model = load_model(name) if ready else create_model(name)  # weights may be of another size
         size = sum(p.numel() for p in model.parameters())
         state = "ready" if ready else "needs --weights"
-        sys.stdout.write(f"{name:20} {_count(size):>8}  {state:16} {entry.summary}\n")
+        sys.stdout.write(f"{name:20} {_count(size):>8}  {state:16} {ENTRIES[name].summary}\n")
 
 
 def _count(number: int) -> str:

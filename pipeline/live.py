@@ -21,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from derain.models import Derainer, list_models, load_model
 from derain.models.contract import DerainError, Output
-from derain.models.registry import ENTRIES, weights_file
+from derain.models.registry import ENTRIES, is_ready
 from derain.pipeline.encoders import Encoding
 from derain.pipeline.frames import reformat, to_rgb
 from derain.pipeline.jobs import UsageError
@@ -203,7 +203,7 @@ class Live:
     @property
     def models(self) -> list[str]:
         """Names that `control` takes: the networks with weights, and the one that runs."""
-        ready = [x for x in list_models() if ENTRIES[x].weights is None or weights_file(x)]
+        ready = [name for name in list_models() if is_ready(name)]
         return ready if self.model_name in ready else [self.model_name, *ready]
 
     def status(self, times: Times | None = None) -> dict[str, Any]:

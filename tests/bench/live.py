@@ -6,7 +6,8 @@ The viewer is a process of its own that reads the stream as the page does, or wi
 headless Chromium that draws the page without a GPU. `derain video` runs first on frames of the same
 source, so both numbers are of the same machine at the same load; in a process of its own, since
 OpenMP's threads wait differently, and the network takes a fifth longer, where two threads of a
-process have computed.
+process have computed. To wait as the command does, set GOMP_SPINCOUNT=20000 and
+OMP_WAIT_POLICY=PASSIVE before.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from derain.models import create_model, load_model
-from derain.models.registry import ENTRIES, weights_file
+from derain.models.registry import ENTRIES, is_ready
 from derain.pipeline.allocator import keep_memory
 from derain.pipeline.live import Live, LiveOptions
 from derain.pipeline.live_http import LiveServer
@@ -43,7 +44,7 @@ with urllib.request.urlopen(sys.argv[1]) as stream:
 
 def network(name: str) -> Any:
     """The network with its weights, or with random ones: they cost the same."""
-    if name in ENTRIES and ENTRIES[name].weights and weights_file(name) is None:
+    if name in ENTRIES and not is_ready(name):
         sys.stderr.write("no trained weights; random ones cost the same\n")
         return create_model(name)
     return load_model(name)

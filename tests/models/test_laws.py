@@ -12,7 +12,7 @@ from derain.models import Derainer, create_model, list_models, load_model
 from derain.models.contract import RecurrentModel
 from derain.models.derainer import pad_to_multiple
 from derain.models.per_frame import PerFrame
-from derain.models.registry import ENTRIES, weights_file
+from derain.models.registry import ENTRIES, is_ready
 
 Run = Callable[[Derainer, Tensor], Tensor]
 
@@ -41,7 +41,7 @@ def moving_clip(frames: int, height: int = 48, width: int = 64, seed: int = 0) -
 def model(request: pytest.FixtureRequest) -> nn.Module:
     """Every model, with weights away from the identity where none are shipped."""
     name = request.param
-    if weights_file(name) is not None or ENTRIES[name].weights is None:
+    if is_ready(name):
         return load_model(name)
     torch.manual_seed(0)
     net = create_model(name, **SMALL.get(name, {}))

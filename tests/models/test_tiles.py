@@ -140,9 +140,7 @@ class Centred(nn.Module):
         return centred + 0.5 * mean(F.avg_pool2d(rainy, 2))[:, :, None, None]
 
 
-def test_means_are_over_the_frame(
-    run: Run,
-) -> None:
+def test_means_are_over_the_frame(run: Run) -> None:
     clip = scene(2, 50, 70)
     whole = run(exactly(PerFrame(Centred())), clip)
     found = run(exactly(PerFrame(Centred()), 16), clip)

@@ -16,9 +16,7 @@ from derain.configs.training import DataConfig, RefinementConfig, TrainingConfig
 from derain.models import DerainError, load_model
 from derain.models.contract import Output
 from derain.models.discriminator import PatchDiscriminator
-from derain.stages.adversary import (
-    GAMES,
-)
+from derain.stages.adversary import GAMES
 from derain.stages.data import RainyClips, cached_clip, find_clips
 from derain.stages.distributed import Processes
 from derain.stages.learner import make_learners, make_network
