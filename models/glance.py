@@ -2,10 +2,11 @@
 
 Haze cannot be told from a pale scene by looking at a part of it. What gives it away is the whole:
 nearly every scene has something dark in it (the dark channel of He et al., CVPR 2009), and under
-haze nothing is. So the glance sees the darkest, mean and brightest values of a coarse grid over the
-frame, which haze changes in the same way as it changes pixels, and gives transmission on that grid
-and one airlight. A wall, a sky or a fade to white has nothing dark either: what is as bright
-everywhere tells nothing, and is left alone.
+haze nothing is; things that stand out from what is beside them stand out less. So the glance sees
+the darkest, mean and brightest values of a coarse grid over the frame, which haze changes in the
+same way as it changes pixels, and their contrast, which it thins; it compares each cell with the
+whole a few times over, and gives transmission on that grid and one airlight. A wall, a sky or a
+fade to white has nothing dark either: what is equally bright everywhere tells nothing, and stays.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ THIN = 0.82  # mean transmission above which haze is left alone
 FLAT = 0.2  # spread of the cells' brightness below which a picture tells nothing of haze
 STEEPNESS = 50.0  # of the change at THIN and at FLAT
 FINE = 128  # pixels on each side of the picture from which the cells take their extremes
+ROUNDS = 3  # of comparing each cell with the whole
 
 
 class Haze(NamedTuple):
@@ -59,12 +61,29 @@ def _told(cells: Tensor) -> Tensor:
     return torch.sigmoid(STEEPNESS * (spread - FLAT))[:, None, None, None]
 
 
+def _seen(small: Tensor) -> tuple[Tensor, Tensor]:
+    """What there is to see in a glimpse (B, 3, FINE, FINE).
+
+    Returns:
+        Mean, darkest, brightest, spread and edges of each cell, and its height in the picture,
+        about -1 to 1, (B, 16, GRID, GRID); and how far the glimpse tells of haze (`_told`).
+    """
+    cells = small.unflatten(-1, (GRID, -1)).unflatten(-3, (GRID, -1))
+    across = F.pad((small[..., 1:] - small[..., :-1]).abs(), (0, 1))
+    down = F.pad((small[..., 1:, :] - small[..., :-1, :]).abs(), (0, 0, 0, 1))
+    edges = F.avg_pool2d(across + down, FINE // GRID)
+    height = torch.linspace(-1, 1, GRID, device=small.device)[:, None].expand(GRID, GRID)
+    seen = [2 * cells.mean((-3, -1)) - 1, 2 * cells.amin((-3, -1)) - 1]
+    seen += [2 * cells.amax((-3, -1)) - 1, 20 * cells.std((-3, -1)) - 2, 20 * edges - 1]
+    return torch.cat([*seen, height.expand(len(small), 1, -1, -1)], 1), _told(cells)
+
+
 class Glance(nn.Module):
     """Haze from one frame; `width` channels."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 44) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(9, width, 3, padding=1)
+        self.conv1 = nn.Conv2d(16, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.join = nn.Conv2d(3 * width, width, 1)
         self.conv3 = nn.Conv2d(width, width, 3, padding=1)
@@ -75,17 +94,28 @@ class Glance(nn.Module):
         nn.init.constant_(self.thin.bias, 3.0)  # type: ignore[arg-type]
 
     def forward(self, frame: Tensor) -> Haze:
-        """Args:
-        frame: (B, 3, H, W) in [0, 1], the whole frame, of any size.
+        """What is seen in a frame and in its mirror image, on average: the haze of both is one.
+
+        Args:
+            frame: (B, 3, H, W) in [0, 1], the whole frame, of any size.
         """
-        cells = glimpse(frame.float()).unflatten(-1, (GRID, -1)).unflatten(-3, (GRID, -1))
-        seen = torch.cat([cells.mean((-3, -1)), cells.amin((-3, -1)), cells.amax((-3, -1))], 1)
-        x = activate(self.conv2(activate(self.conv1(2 * seen - 1))))
-        whole = torch.cat([x.amax((2, 3)), x.amin((2, 3))], 1)
-        x = torch.cat([x, whole[:, :, None, None].expand(-1, -1, GRID, GRID)], 1)
-        x = activate(self.join(x))
-        x = x + activate(self.conv3(x))
+        small = glimpse(frame.float())
+        if self.training:
+            return self._look(small)
+        haze = self._look(torch.cat([small, small.flip(-1)]))
+        transmission, mirrored = haze.transmission.chunk(2)
+        light, mirrored_light = haze.airlight.chunk(2)
+        return Haze((transmission + mirrored.flip(-1)) / 2, (light + mirrored_light) / 2)
+
+    def _look(self, small: Tensor) -> Haze:
+        seen, told = _seen(small)
+        x = activate(self.conv2(activate(self.conv1(seen))))
+        for _ in range(ROUNDS):
+            whole = torch.cat([x.amax((2, 3)), x.amin((2, 3))], 1)
+            joined = torch.cat([x, whole[:, :, None, None].expand(-1, -1, GRID, GRID)], 1)
+            compared = activate(self.join(joined))
+            x = x + compared + activate(self.conv3(compared))
         share = 1 - torch.sigmoid(self.thin(x).float())
         light = self.light(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
-        transmission = 1 - (1 - T_MIN) * _told(cells) * share
+        transmission = 1 - (1 - T_MIN) * told * share
         return Haze(transmission, torch.sigmoid(light.float())[:, :, None, None])

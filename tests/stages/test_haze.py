@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from derain.models.glance import FINE, GRID, Glance
+from derain.stages import glimpses
 from derain.stages.glimpses import Glimpses, draw_glimpses
 from derain.stages.haze import haze_losses, look
 
@@ -40,6 +41,28 @@ def test_haze_comes_in_its_share(files: list[Path]) -> None:
     assert hazy.clean.shape == (1, 8, 3, FINE, FINE)
     assert hazy.transmission.shape == (1, 8, 1, GRID, GRID)
     assert hazy.transmission.mean((-1, -2)).max() < 0.95
+
+
+def test_some_glimpses_hold_part_of_another_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glimpses, "PAINTED", 0.0)
+    files = [tmp_path / "dark.npy", tmp_path / "bright.npy"]
+    for file, value in zip(files, (40, 200), strict=True):
+        np.save(file, np.full((1, 20, 30, 3), value, np.uint8))
+    drawn = draw(files, 60, 0.0).clean[0].flatten(1)
+    assert 3 <= int((drawn.amax(1) - drawn.amin(1) > 0.2).sum()) <= 25
+
+
+def test_painted_glimpses_are_of_several_tones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glimpses, "PAINTED", 1.0)
+    np.save(tmp_path / "plain.npy", np.full((1, 20, 30, 3), 120, np.uint8))
+    drawn = draw([tmp_path / "plain.npy"], 8, 0.0).clean[0]
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert drawn.flatten(1).std(1).min() > 0.03
 
 
 def test_rain_only_adds_light_to_two_thirds(files: list[Path]) -> None:
