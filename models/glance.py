@@ -96,19 +96,22 @@ class Glance(nn.Module):
     def forward(self, frame: Tensor) -> Haze:
         """What is seen in a frame and in its mirror image, on average: the haze of both is one.
 
+        In training the frame alone is judged.
+
         Args:
             frame: (B, 3, H, W) in [0, 1], the whole frame, of any size.
         """
-        small = glimpse(frame.float())
+        seen, told = _seen(glimpse(frame.float()))
         if self.training:
-            return self._look(small)
-        haze = self._look(torch.cat([small, small.flip(-1)]))
-        transmission, mirrored = haze.transmission.chunk(2)
-        light, mirrored_light = haze.airlight.chunk(2)
-        return Haze((transmission + mirrored.flip(-1)) / 2, (light + mirrored_light) / 2)
+            share, light = self._judge(seen)
+        else:
+            shares, lights = self._judge(torch.cat([seen, seen.flip(-1)]))
+            (share, mirrored), (light, same) = shares.chunk(2), lights.chunk(2)
+            share, light = (share + mirrored.flip(-1)) / 2, (light + same) / 2
+        return Haze(1 - (1 - T_MIN) * told * share, light[:, :, None, None])
 
-    def _look(self, small: Tensor) -> Haze:
-        seen, told = _seen(small)
+    def _judge(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Share of the light that haze takes, (B, 1, GRID, GRID), and airlight, (B, 3)."""
         x = activate(self.conv2(activate(self.conv1(seen))))
         for _ in range(ROUNDS):
             whole = torch.cat([x.amax((2, 3)), x.amin((2, 3))], 1)
@@ -117,5 +120,4 @@ class Glance(nn.Module):
             x = x + compared + activate(self.conv3(compared))
         share = 1 - torch.sigmoid(self.thin(x).float())
         light = self.light(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
-        transmission = 1 - (1 - T_MIN) * told * share
-        return Haze(transmission, torch.sigmoid(light.float())[:, :, None, None])
+        return share, torch.sigmoid(light.float())
