@@ -85,8 +85,8 @@ def _painted(rng: np.random.Generator) -> np.ndarray:
         coarse = rng.random((rng.integers(2, 12), rng.integers(2, 12)), np.float32)
         clouds = cv2.resize(coarse, (FINE, FINE), interpolation=cv2.INTER_CUBIC)
         near = np.clip(horizon / FINE, 0, 1) if deep else rng.random()
-        bright = rng.uniform(0.35, 0.95) * (1 - 0.6 * near)
-        bright = bright + bright * rng.uniform(0, 0.5) * rng.uniform(-1, 1, 3)
+        tone = rng.uniform(0.35, 0.95) * (1 - 0.6 * near)
+        bright = tone * (1 + rng.uniform(0, 0.5) * rng.uniform(-1, 1, 3))
         contrast = rng.uniform(0.05, 0.4) + 0.55 * near
         edge = horizon + 8 * cv2.resize(rng.random((1, 6), np.float32), (FINE, 1))[0]
         paint = bright * (1 - contrast * clouds[..., None])
