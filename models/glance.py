@@ -54,9 +54,9 @@ def believed(transmission: Tensor) -> Tensor:
     return torch.sigmoid(STEEPNESS * (THIN - transmission.mean((1, 2, 3), keepdim=True)))
 
 
-def _told(cells: Tensor) -> Tensor:
-    """How far pictures tell of haze at all, (B, 1, 1, 1): (B, 3, GRID, n, GRID, n) cells."""
-    brightness = cells.mean((1, 3, 5)).flatten(1)
+def _told(mean: Tensor) -> Tensor:
+    """How far pictures tell of haze at all, (B, 1, 1, 1), from their cells (B, 3, GRID, GRID)."""
+    brightness = mean.mean(1).flatten(1)
     spread = brightness.amax(1) - brightness.amin(1)
     return torch.sigmoid(STEEPNESS * (spread - FLAT))[:, None, None, None]
 
@@ -73,9 +73,11 @@ def _seen(small: Tensor) -> tuple[Tensor, Tensor]:
     down = F.pad((small[..., 1:, :] - small[..., :-1, :]).abs(), (0, 0, 0, 1))
     edges = F.avg_pool2d(across + down, FINE // GRID)
     height = torch.linspace(-1, 1, GRID, device=small.device)[:, None].expand(GRID, GRID)
-    seen = [2 * cells.mean((-3, -1)) - 1, 2 * cells.amin((-3, -1)) - 1]
-    seen += [2 * cells.amax((-3, -1)) - 1, 20 * cells.std((-3, -1)) - 2, 20 * edges - 1]
-    return torch.cat([*seen, height.expand(len(small), 1, -1, -1)], 1), _told(cells)
+    mean = cells.mean((-3, -1))
+    levels = torch.cat([mean, cells.amin((-3, -1)), cells.amax((-3, -1))], 1)
+    contrast = [20 * cells.std((-3, -1)) - 2, 20 * edges - 1]
+    seen = [2 * levels - 1, *contrast, height.expand(len(small), 1, -1, -1)]
+    return torch.cat(seen, 1), _told(mean)
 
 
 class Glance(nn.Module):

@@ -127,10 +127,16 @@ def colour_shift(clip: Tensor, rng: Rng) -> Tensor:
 
     Gentle, and contrast is left alone: a washed-out clean clip would look like haze.
     """
-    clip = clip.clamp_min(1e-4) ** float(np.exp(rng.normal(0, 0.12)))
-    clip = clip * float(np.exp(rng.normal(-0.03, 0.08)))
-    grey = clip.mean(1, keepdim=True)
-    return (grey + (clip - grey) * float(rng.uniform(0.75, 1.2))).clamp(0, 1)
+    gamma, gain = np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(-0.03, 0.08))
+    return recolour(clip, gamma, np.full(3, gain), rng.uniform(0.75, 1.2))
+
+
+def recolour(picture: Tensor, gamma: float, gain: np.ndarray, saturation: float) -> Tensor:
+    """Another gamma, gain (of each channel) and saturation of pictures (…, 3, H, W) in [0, 1]."""
+    picture = picture.clamp_min(1e-4) ** float(gamma)
+    picture = picture * picture.new_tensor(gain).view(3, 1, 1)
+    grey = picture.mean(-3, keepdim=True)
+    return (grey + (picture - grey) * float(saturation)).clamp(0, 1)
 
 
 def camera_noise(shape: torch.Size, rng: Rng) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from derain.models.glance import FINE, GRID
+from derain.stages import augment
 from derain.stages.rain import haze_map, sample_settings
 
 SMALLEST = 0.45  # share of a frame's height and width that a glimpse shows at least
@@ -117,11 +118,9 @@ def _recolour(picture: Tensor, rng: np.random.Generator) -> Tensor:
 
     More than what whole clips get (`augment.colour_shift`), for the same reason as `_patch`.
     """
-    picture = picture.clamp_min(1e-4) ** float(np.exp(rng.normal(0, 0.22)))
-    white = np.exp(rng.normal(0, 0.06, 3) + rng.normal(-0.03, 0.14))
-    picture = picture * picture.new_tensor(white).view(3, 1, 1)
-    grey = picture.mean(0, keepdim=True)
-    return (grey + (picture - grey) * float(rng.uniform(0.6, 1.3))).clamp(0, 1)
+    gamma = np.exp(rng.normal(0, 0.22))
+    gain = np.exp(rng.normal(0, 0.06, 3) + rng.normal(-0.03, 0.14))
+    return augment.recolour(picture, gamma, gain, rng.uniform(0.6, 1.3))
 
 
 def _pale_rain(rng: np.random.Generator) -> Tensor:
