@@ -11,6 +11,7 @@ fade to white has nothing dark either: what is equally bright everywhere tells n
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -68,16 +69,17 @@ def _seen(small: Tensor) -> tuple[Tensor, Tensor]:
         Mean, darkest, brightest, spread and edges of each cell, and its height in the picture,
         about -1 to 1, (B, 16, GRID, GRID); and how far the glimpse tells of haze (`_told`).
     """
-    cells = small.unflatten(-1, (GRID, -1)).unflatten(-3, (GRID, -1))
+    small = small.contiguous()
+    pool = partial(F.avg_pool2d, kernel_size=FINE // GRID)
     across = F.pad((small[..., 1:] - small[..., :-1]).abs(), (0, 1))
     down = F.pad((small[..., 1:, :] - small[..., :-1, :]).abs(), (0, 0, 0, 1))
-    edges = F.avg_pool2d(across + down, FINE // GRID)
-    height = torch.linspace(-1, 1, GRID, device=small.device)[:, None].expand(GRID, GRID)
-    mean = cells.mean((-3, -1))
+    mean, edges = pool(small), pool(across + down)
+    spread = (pool(small.square()) - mean.square()).clamp_min(1e-8).sqrt()
+    cells = small.unflatten(-1, (GRID, -1)).unflatten(-3, (GRID, -1))
     levels = torch.cat([mean, cells.amin((-3, -1)), cells.amax((-3, -1))], 1)
-    contrast = [20 * cells.std((-3, -1)) - 2, 20 * edges - 1]
-    seen = [2 * levels - 1, *contrast, height.expand(len(small), 1, -1, -1)]
-    return torch.cat(seen, 1), _told(mean)
+    height = torch.linspace(-1, 1, GRID, device=small.device)[:, None].expand(GRID, GRID)
+    height = height.expand(len(small), 1, -1, -1)
+    return torch.cat([2 * levels - 1, 20 * spread - 2, 20 * edges - 1, height], 1), _told(mean)
 
 
 class Glance(nn.Module):

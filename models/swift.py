@@ -35,6 +35,7 @@ kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -49,15 +50,17 @@ from derain.models.physics import strip
 from derain.models.tiles import Tile, Tiles, compute
 from derain.models.window import REACH, Aligned, Window, align, push, ready, unfinished
 
-HAZE_KEPT = 0.9  # share of the haze seen before that stays from frame to frame
+LOOK_EVERY = 2  # frames from one glance to the next: haze changes slowly
+HAZE_KEPT = 0.8  # share of the haze seen before that stays at a new glance
 
 
 class SwiftState(NamedTuple):
     """What a stream carries. `started` is 0 until there is an earlier output, then 1.
 
     image: (B, 3, H, W) the previous output. memory1, memory2: (B, hidden, H / 8, W / 8).
-    haze: as far as it is known. settled: (B, 1, 1, 1), how much of it stays from frame to frame;
-    0 at first, 1 where it is the truth. started: (B, 1, 1, 1).
+    haze: as far as it is known. settled: (B, 1, 1, 1), how much of it stays at a new glance; 0 at
+    first, 1 where it is the truth. started: (B, 1, 1, 1). age: outputs of this shot so far; on the
+    CPU, so that nobody waits for another device to read it.
     """
 
     window: Window
@@ -67,6 +70,7 @@ class SwiftState(NamedTuple):
     haze: Haze
     settled: Tensor
     started: Tensor
+    age: Tensor
 
 
 def joined(pictures: list[Tensor]) -> Tensor:
@@ -168,7 +172,8 @@ class Swift(nn.Module):
 
         memory, none = zeros(self.hidden, height // 8, width // 8), zeros(1, 1, 1)
         haze = Haze(zeros(1, GRID, GRID), zeros(3, 1, 1))
-        return SwiftState(Window(), zeros(3, height, width), memory, memory, haze, none, none)
+        image, age = zeros(3, height, width), torch.tensor(0, device="cpu")
+        return SwiftState(Window(), image, memory, memory, haze, none, none, age)
 
     def wipe_memory(self, state: SwiftState) -> SwiftState:
         """The same window, with everything remembered of earlier outputs forgotten."""
@@ -216,11 +221,10 @@ class Swift(nn.Module):
         self, centre: int, state: SwiftState, tiles: Tiles | None
     ) -> tuple[Output, SwiftState]:
         frame = state.window.frames[centre]
-        seen = self.glance(frame)
-        haze = Haze(
-            torch.lerp(seen.transmission, state.haze.transmission, state.settled),
-            torch.lerp(seen.airlight, state.haze.airlight, state.settled),
-        )
+        haze = state.haze
+        if int(state.age) % LOOK_EVERY == 0:
+            seen = self.glance(frame)
+            haze = Haze(*map(partial(torch.lerp, weight=state.settled), seen, state.haze))
         # What is known is not doubted.
         belief = torch.where(state.settled < 1, believed(haze.transmission), 1.0)
         transmission = full_size(1 - belief * (1 - haze.transmission), *frame.shape[-2:])
@@ -238,6 +242,7 @@ class Swift(nn.Module):
             haze,
             settled=state.settled.clamp_min(HAZE_KEPT),
             started=torch.ones_like(state.started),
+            age=state.age + 1,
         )
 
     def _derain_tile(

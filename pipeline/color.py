@@ -78,6 +78,17 @@ def to_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     return cv2.multiply(flat, 255.0, dtype=cv2.CV_8U).reshape(shape)
 
 
+def to_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB to the order of OpenCV, or back, (H, W, 3).
+
+    A view with a negative stride does too, but OpenCV copies that pixel by pixel: 1.5 ms of 2.5 for
+    a JPEG of 640x720.
+    """
+    import cv2
+
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
+
+
 class Difference(NamedTuple):
     """A change of RGB as the two pictures it lies between, both (H, W, 3) float32 in [0, 1].
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.contract import Output
-from derain.pipeline.color import to_bytes
+from derain.pipeline.color import to_bgr, to_bytes
 from derain.pipeline.layers import FIELDS, layer_pictures
 from derain.pipeline.live_capture import LiveFrame
 from derain.pipeline.shots import Finished
@@ -72,7 +72,7 @@ class Shown:
             converted = time.perf_counter()
             if (view, pair) not in self._jpegs:
                 quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-                _, data = cv2.imencode(".jpg", picture[..., ::-1], quality)
+                _, data = cv2.imencode(".jpg", to_bgr(picture), quality)
                 self._jpegs[view, pair] = data.tobytes()
             encoded = time.perf_counter()
             spent = {"convert": converted - began, "jpeg": encoded - converted}
@@ -80,7 +80,7 @@ class Shown:
 
     def png(self, view: str = DERAINED) -> bytes:
         """A view as PNG."""
-        return cv2.imencode(".png", self.picture(view)[..., ::-1])[1].tobytes()
+        return cv2.imencode(".png", to_bgr(self.picture(view)))[1].tobytes()
 
     def seen(self, spent: dict[str, float]) -> dict[str, float]:
         """All durations of this frame for a viewer that has it now."""

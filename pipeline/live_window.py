@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from derain.pipeline.color import to_bgr
 from derain.pipeline.live import Live
 from derain.pipeline.live_stats import Times
 from derain.pipeline.live_view import Shown
@@ -78,7 +79,7 @@ class Window:
             x = round(self.border * picture.shape[1])
             picture = np.concatenate([shown.rainy()[:, :x], picture[:, x:]], 1)
             picture[:, max(0, x - 1) : x + 1] = 255
-        return np.ascontiguousarray(picture[..., ::-1])
+        return to_bgr(picture)
 
 
 def show_window(
