@@ -55,6 +55,11 @@ def believed(transmission: Tensor) -> Tensor:
     return torch.sigmoid(STEEPNESS * (THIN - transmission.mean((1, 2, 3), keepdim=True)))
 
 
+def trusted(seen: Haze) -> Haze:
+    """A glance's haze as far as it is believed in: less of it where there is doubt."""
+    return seen._replace(transmission=1 - believed(seen.transmission) * (1 - seen.transmission))
+
+
 def _told(mean: Tensor) -> Tensor:
     """How far pictures tell of haze at all, (B, 1, 1, 1), from their cells (B, 3, GRID, GRID)."""
     brightness = mean.mean(1).flatten(1)

@@ -12,7 +12,8 @@ and the memory is a minimal gated unit at 1/8 size that is moved along the flow.
     stage 2: J, frame, moved O[t-1], features of stage 1       -> trunk -> O = J + residual
 
 Layers of `swift` (a, b, c = 24, 40, 56 channels at 1/2, 1/4, 1/8 size; both trunks have the same);
-kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by torch's flop counter:
+kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by torch's flop counter
+(the glance's at every second frame, on average):
 
     | module               | in -> out              | at       | kFLOP/px | parameters   |
     |----------------------|------------------------|----------|----------|--------------|
@@ -28,9 +29,9 @@ kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by t
     | tail, conv 3x3       | a -> a                 | 1/2      | 5.2      | 2 x 5.2k     |
     | rain, conv 3x3       | a -> 16                | 1/2      | 1.7      | 3.5k         |
     | bridge, residual     | a -> a, a -> 12        | 1/2      | 1.6      | 3.2k         |
-    | glance, twice        | 16 -> 44 -> t, A       | 16x16    | 0.42     | 47.8k        |
-    | `swift`              |                        |          | 43.0     | 573,404      |
-    | `swift-plus` (40, 80, 112; 2 and 3 blocks; 48)| |          | 213.8    | 2,990,588    |
+    | glance, two views    | 16 -> 44 -> t, A       | 16x16    | 0.21     | 47.8k        |
+    | `swift`              |                        |          | 42.7     | 573,404      |
+    | `swift-plus` (40, 80, 112; 2 and 3 blocks; 48)| |          | 213.6    | 2,990,588    |
 """
 
 from __future__ import annotations
@@ -44,23 +45,23 @@ from torch import Tensor, nn
 
 from derain.models.alignment import dis_flow, warp
 from derain.models.contract import Output, fold
-from derain.models.glance import GRID, Glance, Haze, believed, full_size
+from derain.models.glance import GRID, Glance, Haze, full_size, trusted
 from derain.models.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
 from derain.models.physics import strip
 from derain.models.tiles import Tile, Tiles, compute
 from derain.models.window import REACH, Aligned, Window, align, push, ready, unfinished
 
 LOOK_EVERY = 2  # frames from one glance to the next: haze changes slowly
-HAZE_KEPT = 0.8  # share of the haze seen before that stays at a new glance
+HAZE_KEPT = 0.9  # share of the haze seen before that stays at a new glance
 
 
 class SwiftState(NamedTuple):
     """What a stream carries. `started` is 0 until there is an earlier output, then 1.
 
     image: (B, 3, H, W) the previous output. memory1, memory2: (B, hidden, H / 8, W / 8).
-    haze: as far as it is known. settled: (B, 1, 1, 1), how much of it stays at a new glance; 0 at
-    first, 1 where it is the truth. started: (B, 1, 1, 1). age: outputs of this shot so far; on the
-    CPU, so that nobody waits for another device to read it.
+    haze: as far as it is known or trusted. settled: (B, 1, 1, 1), how much of it stays at a new
+    glance; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). age: outputs of this shot so
+    far; on the CPU, so that nobody waits for another device to read it.
     """
 
     window: Window
@@ -223,11 +224,10 @@ class Swift(nn.Module):
         frame = state.window.frames[centre]
         haze = state.haze
         if int(state.age) % LOOK_EVERY == 0:
-            seen = self.glance(frame)
+            # Doubt first, then the mean: a belief that comes or goes must not be seen as flicker.
+            seen = trusted(self.glance(frame))
             haze = Haze(*map(partial(torch.lerp, weight=state.settled), seen, state.haze))
-        # What is known is not doubted.
-        belief = torch.where(state.settled < 1, believed(haze.transmission), 1.0)
-        transmission = full_size(1 - belief * (1 - haze.transmission), *frame.shape[-2:])
+        transmission = full_size(haze.transmission, *frame.shape[-2:])
 
         def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
             near = align(state.window, centre, tile)
