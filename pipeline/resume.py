@@ -36,6 +36,7 @@ class Checkpoint:
     shots: int = 0
     repeats: int = 0
     state: list[Tensor] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)  # of the state's plain tuples and lists
     final: bool = False  # the part ends right before `next_out`
     change: Tensor | None = None  # of the last finished frame, for frames that repeat it
 
@@ -76,7 +77,8 @@ def save(path: Path, checkpoint: Checkpoint, who: dict[str, Any]) -> None:
     tensors["end"] = torch.zeros(1)  # a file needs one tensor
     # No copies of tensors that are in the file's layout already: states may be large.
     tensors = {k: t.detach().contiguous() for k, t in tensors.items()}
-    metadata = {"derain": json.dumps({"numbers": numbers, "identity": who})}
+    noted = {"numbers": numbers, "lengths": checkpoint.lengths, "identity": who}
+    metadata = {"derain": json.dumps(noted)}
     fresh = path.with_name(path.name + ".new")
     try:
         save_file(tensors, str(fresh), metadata=metadata)
@@ -98,12 +100,14 @@ def load(path: Path, who: dict[str, Any]) -> Checkpoint:
         with safe_open(str(path), framework="pt") as file:
             noted = json.loads((file.metadata() or {})["derain"])
             tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+        lengths = noted["lengths"]
     except (SafetensorError, KeyError, ValueError) as error:
         raise DerainError(f"{path} cannot be read; use -y to start again.") from error
     if noted["identity"] != who:
         raise DerainError(f"{path} is of another input or other options; use -y to start again.")
     state = [tensor for key, tensor in tensors.items() if key.startswith("state.")]
-    return Checkpoint(**noted["numbers"], state=state, change=tensors.get("change"))
+    change = tensors.get("change")
+    return Checkpoint(**noted["numbers"], state=state, lengths=lengths, change=change)
 
 
 class Saver:
@@ -187,14 +191,41 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
             yield from tensors_of(part)
 
 
-def with_tensors(value: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same structure with other tensors."""
-    if isinstance(value, Tensor):
-        fresh = next(tensors)
-        if fresh.shape != value.shape:
-            raise DerainError("The saved state is of another network; use -y to start again.")
-        return fresh.to(value.device, value.dtype)
+def lengths_of(value: Any) -> Iterator[int]:
+    """How long the plain tuples and lists of a state are, which named tuples always know."""
     if isinstance(value, (tuple, list)):
-        parts = [with_tensors(part, tensors) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
+        if not hasattr(value, "_fields"):
+            yield len(value)
+        for part in value:
+            yield from lengths_of(part)
+
+
+def with_tensors(like: Any, saved: Checkpoint, device: torch.device) -> Any:
+    """A saved state with the structure of another one of the same network.
+
+    Plain tuples and lists get the length they had, whatever it is in `like`: what is beyond that
+    are tensors on `device`.
+
+    Raises:
+        DerainError: the two are not of one network.
+    """
+    tensors, lengths, missing = iter(saved.state), iter(saved.lengths), object()
+
+    def rebuilt(value: Any) -> Any:
+        if value is missing or isinstance(value, Tensor):
+            fresh = next(tensors, None)
+            if fresh is None or (value is not missing and fresh.shape != value.shape):
+                raise other
+            return fresh.to(device) if value is missing else fresh.to(value.device, value.dtype)
+        if not isinstance(value, (tuple, list)):
+            return value
+        if hasattr(value, "_fields"):
+            return type(value)(*map(rebuilt, value))
+        length = next(lengths, len(value))
+        return type(value)(map(rebuilt, [*value, *[missing] * length][:length]))
+
+    other = DerainError("The saved state is of another network; use -y to start again.")
+    state = rebuilt(like)
+    if next(tensors, None) is not None:
+        raise other
+    return state

@@ -17,7 +17,7 @@ from derain.models import Derainer
 from derain.models.contract import Output
 from derain.pipeline.color import Difference
 from derain.pipeline.frames import Frame
-from derain.pipeline.resume import Checkpoint, tensors_of, with_tensors
+from derain.pipeline.resume import Checkpoint, lengths_of, tensors_of, with_tensors
 
 
 @dataclass(slots=True)
@@ -110,6 +110,7 @@ class Shots:
             state=[
                 t.detach().cpu().clone(memory_format=plain) for t in tensors_of(self.derainer.state)
             ],
+            lengths=list(lengths_of(self.derainer.state)),
             change=None if self._last is None else torch.from_numpy(self._last.whole()),
             final=final,
         )
@@ -130,4 +131,5 @@ class Shots:
         self.count, self.repeats, self._next = at.shots, at.repeats, at.next_in
         if at.change is not None:
             self._last = Difference(at.change.numpy(), np.zeros(at.change.shape, np.float32))
-        self.derainer.state = with_tensors(self.derainer.state, iter(at.state))
+        device = torch.device(self.derainer.device)
+        self.derainer.state = with_tensors(self.derainer.state, at, device)

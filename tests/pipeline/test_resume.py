@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from derain.models import load_model
 from derain.models.contract import DerainError
 from derain.pipeline import resume
 from derain.pipeline.options import Interrupted, Report, VideoOptions
@@ -329,11 +330,37 @@ def test_states_keep_their_shape() -> None:
         window: torch.Tensor
         rest: tuple[Any, ...]
 
+    def checkpoint(state: Any) -> resume.Checkpoint:
+        tensors = [t + 1 for t in resume.tensors_of(state)]
+        return resume.Checkpoint(0, 0, 0, state=tensors, lengths=list(resume.lengths_of(state)))
+
+    device = torch.device("cpu")
     state = State(torch.ones(2), (torch.zeros(3), [torch.ones(1)], None, 4))
-    tensors = list(resume.tensors_of(state))
-    assert [t.numel() for t in tensors] == [2, 3, 1]
-    back = resume.with_tensors(state, iter([t + 1 for t in tensors]))
+    saved = checkpoint(state)
+    assert [t.numel() for t in saved.state] == [2, 3, 1]
+    back = resume.with_tensors(state, saved, device)
     assert isinstance(back, State)
     assert back.rest[1][0].item() == 2 and back.rest[2:] == (None, 4)
-    with pytest.raises(DerainError, match="another network"):
-        resume.with_tensors(state, iter([torch.ones(5)]))
+    # A window that was longer, or shorter, than that of the state at hand.
+    for young in (State(torch.zeros(2), ()), State(torch.zeros(2), (torch.zeros(3),) * 5)):
+        old = checkpoint(State(torch.ones(2), (torch.ones(3), torch.zeros(3))))
+        back = resume.with_tensors(young, old, device)
+        assert [t.tolist() for t in back.rest] == [[2.0] * 3, [1.0] * 3]
+    for other in (State(torch.ones(5), ()), State(torch.ones(2), ()), torch.ones(2)):
+        with pytest.raises(DerainError, match="another network"):
+            resume.with_tensors(other, replace(saved, lengths=[]), device)
+
+
+@pytest.mark.parametrize("name", ["swift", "two_stage", "median", "rescan"])
+def test_shipped_networks_go_on_bit_for_bit(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], name: str
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=14)
+    whole, cut = source.parent / "whole.mkv", source.parent / "cut.mkv"
+    model = load_model(name)
+    derain_video(source, whole, FFV1, model=model)
+    stopped_after(2, source, cut, model, FFV1)
+    stopped_after(8, source, cut, model, replace(FFV1, resume=True))
+    report = derain_video(source, cut, replace(FFV1, resume=True), model=model)
+    assert report.resumed_at >= 8
+    assert contents(whole).same_pictures(contents(cut))
