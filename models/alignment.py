@@ -31,12 +31,13 @@ SMOOTHING = 2  # variational refinements at every level
 def _grey(frame: Tensor) -> list[np.ndarray]:
     """(B, 3, H, W) in [0, 1] -> B uint8 pictures at flow size, lightly blurred."""
     pictures = []
+    if frame.device.type != "cpu":  # a quarter of it to fetch
+        frame = F.interpolate(frame, [n // FLOW_SCALE for n in frame.shape[-2:]], mode="area")
     for image in frame.detach().float().permute(0, 2, 3, 1).cpu().numpy():
-        height, width = image.shape[:2]
-        small = cv2.resize(
-            image, (width // FLOW_SCALE, height // FLOW_SCALE), interpolation=cv2.INTER_AREA
-        )
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        if frame.device.type == "cpu":
+            size = image.shape[1] // FLOW_SCALE, image.shape[0] // FLOW_SCALE
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         grey = cv2.GaussianBlur(grey, (0, 0), BLUR)
         pictures.append(cv2.convertScaleAbs(grey, alpha=255))
     return pictures
@@ -129,19 +130,21 @@ def _warp_torch(
     image: Tensor, flow: Tensor, fallback: Tensor, corner: tuple[int, int] = (0, 0)
 ) -> Tensor:
     height, width = fallback.shape[-2:]
+    # Plain numbers: a tensor of them would be copied to the device, which waits for it each time.
+    across, down = width / flow.shape[-1], height / flow.shape[-2]
     if flow.shape[-2:] != (height, width):
-        scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]])
         flow = F.interpolate(flow, (height, width), mode="bilinear", align_corners=False)
-        flow = flow * scale.view(1, 2, 1, 1)
     ys = torch.arange(height, device=flow.device, dtype=flow.dtype) + corner[0]
     xs = torch.arange(width, device=flow.device, dtype=flow.dtype) + corner[1]
-    x = xs + flow[:, 0]
-    y = ys[:, None] + flow[:, 1]
+    x = xs + across * flow[:, 0]
+    y = ys[:, None] + down * flow[:, 1]
     height, width = image.shape[-2:]
-    inside = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))[:, None]
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
     with torch.autocast(image.device.type, enabled=False):
         sampled = F.grid_sample(
-            image.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+            image.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
         )
-    return torch.where(inside, sampled, fallback.float())
+    # What of the four pixels around a place lies outside is the fallback's, as with OpenCV.
+    covered = (x + 1).clamp(0, 1) * (width - x).clamp(0, 1)
+    covered = (covered * (y + 1).clamp(0, 1) * (height - y).clamp(0, 1))[:, None]
+    return torch.where(covered < 1, sampled + (1 - covered) * fallback.float(), sampled)

@@ -32,9 +32,15 @@ def choose_device(name: str = "auto") -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DerainError("There is no CUDA device here; use --device cpu.")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise DerainError(f"'{name}' is not a device; use auto, cpu or cuda.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise DerainError(f"Networks do not run on '{name}' here; use auto, cpu or cuda.")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        raise DerainError(f"There is no '{name}' here; the last one is {device.type}:{count - 1}.")
+    return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -130,6 +136,31 @@ class Derainer:
         if self._size not in (None, size):
             raise DerainError("The frame size changed inside a shot; call flush() before.")
         self._size = size
+        try:
+            return self._push(frame)
+        except Exception as error:
+            self.reset()  # the next frame begins a shot, whatever became of this one
+            if is_exhausted(error):
+                raise DerainError(
+                    f"There is not enough memory for frames of {size[1]}x{size[0]}; "
+                    "make them smaller first."
+                ) from error
+            raise
+
+    @torch.inference_mode()
+    def flush(self) -> list[Output]:
+        """End the shot: its last outputs, in order. The next frame starts a new one."""
+        if self.state is None:
+            return []
+        try:
+            outputs, _ = self._in_memory(
+                lambda **tiles: (self.model.flush(self.state, **tiles), None)  # type: ignore[operator]
+            )
+            return [self._finish(output) for output in outputs]
+        finally:
+            self.reset()
+
+    def _push(self, frame: Tensor) -> Output | None:
         frame = frame.to(self.device, non_blocking=True)
         padded = pad_to_multiple(frame, int(self.model.multiple))  # type: ignore[arg-type]
         padded = padded.contiguous(memory_format=torch.channels_last)
@@ -143,18 +174,6 @@ class Derainer:
             lambda **tiles: self.model.step(padded, self.state, **tiles)  # type: ignore[operator]
         )
         return None if output is None else self._finish(output)
-
-    @torch.inference_mode()
-    def flush(self) -> list[Output]:
-        """End the shot: its last outputs, in order. The next frame starts a new one."""
-        if self.state is None:
-            return []
-        outputs, _ = self._in_memory(
-            lambda **tiles: (self.model.flush(self.state, **tiles), None)  # type: ignore[operator]
-        )
-        finished = [self._finish(output) for output in outputs]
-        self.reset()
-        return finished
 
     def reset(self) -> None:
         """Forget the shot without giving its last outputs."""
@@ -216,8 +235,9 @@ def _finite(value: Any) -> bool:
 
     The window of input frames is not looked at: a model that broke shows it in its own numbers.
     """
-    # A sum is finite only if every part is, and costs one pass and one synchronisation.
-    return all(bool(torch.isfinite(t.sum(dtype=torch.float32))) for t in _floats(value))
+    # A sum is finite only if every part is, and costs one pass; together they are waited for once.
+    sums = [t.sum(dtype=torch.float32) for t in _floats(value)]
+    return not sums or bool(torch.stack(sums).isfinite().all())
 
 
 def _floats(item: Any) -> Iterator[Tensor]:

@@ -28,6 +28,7 @@ LACKS = (  # what torch, oneDNN, OpenCV, NumPy and C++ say
     "insufficient memory",
     "unable to allocate",
     "bad_alloc",
+    "alloc_failed",  # cuBLAS and cuDNN
 )
 
 

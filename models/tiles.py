@@ -185,9 +185,10 @@ def _put(whole: Any, part: Any, tile: Tile) -> Any:
         return part
     if whole is None:
         stride = (tile.outer[1] - tile.outer[0]) // part.shape[-2]
-        whole = part.new_empty(*part.shape[:-2], *(n // stride for n in tile.frame))
-        if whole.ndim == 4:  # as the networks have it: nothing is rearranged when it is read
-            whole = whole.contiguous(memory_format=torch.channels_last)
+        shape = (*part.shape[:-2], *(n // stride for n in tile.frame))
+        # As the networks have it: nothing is rearranged when it is read.
+        layout = torch.channels_last if part.ndim == 4 else torch.contiguous_format
+        whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=layout)
     stride = tile.frame[0] // whole.shape[-2]
     top, bottom, left, right = _shrunk(tile.inner, stride)
     whole[..., top:bottom, left:right] = tile.core(part)

@@ -178,7 +178,7 @@ def whole(
     runs: dict[str, Callable[[], object]] = {
         "pipeline": lambda: derain_video(source, target, settings, model=model),
         "pipeline_without_network": lambda: derain_video(
-            source, target, replace(settings, device="cpu"), model=nothing
+            source, target, replace(settings, device="cpu", precision="auto"), model=nothing
         ),
     }
     program = shutil.which("ffmpeg")
@@ -200,8 +200,9 @@ def whole(
         found[name] = _per_frame(measured, options.frames)
     found["fps"] = 1 / found["pipeline"]["wall"]
     found["peak_memory_mib"] = memory("VmHWM")
-    if choose_device(options.device).type == "cuda":
-        found["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    device = choose_device(options.device)
+    if device.type == "cuda":
+        found["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
     if program:
         ratio = found["pipeline_without_network"]["cpu"] / found["ffmpeg"]["cpu"]
         found["cpu_ratio_without_network_to_ffmpeg"] = ratio
@@ -226,11 +227,13 @@ def parts(
                         break
             clocks["decode"].append(clock)
             pictures = [_tensor(frame) for frame in frames]
-            derainer = Derainer(model, options.device, options.precision)
+            derainer = Derainer(model, options.device, options.precision, notice=progress)
             with Clock() as clock:
-                outputs = [out for x in pictures if (out := derainer.push(x)) is not None]
-                outputs += derainer.flush()
-                images = [out.image[0].cpu() for out in outputs]  # waits for the device, too
+                # To the CPU at once: that waits for the device, and lets the layers go.
+                images = [
+                    out.image[0].cpu() for x in pictures if (out := derainer.push(x)) is not None
+                ]
+                images += [out.image[0].cpu() for out in derainer.flush()]
             clocks["network"].append(clock)
             changes = [
                 (image - picture).permute(1, 2, 0).contiguous().numpy()
@@ -314,9 +317,13 @@ def from_float32(model: nn.Module, rainy: list[NDArray[np.uint8]], options: Benc
     results = []
     for device, precision in ((options.device, options.precision), ("cpu", "fp32")):
         derainer = Derainer(model, device, precision)
-        outputs = [out for x in rainy if (out := derainer.push(_picture(x))) is not None]
-        outputs += derainer.flush()
-        results.append(torch.cat([out.image.float().cpu() for out in outputs]))
+        images = [
+            out.image.float().cpu()
+            for x in rainy
+            if (out := derainer.push(_picture(x))) is not None
+        ]
+        images += [out.image.float().cpu() for out in derainer.flush()]
+        results.append(torch.cat(images))
     return psnr(*results).mean().item()
 
 

@@ -260,6 +260,8 @@ def train(
 ) -> None:
     """Train a network; see configs/ for presets.
 
+    --resume goes on with the settings that the run began with; --set changes them.
+
     On several GPUs: torchrun --nproc-per-node N --no-python derain train ...
     """
     from derain.configs.training import load_training
@@ -268,6 +270,10 @@ def train(
 
     if resume and init is not None:
         raise typer.BadParameter("--init starts a run and --resume goes on with one; give one")
+    started = output / "config.yaml"
+    if resume and started.exists():
+        # What the run began with, --set and all: other clips or steps would make it another run.
+        config = started
     try:
         loaded = load_training(config, settings or [])
     except ValueError as error:

@@ -92,14 +92,18 @@ def load_models(
     """Load models by name or weight file, `median` first; `steady`: each steadied, too.
 
     Raises:
-        DerainError: unknown names or weights, one weight file for several models, or a model that
-            cannot be steadied.
+        DerainError: unknown names or weights, one weight file for several models, the same model
+            twice, or a model that cannot be steadied.
     """
     if weights is not None and len(names) != 1:
         raise DerainError("--weights goes with exactly one model; name weight files as models.")
     models = {"median": load_model("median")}
     for name in names:
         label = Path(name).stem if Path(name).suffix else name
+        if label in models and label != name:
+            label = name  # runs of one preset leave files of one name
+        if label in models and label != "median":
+            raise DerainError(f"'{name}' is named twice; once is enough.")
         models[label] = load_model(name, weights)
         if steady:
             models[f"{label}, steady"] = Steady(models[label])

@@ -182,6 +182,12 @@ def run_tasks(
         except DerainError as error:
             reporter.failed(report, str(error), "error")
             return "failed"
+        except Exception as error:
+            if not several:
+                raise
+            text = f"{task.source} met a fault of derain itself ({type(error).__name__}: {error})."
+            reporter.failed(report, text, "error")
+            return "failed"
         reporter.done(report)
         return "done"
 

@@ -209,7 +209,8 @@ def with_tensors(like: Any, saved: Checkpoint, device: torch.device) -> Any:
     Raises:
         DerainError: the two are not of one network.
     """
-    tensors, lengths, missing = iter(saved.state), iter(saved.lengths), object()
+    tensors, lengths = iter(saved.state), iter(saved.lengths)
+    missing: Any = object()
 
     def rebuilt(value: Any) -> Any:
         if value is missing or isinstance(value, Tensor):

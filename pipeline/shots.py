@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from derain.models import Derainer
 from derain.models.contract import Output
@@ -44,7 +43,7 @@ class Shots:
         self.derainer = derainer
         self.count = 0
         self.repeats = 0
-        self._waiting: deque[tuple[Frame, Tensor | None]] = deque()  # None: a repeat
+        self._waiting: deque[Frame] = deque()
         self._last: Difference | None = None  # of the last finished frame
         self._next = 0
         self._fed = 0  # index of the last frame that was fed
@@ -56,7 +55,7 @@ class Shots:
         self._next = frame.index + 1
         if frame.repeat:
             self.repeats += 1
-            self._waiting.append((frame, None))
+            self._waiting.append(frame)
             return done + self._repeated()
         return done + self._feed(frame)
 
@@ -69,24 +68,22 @@ class Shots:
 
     def _feed(self, frame: Frame) -> list[Finished]:
         assert frame.rgb is not None
-        tensor = torch.from_numpy(frame.rgb).permute(2, 0, 1).to(self.derainer.device)
-        self._waiting.append((frame, tensor))
+        self._waiting.append(frame)
         self._fed = frame.index
-        output = self.derainer.push(tensor)
+        output = self.derainer.push(torch.from_numpy(frame.rgb).permute(2, 0, 1))
         return self._finish(output) if output is not None else []
 
     def _finish(self, output: Output) -> list[Finished]:
-        frame, tensor = self._waiting.popleft()
-        assert tensor is not None
-        after, before = (x.permute(1, 2, 0).cpu().numpy() for x in (output.image[0], tensor))
-        self._last = Difference(after, before)
+        frame = self._waiting.popleft()
+        assert frame.rgb is not None
+        self._last = Difference(output.image[0].permute(1, 2, 0).cpu().numpy(), frame.rgb)
         return [Finished(frame, self._last, output), *self._repeated()]
 
     def _repeated(self) -> list[Finished]:
         """Repeats at the head of the line: what they repeat is finished."""
         done = []
-        while self._waiting and self._waiting[0][1] is None and self._last is not None:
-            done.append(Finished(self._waiting.popleft()[0], self._last))
+        while self._waiting and self._waiting[0].repeat and self._last is not None:
+            done.append(Finished(self._waiting.popleft(), self._last))
         return done
 
     # Checkpoints
@@ -98,8 +95,8 @@ class Shots:
 
     def snapshot(self, final: bool = False) -> Checkpoint:
         """All that a later run needs to go on after the last frame taken."""
-        waiting = [frame.index for frame, _ in self._waiting]
-        fed = [frame.index for frame, tensor in self._waiting if tensor is not None]
+        waiting = [frame.index for frame in self._waiting]
+        fed = [frame.index for frame in self._waiting if not frame.repeat]
         plain = torch.contiguous_format  # as files hold it
         return Checkpoint(
             next_in=self._next,
@@ -120,10 +117,10 @@ class Shots:
         if frame.index < at.prime_from:
             return
         if frame.repeat:
-            self._waiting.append((frame, None))
+            self._waiting.append(frame)
         elif frame.rgb is not None:
             self._feed(frame)
-        while self._waiting and self._waiting[0][0].index < at.next_out:
+        while self._waiting and self._waiting[0].index < at.next_out:
             self._waiting.popleft()
 
     def restore(self, at: Checkpoint) -> None:

@@ -229,5 +229,6 @@ def batches(data: Samples, start: int) -> Iterator[Batch]:
         worker_init_fn=_one_thread,
         drop_last=True,
         prefetch_factor=3 if config.workers else None,
+        pin_memory=torch.cuda.is_available(),  # or copying to the GPU would wait
     )
     yield from loader

@@ -4,7 +4,8 @@
 
 Whatever is trained goes through one `forward` (`Running`), so that DistributedDataParallel sees it
 and averages gradients over the processes. Losses are means, so n processes with batches of b give
-the gradients of one process with a batch of n b. Process 0 alone reports and writes.
+the gradients of one process with a batch of n b, unless a network takes statistics of its batch, as
+the authors' discriminator does. Process 0 alone reports and writes.
 """
 
 from __future__ import annotations
@@ -63,11 +64,14 @@ class Processes:
             if self.main and self.size > 1:
                 dist.barrier()
 
-    def joint(self, running: Running) -> nn.Module:
-        """The same, with equal weights in all processes and gradients averaged over them."""
+    def joint(self, running: Running, spare: bool = False) -> nn.Module:
+        """The same, with equal weights in all processes and gradients averaged over them.
+
+        `spare`: some parameters may have no part in the result, as in RESCAN of one stage.
+        """
         if self.size == 1:
             return running
-        return DistributedDataParallel(running)
+        return DistributedDataParallel(running, find_unused_parameters=spare)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Scalars averaged over the processes; the same in all of them."""

@@ -79,7 +79,8 @@ def make_learners(
         weight_decay=config.weight_decay,
     )
     clip = config.clip_gradient
-    learners = [Learner(model, processes.joint(run), objective, optimiser, dtype, clip)]
+    joint = processes.joint(run, spare=config.single_image is not None)
+    learners = [Learner(model, joint, objective, optimiser, dtype, clip)]
     if objective.critic is not None:
         module, against, rate = objective.critic
         run = Running(module, against.run)

@@ -19,7 +19,9 @@ from derain.models.alignment import warp
 from derain.models.contract import DerainError
 
 PSNR_CAP = 100.0  # dB; equal pictures would be infinite and swallow every average
-RAINY_FROM = 1 / 255  # a pixel is rainy where the input leaves the clean frame by this in a channel
+# A pixel is rainy where the input leaves the clean frame by a level or more in a channel: half a
+# level, since differences of float32 levels are often a little below one.
+RAINY_FROM = 0.5 / 255
 EXPLAINED = 10 / 255  # the flow counts where it explains the clean frames to this
 _MISMATCH = "torchvision must be the one made for this torch."
 

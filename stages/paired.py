@@ -20,7 +20,7 @@ from derain.models.contract import DerainError
 from derain.stages.clips_data import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
 from derain.stages.data import Batch, Samples, cached_clip
 from derain.stages.pairs_data import ImagePair, Notice, find_pairs, read_pair
-from derain.stages.validation import FRAMES, HEIGHT, WIDTH, Probe
+from derain.stages.validation import FRAMES, Probe, middle
 
 Rng = np.random.Generator
 PROBES = 8  # pairs that a run is watched on
@@ -199,15 +199,8 @@ def clip_probe(files: dict[str, Path]) -> Probe:
 
 
 def _probe(rainy: np.ndarray, clean: np.ndarray) -> Probe:
-    """(T, H, W, 3) uint8 twice; the sides are cut to multiples of 32, as networks may want."""
-    height = min(HEIGHT, rainy.shape[1] // 32 * 32)
-    width = min(WIDTH, rainy.shape[2] // 32 * 32)
-    if not height or not width:
-        raise DerainError("Validation pairs should be at least 32x32 pixels; choose larger ones.")
-    top, left = (rainy.shape[1] - height) // 2, (rainy.shape[2] - width) // 2
-    middle = np.s_[:, top : top + height, left : left + width]
+    """(T, H, W, 3) uint8 twice."""
     rainy_t, clean_t = (
-        torch.from_numpy(np.ascontiguousarray(x[middle])).permute(0, 3, 1, 2).float()[None] / 255
-        for x in (rainy, clean)
+        torch.from_numpy(middle(x)).permute(0, 3, 1, 2).float()[None] / 255 for x in (rainy, clean)
     )
     return Probe("pairs", rainy_t, clean_t)

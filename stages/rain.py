@@ -114,7 +114,7 @@ def render_rain(clean: Tensor, settings: RainSettings, seed: int, start: int = 0
 
     Args:
         clean: (T, 3, H, W) float32 in [0, 1].
-        seed: the same seed, settings and device give the same rain.
+        seed: the same seed and settings give the same rain; on a GPU but for the last bits.
         start: index of the first frame, so that a long clip can be rendered in pieces.
     """
     frames, _, height, width = clean.shape

@@ -172,7 +172,8 @@ def _restore(
     checkpoint: Path, learners: list[Learner], processes: Processes
 ) -> tuple[dict[str, Tensor], int]:
     """Put the learners where the checkpoint stopped; returns the average and the step."""
-    saved = torch.load(checkpoint, map_location=processes.device, weights_only=True)
+    # To the CPU: Adam counts its steps there, and would wait for a GPU at each count.
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     network, *critic = learners
     network.load_state_dict(saved)
     if bool(critic) != ("critic" in saved):
@@ -182,7 +183,8 @@ def _restore(
         )
     for learner in critic:
         learner.load_state_dict(saved["critic"])
-    return saved["average"], saved["step"]
+    average = {name: value.to(processes.device) for name, value in saved["average"].items()}
+    return average, saved["step"]
 
 
 def _objective(config: TrainingConfig, device: torch.device) -> Objective:

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from derain.models.contract import DerainError
 from derain.models.derainer import on_device
 from derain.stages.metrics import to_decibel
 from derain.stages.rain import RainSettings, StreakLayer, render_rain
@@ -59,13 +61,26 @@ def make_probes(files: list[Path]) -> list[Probe]:
     probes = []
     for seed, file in enumerate(files):
         clip = np.load(file, mmap_mode="r")
-        top, left = (clip.shape[1] - HEIGHT) // 2, (clip.shape[2] - WIDTH) // 2
-        part = np.array(clip[:FRAMES, max(0, top) :, max(0, left) :][:, :HEIGHT, :WIDTH])
-        clean = torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255
+        clean = torch.from_numpy(middle(clip[:FRAMES])).permute(0, 3, 1, 2).float() / 255
         for level, settings in LEVELS.items():
             rainy = render_rain(clean, settings, seed).rainy
             probes.append(Probe(level, rainy[None], clean[None]))
     return probes
+
+
+def middle(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle of (T, H, W, 3), a copy; sides are cut to multiples of 32, as networks may want.
+
+    Raises:
+        DerainError: it is smaller than that.
+    """
+    height, width = (
+        min(n, m // 32 * 32) for n, m in zip((HEIGHT, WIDTH), clip.shape[1:3], strict=True)
+    )
+    if not height or not width:
+        raise DerainError("To validate on, pictures must be at least 32x32; choose larger ones.")
+    top, left = (clip.shape[1] - height) // 2, (clip.shape[2] - width) // 2
+    return np.array(clip[:, top : top + height, left : left + width])
 
 
 def decibels(a: Tensor, b: Tensor) -> float:

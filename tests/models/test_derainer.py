@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from derain.models import Derainer, DerainError, Output, create_model, load_model, save_model
-from derain.models.derainer import pad_to_multiple
+from derain.models.derainer import choose_device, pad_to_multiple
 from derain.models.per_frame import PerFrame
 
 
@@ -108,11 +108,39 @@ def test_dialled_output_is_not_fed_back() -> None:
         ({"precision": "fp16"}, "not for the CPU"),
         ({"streaks": 2.0}, "between 0 and 1"),
         ({"device": "toaster"}, "not a device"),
+        ({"device": "mps"}, "use auto, cpu or cuda"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:
     with pytest.raises(DerainError, match=words):
         Derainer(PerFrame(Half()), **({"device": "cpu"} | options))
+
+
+def test_a_graphics_card_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1").index == 1
+    with pytest.raises(DerainError, match="the last one is cuda:1"):
+        choose_device("cuda:2")
+
+
+def test_after_a_failure_the_next_frame_begins_a_shot() -> None:
+    run = derainer(AlwaysBroken(float("nan")))
+    with pytest.raises(DerainError, match="not finite"):
+        run.push(frame())
+    run.model = PerFrame(Half())
+    output = run.push(frame(40, 40))
+    assert output is not None
+    torch.testing.assert_close(output.image[0], frame(40, 40) / 2)
+
+
+def test_memory_that_a_library_lacks_is_a_sentence() -> None:
+    class Full(nn.Module):
+        def forward(self, rainy: Tensor) -> Tensor:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
+
+    with pytest.raises(DerainError, match="not enough memory"):
+        derainer(Full(), tile="off").push(frame())
 
 
 def test_size_must_not_change_inside_a_shot() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -194,9 +195,19 @@ def test_report_shows_and_writes_everything(folder: Path, tmp_path: Path) -> Non
         report.write_json({}, tmp_path / "no" / "folder.json")
 
 
+def test_weight_files_of_one_name_are_two_models(tmp_path: Path) -> None:
+    weights = weights_file("swift")
+    assert weights is not None
+    mine = str(tmp_path / "swift.safetensors")
+    shutil.copyfile(weights, mine)
+    assert list(evaluate.load_models(["swift", mine])) == ["median", "swift", mine]
+
+
 def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DerainError, match="one model"):
         evaluate.load_models(["median", "swift"], tmp_path / "w.safetensors")
+    with pytest.raises(DerainError, match="named twice"):
+        evaluate.load_models(["swift", "swift"])
     with pytest.raises(DerainError, match="no memory"):
         Forgetful(PerFrame(nn.Identity()))
     with pytest.raises(DerainError, match="no scene"):

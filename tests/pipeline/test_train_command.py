@@ -57,3 +57,13 @@ def test_a_folder_of_another_run_is_not_written_over(arguments: list[str]) -> No
     assert again.exit_code != 0
     assert "add --resume" in str(again.exception)
     assert CliRunner().invoke(app, [*arguments, "--resume"]).exit_code == 0
+
+
+def test_resuming_keeps_the_settings_of_the_run(arguments: list[str], tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    began = (tmp_path / "run" / "config.yaml").read_text()
+    plain = ["train", str(CONFIG), "-o", str(tmp_path / "run"), "--resume"]
+    assert CliRunner().invoke(app, plain).exit_code == 0
+    assert (tmp_path / "run" / "config.yaml").read_text() == began
+    assert CliRunner().invoke(app, [*plain, "--set", "steps=3"]).exit_code == 0
+    assert "steps: 3" in (tmp_path / "run" / "config.yaml").read_text()

@@ -77,6 +77,9 @@ def test_masks_split_the_error() -> None:
     rainy[..., :6] += 0.1
     mask = metrics.rainy_pixels(rainy, clean)
     assert mask.sum() == 72
+    levels = torch.arange(256).float().view(1, 1, 1, 256).expand(1, 3, 1, 256) / 255
+    assert metrics.rainy_pixels(levels[..., 1:], levels[..., :-1]).all()  # one level is rain
+    assert not metrics.rainy_pixels(levels, levels).any()
     output = clean.clone()
     output[..., :6] += 0.01
     assert metrics.masked_psnr(output, clean, mask) == pytest.approx(40, abs=1e-3)

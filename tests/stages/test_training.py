@@ -21,6 +21,7 @@ from derain.stages.learner import learning_rate, make_learners, make_network
 from derain.stages.losses import decibel_loss, temporal_difference
 from derain.stages.recovery import training_loss, video_objective
 from derain.stages.training import train
+from derain.stages.validation import make_probes, probe_model
 
 Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -117,6 +118,15 @@ def test_a_run_that_stops_goes_on_bit_for_bit(
     # The resumed run has the same figures, though it went on between two lines of the log.
     assert rows[resumed][-2]["loss"] == rows[whole][-2]["loss"]
     assert load_model(whole).description["note"]["steps"] == 6  # type: ignore[index]
+
+
+@pytest.mark.parametrize("size", [(180, 318), (300, 500), (40, 33)])
+def test_clips_of_any_size_can_be_watched(size: tuple[int, int], tmp_path: Path) -> None:
+    np.save(tmp_path / "clip.npy", np.zeros((3, *size, 3), np.uint8))
+    network = create_model("swift", widths=(8, 8, 8), blocks=(1, 1), hidden=4)
+    probes = make_probes([tmp_path / "clip.npy"])
+    figures, _ = probe_model(network, probes[:1], torch.device("cpu"), torch.float32)
+    assert figures
 
 
 def test_a_folder_in_use_is_not_overwritten(config: TrainingConfig, tmp_path: Path) -> None:
