@@ -6,6 +6,7 @@ Heavy imports stay inside the commands, so that `derain --help` answers at once.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import Annotated
@@ -112,12 +113,15 @@ def video(
     debug: Debug = False,
 ) -> None:
     """Remove the rain from video files; sound, captions and timing stay as they are."""
-    from derain.pipeline.jobs import interruptible, plan, run_tasks
+    from derain.pipeline.jobs import UsageError, interruptible, plan, run_tasks
     from derain.pipeline.options import VideoOptions
     from derain.pipeline.progress import choose_reporter
     from derain.pipeline.video import Encoding
 
     with errors(debug):
+        begin, finish = seconds(start), seconds(end)
+        if finish is not None and finish <= (begin or 0):
+            raise UsageError("--end does not lie behind --start; give a later --end.")
         options = VideoOptions(
             model=model,
             weights=weights,
@@ -134,8 +138,8 @@ def video(
             hwaccel=hwaccel,
             interlaced=interlaced,
             scene_reset=scene_reset,
-            start=seconds(start),
-            end=seconds(end),
+            start=begin,
+            end=finish,
             compare=compare,
             layers=layers,
             overwrite=overwrite,
@@ -254,13 +258,14 @@ def seconds(text: str | None) -> float | None:
     """`90`, `1:30` or `0:01:30.0` to seconds."""
     if text is None:
         return None
-    try:
-        parts = [float(part) for part in text.split(":")]
-    except ValueError:
-        raise typer.BadParameter(f"'{text}' is not a time; write 90 or 1:30.") from None
     total = 0.0
-    for part in parts:
-        total = total * 60 + part
+    try:
+        for part in map(float, text.split(":")):
+            total = total * 60 + part if part >= 0 else math.nan
+    except ValueError:
+        total = math.nan
+    if not math.isfinite(total):
+        raise typer.BadParameter(f"'{text}' is not a time from 0 on; write 90 or 1:30.")
     return total
 
 

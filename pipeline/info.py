@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from derain.models.contract import DerainError
+from derain.pipeline.names import local
 
 PACKAGES = ("derain", "torch", "av", "numpy", "opencv-python", "kornia", "lpips", "ffmpeg-python")
 
@@ -88,12 +89,14 @@ def show_machine(as_json: bool) -> None:
 
 
 def probe(file: str) -> dict[str, Any]:
-    """What a file holds: by ffprobe where the program is present, else by PyAV."""
-    if shutil.which("ffprobe") and file != "-":
+    """What a file holds: by ffprobe where the program is present and knows it, else by PyAV."""
+    if shutil.which("ffprobe") and file != "-" and not file.startswith("lavfi:"):
         import ffmpeg
 
+        # A name that begins with a dash would be an option.
+        name = f"file:{file}" if file.startswith("-") else local(file)
         try:
-            found = ffmpeg.probe(file, show_chapters=None)
+            found = ffmpeg.probe(name, show_chapters=None)
         except ffmpeg.Error as error:
             reason = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise DerainError(f"{file} cannot be read ({' '.join(reason)}); check it.") from error

@@ -37,6 +37,7 @@ class Task:
 
     source: str
     target: str
+    in_folder: bool = False  # made where it is missing; an output that is there is skipped
 
 
 def expand(inputs: list[str], recursive: bool) -> list[tuple[str, Path]]:
@@ -81,9 +82,9 @@ def plan(
         folder = Path(output)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{output} is a file; name a folder for several inputs.")
-        if not one and folder.suffix.lower() in WRITABLE:
-            raise UsageError(f"Several inputs need a folder; {output} looks like a file.")
-        tasks = [Task(source, str(folder / _output_name(place))) for source, place in found]
+        if not one and (folder.suffix.lower() in WRITABLE or not is_file(output)):
+            raise UsageError(f"Several inputs need a folder; {output} is not one.")
+        tasks = [Task(source, str(folder / _output_name(place)), True) for source, place in found]
         targets = [task.target for task in tasks]
         for target in targets:
             if targets.count(target) > 1:
@@ -140,13 +141,16 @@ def run_tasks(
 ) -> int:
     """Do all tasks and report each; the exit code.
 
-    A failure does not end the rest. What is done already is skipped when there are several.
+    A failure does not end the rest. What is done already in a folder is skipped.
     """
     from derain.pipeline.steady import load_chosen
     from derain.pipeline.stream import derain_video
 
     stop = stop or threading.Event()
-    several = len(tasks) > 1
+    # By what was asked for, not by how many it came to: a folder may hold one video.
+    several = len(tasks) > 1 or any(task.in_folder for task in tasks)
+    if not tasks:
+        reporter.say("No input falls to this part of the list; nothing is done.")
     lock = threading.Lock()
     loaded: list[Any] = []
 
@@ -160,7 +164,7 @@ def run_tasks(
         report = Report(task.source, task.target)
         if stop.is_set():
             return "not started"
-        if several and Path(task.target).is_file() and not options.overwrite:
+        if several and not options.overwrite and _is_done(task):
             report.skipped = True
             reporter.done(report)
             return "there already"
@@ -197,6 +201,12 @@ def run_tasks(
     if stop.is_set():
         return 130
     return 1 if "failed" in results else 0
+
+
+def _is_done(task: Task) -> bool:
+    """Whether the output is there already; the input itself, in its own folder, is none."""
+    source, target = Path(task.source), Path(task.target)
+    return target.is_file() and not (source.exists() and source.samefile(target))
 
 
 def _map(one: Callable[[Task], str], tasks: list[Task], jobs: int) -> list[str]:

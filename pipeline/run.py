@@ -15,6 +15,7 @@ from pathlib import Path
 from derain.models.contract import DerainError
 from derain.pipeline import resume
 from derain.pipeline.color import to_bytes
+from derain.pipeline.compare import compare_frames, is_turned, upright
 from derain.pipeline.mux import part_name
 from derain.pipeline.options import Interrupted, Report, VideoOptions
 from derain.pipeline.scenes import ShotDetector
@@ -44,6 +45,7 @@ class Run:
         self.decoded, self.finished = Channel(self.stop, alarm=self.asked), Channel(self.stop)
         self.from_checkpoint = checkpoint
         self.final: resume.Checkpoint | None = None  # where the user stopped
+        self.first = 0  # index of the first frame that is written: behind those that warm up
         self.detector = ShotDetector(scenes=options.scene_reset == "auto")
 
     def all(self) -> None:
@@ -95,6 +97,8 @@ class Run:
         first = self.from_checkpoint.prime_from if self.from_checkpoint else 0
         for item in self.reader:
             if isinstance(item, Frame):
+                if item.warm_up:
+                    self.first = item.index + 1
                 self.detector.mark(item)
                 if (item.index >= first and not item.repeat) or self.options.compare:
                     self.reader.to_rgb(item)
@@ -135,7 +139,8 @@ class Run:
         if at is not None:
             self.shots.restore(at)
             self.from_checkpoint = None
-        self.report.frames_in = frame.index + 1
+        if not frame.warm_up:
+            self.report.frames_in = frame.index - self.first + 1
         done = self.shots.push(frame)
         self.report.shots, self.report.repeats = self.shots.count, self.shots.repeats
         return done
@@ -161,6 +166,12 @@ class Run:
         video, options = self.reader.video, self.options
         if options.interlaced != "keep":
             video = replace(video, interlaced=False)
+        if options.compare:
+            # The captions must stand upright: the picture is turned here, not by the player.
+            if is_turned(video.display_matrix):
+                aspect = 1 / video.aspect if video.aspect else None
+                video = replace(video, width=video.height, height=video.width, aspect=aspect)
+            video = replace(video, display_matrix=None)
         if options.compare == "side":
             video = replace(video, width=2 * video.width)
         part = part_name(Path(self.report.target))
@@ -187,12 +198,14 @@ class Run:
         if self.options.layers and item.output is not None:
             from derain.pipeline.layers import write_layers
 
-            write_layers(Path(self.options.layers), frame.index, item.output)
+            write_layers(Path(self.options.layers), frame.index - self.first, item.output)
         if self.options.compare:
-            from derain.pipeline.compare import compare_frames
-
             rgb = self.reader.to_rgb(frame)
-            both = compare_frames(to_bytes(rgb), to_bytes(rgb + item.change), self.options.compare)
+            before, after = (
+                upright(to_bytes(each), self.reader.video.display_matrix)
+                for each in (rgb, rgb + item.change)
+            )
+            both = compare_frames(before, after, self.options.compare)
             return self.writer.write_rgb(both, frame.pts)
         key = self.saver is not None and self.saver.wants_key(frame.pts * frame.time_base)
         self.writer.write(frame, item.difference, key=key)

@@ -58,6 +58,20 @@ def test_file_without_the_ffmpeg_program(
     ]
 
 
+@pytest.mark.parametrize("name", ["-x.mp4", "12:30.mp4"])
+def test_names_that_look_like_something_else(
+    make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make_clip("a.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert probe(name)["streams"][0]["codec_name"] == "h264"
+
+
+def test_graphs_are_known_to_pyav_alone() -> None:
+    text = run(app, ["info", "lavfi:testsrc2=size=64x48:rate=25"]).output
+    assert "picture: 64x48" in text
+
+
 def test_what_is_no_video_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing to see")
     result = run(app, ["info", str(tmp_path / "notes.txt")])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from torch import nn
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from derain.pipeline.cli import app, report_error, seconds
 from derain.pipeline.jobs import Task, UsageError, interruptible, plan, run_tasks
 from derain.pipeline.options import Report, VideoOptions
 from derain.pipeline.progress import JsonEvents, PlainLines
+from derain.pipeline.stream import derain_video
 
 
 @pytest.fixture
@@ -38,11 +40,48 @@ def test_a_file_becomes_a_file_and_a_folder_a_folder(tmp_path: Path) -> None:
     touch(tmp_path, "in/b.mp4", "in/a.wmv", "in/deep/c.mkv", "in/notes.txt", "in/a.part.mkv")
     folder = str(tmp_path / "in")
     assert plan(["x.mp4"], "y.mkv") == [Task("x.mp4", "y.mkv")]
-    assert plan(["x.mp4"], str(tmp_path)) == [Task("x.mp4", str(tmp_path / "x.mp4"))]
+    assert plan(["x.mp4"], str(tmp_path)) == [
+        Task("x.mp4", str(tmp_path / "x.mp4"), in_folder=True)
+    ]
     assert [t.target for t in plan([folder], "out")] == ["out/a.mkv", "out/b.mp4"]
     deep = plan([folder], "out", recursive=True)
     assert [t.target for t in deep] == ["out/a.mkv", "out/b.mp4", "out/deep/c.mkv"]
     assert len(plan([f"{folder}/*.mp4", f"{folder}/a.wmv"], "out")) == 2
+
+
+@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize("way", ["folder", "pattern", "shard", "slash"])
+def test_a_folder_of_one_video_becomes_a_folder(
+    make_clip: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    way: str,
+) -> None:
+    clip = make_clip("a.mp4", frames=2)
+    inputs = {"pattern": str(tmp_path / "*.mp4"), "slash": str(clip)}.get(way, str(tmp_path))
+    several = [inputs, "none.mp4"] if way == "shard" else [inputs]
+    tasks = plan(several, f"{tmp_path}/out/", shard="1/2" if way == "shard" else None)
+    options = VideoOptions(precision="fp32")
+    assert run_tasks(tasks, options, PlainLines()) == 0
+    made = (tmp_path / "out" / "a.mp4").stat().st_mtime_ns
+    assert run_tasks(tasks, options, PlainLines()) == 0
+    assert (tmp_path / "out" / "a.mp4").stat().st_mtime_ns == made
+    assert f"there already  {clip}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_an_input_is_not_taken_for_its_own_output(
+    make_clip: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip("a.mp4", frames=2)
+    assert run_tasks(plan([str(tmp_path)], str(tmp_path)), VideoOptions(), PlainLines()) == 1
+    assert "the input itself" in capsys.readouterr().err
+
+
+def test_a_shard_of_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = plan(["a.mp4", "b.mp4"], "out", shard="3/3")
+    assert run_tasks(tasks, VideoOptions(), PlainLines()) == 0
+    assert "nothing is done" in capsys.readouterr().err
 
 
 def test_shards_are_all_of_the_list_once(tmp_path: Path) -> None:
@@ -61,6 +100,9 @@ def test_what_cannot_be_is_wrong_use(tmp_path: Path) -> None:
         plan([str(tmp_path / "a" / "x.mp4"), str(tmp_path / "b" / "x.mp4")], "out")
     with pytest.raises(UsageError, match="folder"):
         plan(["a.mp4", "b.mp4"], str(tmp_path / "out.mp4"))
+    for output in ("-", "%05d.png"):
+        with pytest.raises(UsageError, match="folder"):
+            plan(["a.mp4", "b.mp4"], output)
     with pytest.raises(UsageError, match="pattern"):
         plan([str(tmp_path / "*.mkv")], "out")
     (tmp_path / "empty").mkdir()
@@ -149,6 +191,12 @@ def test_times_are_read_as_people_write_them() -> None:
     assert seconds("1:02:03") == 3723
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1:-5", "1e308:0", "1:nan:0"])
+def test_times_before_the_beginning_or_without_end_are_none(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="not a time"):
+        seconds(text)
+
+
 def test_errors_become_codes(capsys: pytest.CaptureFixture[str]) -> None:
     from derain.models.contract import DerainError
 
@@ -167,6 +215,9 @@ def test_errors_become_codes(capsys: pytest.CaptureFixture[str]) -> None:
         (["video", "missing.mp4", "-o", "x.mp4"], 1, "There is no file missing.mp4"),
         (["video", "a.mp4", "b.mp4", "-o", "x.mp4"], 2, "need a folder"),
         (["video", "a.mp4", "-o", "x.mp4", "--start", "soon"], 2, "not a time"),
+        (["video", "a.mp4", "-o", "x.mp4", "--start", "-1"], 2, "not a time"),
+        (["video", "a.mp4", "-o", "x.mp4", "--start", "2", "--end", "2"], 2, "a later --end"),
+        (["video", "a.mp4", "-o", "x.mp4", "--end", "0"], 2, "a later --end"),
         (["video", "a.mp4", "-o", "x.mp4", "--encoder-opt", "fast"], 2, "key=value"),
         (["video", "a.mp4", "-o", "x.mp4", "--streaks", "3"], 2, "between 0 and 1"),
         (["video", "a.mp4", "-o", "x.mp4", "--compare", "up"], 2, "side or wipe"),
@@ -179,6 +230,30 @@ def test_the_command_line_answers_in_one_sentence(
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == code
     assert words in result.output.replace("\n", " ") or words in " ".join(result.stderr.split())
+
+
+def test_frames_are_counted_from_the_first_that_is_written(
+    make_clip: Callable[..., Path], tmp_path: Path, layered: nn.Module
+) -> None:
+    """Those before --start, which warm the network up, have no number."""
+    clip = make_clip(frames=20)
+    folder = tmp_path / "layers"
+    options = VideoOptions(precision="fp32", start=0.48, layers=str(folder))
+    report = derain_video(clip, tmp_path / "out.mkv", options, model=layered)
+    names = sorted(path.name for path in (folder / "streaks").iterdir())
+    assert names == [f"{number:06d}.png" for number in range(1, 9)]
+    assert (report.frames_in, report.frames_out) == (8, 8)
+
+
+@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize("name", ["100%.mp4", "50% rain.mp4", "my%20dog.mp4"])
+def test_a_percent_in_a_name_is_no_sequence(
+    make_clip: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    clip = make_clip("in.mp4", frames=2)
+    tasks = plan([str(clip)], str(tmp_path / name))
+    assert run_tasks(tasks, VideoOptions(precision="fp32"), PlainLines()) == 0
+    assert (tmp_path / name).is_file()
 
 
 @pytest.mark.usefixtures("loads_identity")

@@ -26,8 +26,17 @@ def test_a_colon_does_not_make_a_protocol_of_a_file(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a.mp4", "./12:30.mp4", "rtsp://x:8/y", "lavfi:testsrc2", "pipe:1", "file:a.mp4", "-"]
-    + ["concat:a.ts|b.ts", "subfile,,start,0,end,9,,:a.ts"],
+    [
+        "a.mp4",
+        "./12:30.mp4",
+        "rtsp://x:8/y",
+        "lavfi:testsrc2",
+        "pipe:1",
+        "file:a.mp4",
+        "concat:a.ts|b.ts",
+        "subfile,,start,0,end,9,,:a.ts",
+        "-",
+    ],
 )
 def test_names_with_a_protocol_or_none_stay(name: str) -> None:
     assert local(name) == name
