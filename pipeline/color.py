@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 UNSPECIFIED = 2  # in ITU-T H.273, for matrix, primaries and transfer alike
 RGB_MATRIX = 0
+JPEG_MATRIX = 5  # the only one that JPEG has
 STRIP = 1 << 19  # bytes of a change that are worked on at once
 
 # H.273 matrix code -> (Kr, Kb), and the number swscale has for the same matrix.

@@ -13,10 +13,11 @@ from typing import Any
 
 import av
 import numpy as np
+from av.format import Flags
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from derain.pipeline.color import SWSCALE, Color, to_float
+from derain.pipeline.color import JPEG_MATRIX, SWSCALE, Color, to_float
 
 # What `plane` can view and color.py can add to; anything else is converted to the nearest of these.
 EDITABLE = (
@@ -51,6 +52,7 @@ class Video:
     hidden: int = 0  # more frames that are there, but not shown: an edit list leaves them out
     duration: float | None = None  # seconds
     interlaced: bool = False
+    transparent: bool = False  # the file has an alpha channel, decoded or not
     metadata: dict[str, str] = field(default_factory=dict)
     disposition: int = 0
 
@@ -102,6 +104,19 @@ def depth(pixel_format: str) -> int:
     return int(av.VideoFormat(pixel_format).components[0].bits)
 
 
+@cache
+def is_rgb(pixel_format: str) -> bool:
+    """Whether a pixel format holds red, green and blue, or numbers of such colours."""
+    format = av.VideoFormat(pixel_format)
+    return format.is_rgb or format.has_palette
+
+
+@cache
+def has_alpha(pixel_format: str) -> bool:
+    """Whether a pixel format says how transparent each pixel is."""
+    return any(c.is_alpha for c in av.VideoFormat(pixel_format).components)
+
+
 def plane(picture: av.VideoFrame, index: int) -> NDArray[Any]:
     """A view of a plane, no copy: (H, W), or (H, W, 3) for rgb24; uint16 above eight bits."""
     own = picture.planes[index]
@@ -131,28 +146,50 @@ def reformat(
     reformatter: VideoReformatter,
     size: tuple[int, int] | None = None,
 ) -> av.VideoFrame:
-    """Convert format (and size, width first) with the right matrix and range on both sides."""
+    """Convert format (and size, width first) with the right matrix and range on both sides.
+
+    YUV that becomes one of the formats that FFmpeg has for JPEG alone (yuvj420p, …) gets the matrix
+    and the range of JPEG, which has no tags to say anything else.
+    """
     width, height = size or (picture.width, picture.height)
     if picture.format.name == format and (picture.width, picture.height) == (width, height):
         return picture
+    name = picture.format.name
+    if is_rgb(name) and name not in EDITABLE and depth(name) <= 8 and not is_rgb(format):
+        # Straight to YUV, swscale makes them darker: bgr24 by 1, rgb555 by 3.
+        picture = reformat(picture, "rgb24", color, reformatter)
+        name = "rgb24"
     matrix = SWSCALE.get(color.matrix, 5)
     yuv_range = 2 if color.full_range else 1
+    jpeg = format.startswith("yuvj") and not name.startswith("yuvj")
     return reformatter.reformat(
         picture,
         width=width,
         height=height,
         format=format,
         src_colorspace=matrix,
-        dst_colorspace=matrix,
-        src_color_range=2 if picture.format.is_rgb else yuv_range,
-        dst_color_range=2 if av.VideoFormat(format).is_rgb else yuv_range,
+        dst_colorspace=SWSCALE[JPEG_MATRIX] if jpeg else matrix,
+        src_color_range=2 if is_rgb(name) else yuv_range,
+        dst_color_range=2 if jpeg or is_rgb(format) else yuv_range,
         threads=1,
     )
 
 
+def frame_rate(container: Any, stream: Any) -> Fraction:
+    """Frames per second."""
+    bare = Flags.no_timestamps in Flags(container.format.flags)
+    if bare and "framerate" not in container.options:
+        # Without time in the file, what FFmpeg calls its average is 25 whatever the codec says.
+        said = stream.codec_context.framerate
+        if said and 1 <= said <= 1000:
+            return Fraction(said)
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 25
+    return Fraction(rate)
+
+
 def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
     """What the stream is, by its header and its first decoded picture."""
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+    rate = frame_rate(container, stream)
     duration = None
     if stream.duration:
         duration = float(stream.duration * stream.time_base)
@@ -170,10 +207,10 @@ def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
     return Video(
         width=first.width,
         height=first.height,
-        rate=Fraction(rate),
+        rate=rate,
         time_base=stream.time_base,
         pixel_format=name,
-        color=color.resolved(first.height, rgb=first.format.is_rgb),
+        color=color.resolved(first.height, is_rgb(name)),
         aspect=stream.sample_aspect_ratio or context.sample_aspect_ratio,
         display_matrix=display_matrix(first),
         light=light(first),
@@ -183,9 +220,21 @@ def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
         hidden=hidden,
         duration=duration,
         interlaced=bool(first.interlaced_frame),
-        metadata=dict(stream.metadata),
+        transparent=transparent(stream, first),
+        # Matroska's alpha_mode tells how it is stored, which is for the new file's muxer to say.
+        metadata={k: v for k, v in stream.metadata.items() if k.lower() != "alpha_mode"},
         disposition=int(stream.disposition),
     )
+
+
+def transparent(stream: Any, first: av.VideoFrame) -> bool:
+    """Whether a stream has an alpha channel that could matter."""
+    if any(k.lower() == "alpha_mode" and v != "0" for k, v in stream.metadata.items()):
+        return True  # FFmpeg's own decoders of VP8 and VP9 leave it out
+    if stream.codec_context.name == "gif" or first.format.has_palette:
+        # There alpha is the decoder's habit; most are opaque.
+        return bool(first.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
+    return has_alpha(first.format.name)
 
 
 def count(container: Any, stream: Any) -> tuple[int, int]:

@@ -22,11 +22,39 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from derain.pipeline.color import Color
-from derain.pipeline.frames import Frame, Video, describe, reformat, to_rgb
+from derain.pipeline.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.mux import VideoError, is_cover, stamp
 from derain.pipeline.timeline import Timeline
 
 WARM_UP = 24  # frames before --start that fill the network's window and memory
+
+
+class Order:
+    """Even time stamps for the pictures of an AVI, which stores an order of decoding only.
+
+    FFmpeg's guess at the times of H.264's B-frames jumps to and fro. Pictures come out of a decoder
+    one for one, in the order to show them: each gets the time of a packet, the first one the first.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.times: deque[int] = deque()  # of packets whose picture is not yet out
+
+    def begin(self, packet: av.Packet) -> None:
+        """See a packet before it is decoded."""
+        if packet.size and packet.dts is not None:
+            self.times.append(packet.dts)
+
+    def place(self, picture: av.VideoFrame) -> None:
+        """Stamp a picture, in place."""
+        if picture.dts is not None:
+            # A decoder holds back so many at most: what is older gave no picture, it was damaged.
+            held = self.stream.codec_context.reorder_depth + 1
+            fed = sum(time <= picture.dts for time in self.times)
+            for _ in range(fed - held):
+                self.times.popleft()
+        if self.times:
+            picture.pts = self.times.popleft()
 
 
 class VideoReader:
@@ -113,10 +141,10 @@ class VideoReader:
         self._end = None if end is None else origin + Fraction(end).limit_denominator(1000)
         if self._start is None:
             return
-        rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
-        self._from = self._start - warm_up / rate
+        self._from = self._start - warm_up / frame_rate(self.container, self.stream)
         try:
-            self.container.seek(int(self._from * av.time_base), backward=True)
+            # Not before the beginning: AVI fails there, and then gives nothing more.
+            self.container.seek(int(max(origin, self._from) * av.time_base), backward=True)
         except av.FFmpegError:
             self.notice(f"{self.name} cannot be wound forward; it is read from its beginning.")
 
@@ -187,6 +215,7 @@ class VideoReader:
         self._graph: Any = None
         self._size: tuple[int, int] | None = None
         timeline = Timeline(self.notice)
+        order = Order(self.stream) if self.container.format.name == "avi" else None
         for packet in self._demux():
             if packet.size:
                 timeline.place(packet)
@@ -195,12 +224,16 @@ class VideoReader:
                 if packet.size and self._cut(packet):
                     yield packet
                 continue
+            if order is not None:
+                order.begin(packet)
             try:
                 pictures = self.stream.codec_context.decode(packet if packet.size else None)
             except av.FFmpegError:
                 self.damaged += 1
                 continue
             for picture in pictures:
+                if order is not None:
+                    order.place(picture)
                 for progressive in self._deinterlace(picture):
                     yield from self._frame(progressive)
             # A second more, for packets of other streams that lie behind their pictures.
@@ -264,8 +297,8 @@ class VideoReader:
         if self._graph is not None and pts is not None and picture.time_base:
             pts = round(pts * picture.time_base / ticks)  # a filter's are finer than the stream's
         if pts is None:
-            step = max(1, round(1 / ((self.stream.average_rate or 25) * ticks)))
-            pts = 0 if self._last is None else self._last + step
+            step = round(1 / (frame_rate(self.container, self.stream) * ticks))
+            pts = 0 if self._last is None else self._last + max(1, step)
         if self._last is not None and pts <= self._last:
             pts = self._last + 1
         self._last = pts
