@@ -6,6 +6,7 @@ subtitles change form where the container wants another (subtitles.py).
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -19,12 +20,14 @@ import av
 import av.bitstream
 
 from derain.pipeline import subtitles
+from derain.pipeline.names import is_sequence, local
 from derain.pipeline.remux import (
     Captions,
     Cover,
     Extras,
     Stamps,
     exact_timescale,
+    in_units_of,
     remux,
     rising,
     stamp,
@@ -35,6 +38,13 @@ TRANSPORT = {".ts", ".m2ts", ".mts"}
 PIPE = "-"
 HELD = 5000  # packets that may wait for their picture before they are written without it
 OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+MAKE_ROOM = "make room for it, or choose another place"
+ADVICE = {
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EFBIG: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
+    errno.EPIPE: "whatever read it has ended",
+}
 # The codes that QuickTime's list of languages has instead of the usual ones.
 QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 
@@ -50,7 +60,7 @@ def is_cover(stream: Any) -> bool:
 
 def is_file(target: str) -> bool:
     """Whether an output is one plain file, not a pipe, a URL, or a sequence of pictures."""
-    return target != PIPE and "://" not in target and "%" not in target
+    return target != PIPE and "://" not in target and not is_sequence(target)
 
 
 def part_name(target: Path) -> Path:
@@ -81,7 +91,7 @@ class Muxer:
             self._check(overwrite)
         self.part = part_name(self.target) if self.is_file else self.target
         self.fragmented = self.is_file and self.suffix in MP4_FAMILY
-        if "%" in self.name:
+        if is_sequence(self.name):
             format = format or "image2"
         if self.name == PIPE:
             format = format or "nut"
@@ -91,7 +101,7 @@ class Muxer:
             options["movflags"] = "frag_every_frame+delay_moov+default_base_moof"
         elif self.suffix in (".mkv", ".webm"):
             options["cluster_time_limit"] = "1000"
-        where = "pipe:1" if self.name == PIPE else str(self.part)
+        where = "pipe:1" if self.name == PIPE else local(self.part)
         try:
             self.container = av.open(where, "w", format=format, container_options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -103,6 +113,7 @@ class Muxer:
         # By the number of the source's stream:
         self.streams: dict[int, Any] = {}
         self.converted: dict[int, tuple[str, str]] = {}  # from one text form to another
+        self.filters: dict[int, Callable[[av.Packet], list[av.Packet]]] = {}
         self.skipped: dict[int, int] = {}  # packets of a stream that a resumed part already has
         self.late: dict[int, Captions] = {}  # that wait for the final file
         self.waiting: deque[av.Packet] = deque()  # for the pictures of their time
@@ -117,7 +128,7 @@ class Muxer:
             raise VideoError(f"Nothing may be written in {self.target.parent}; choose another.")
         if self.target.is_dir():
             raise VideoError(f"{self.target} is a folder; name a file in it.")
-        first = Path(self.name % 1) if "%" in self.name else self.target
+        first = Path(self.name % 1) if is_sequence(self.name) else self.target
         if first.is_file() and not overwrite:
             raise VideoError(f"{first} is there already; add -y to replace it.")
 
@@ -130,8 +141,9 @@ class Muxer:
             scale = exact_timescale([source.stream, *source.others])
             self.container.container_options["movie_timescale"] = scale
         words = {k: v for k, v in container.metadata.items() if k.lower() not in OWN_TAGS}
+        words = self.without_timecode(words)
+        self.extras.metadata |= words
         self.container.metadata.update(words)
-        self.extras.metadata = words
         self.extras.chapters = shifted(container.chapters(), source.origin)
         if self.extras.chapters and not self.fragmented:
             self.container.set_chapters(self.extras.chapters)
@@ -139,12 +151,22 @@ class Muxer:
             if stream.type == "attachment":
                 self._add_attachment(stream)
             elif stream.type == "data":
-                if stream.codec_context is None or stream.name != "bin_data":
+                # Chapters and time codes are data in MP4, and come along by other ways.
+                chapters = stream.frames and stream.frames == len(container.chapters())
+                if not chapters and "timecode" not in stream.metadata:
                     self.notice(f"Data stream {stream.index} cannot be copied; it is left out.")
             elif is_cover(stream) and (self.suffix == ".mkv" or self.fragmented):
                 self._add_cover(source.name, stream)
             else:
                 self._add_copy(stream)
+
+    def without_timecode(self, words: dict[str, str]) -> dict[str, str]:
+        """Metadata for the part: FFmpeg makes a track of a time code, which the final file gets."""
+        if not self.fragmented:
+            return words
+        codes = {k: v for k, v in words.items() if k.lower() == "timecode"}
+        self.extras.metadata |= {k.lower(): v for k, v in codes.items()}
+        return {k: v for k, v in words.items() if k not in codes}
 
     def _add_copy(self, stream: Any) -> None:
         if stream.codec_context is None:
@@ -153,6 +175,9 @@ class Muxer:
             return self._add_captions(stream)
         if reason := self._refusal(stream):
             return self._leave_out(stream, reason)
+        if self.fragmented and stream.name == "aac" and not stream.codec_context.extradata:
+            # As transport streams have it, with a header in each packet instead of one for all.
+            self.filters[stream.index] = filtered("aac_adtstoasc", stream)
         copy = self.container.add_stream_from_template(stream)
         if stream.type == "video" and not is_cover(stream):
             self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
@@ -185,7 +210,7 @@ class Muxer:
             template = target
             self.converted[stream.index] = (codec, target)
             self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
-        elif not self.fragmented and (reason := self._refusal(stream)):
+        elif reason := self._refusal(stream):
             return self._leave_out(stream, reason)
         captions = Captions(template, self._words(stream), stream.disposition)
         if self.fragmented:
@@ -213,7 +238,7 @@ class Muxer:
     def _add_cover(self, source: str, stream: Any) -> None:
         """A cover is an attachment in Matroska; in MP4 it must wait for the final file."""
         codec = stream.name
-        with suppress(av.FFmpegError, StopIteration), av.open(source) as again:
+        with suppress(av.FFmpegError, StopIteration), av.open(local(source)) as again:
             data = bytes(next(again.demux(again.streams[stream.index])))
             if self.fragmented:
                 self.extras.covers.append(Cover(codec, data, stream.width, stream.height))
@@ -250,14 +275,16 @@ class Muxer:
         if late is not None:
             late.packets.append(packet)
             return
-        packet.stream = stream
-        if self.skipped.get(index):
-            self.skipped[index] -= 1
-            return self._note(packet)
-        # The encoder lags behind: hold packets until the pictures of their time are written.
-        self.waiting.append(packet)
-        if len(self.waiting) > HELD:
-            self._mux(self.waiting.popleft())
+        for ready in self.filters.get(index, as_it_is)(packet):
+            ready.stream = stream
+            if self.skipped.get(index):
+                self.skipped[index] -= 1
+                self._note(ready)
+                continue
+            # The encoder lags behind: hold packets until the pictures of their time are written.
+            self.waiting.append(ready)
+            if len(self.waiting) > HELD:
+                self._mux(self.waiting.popleft())
 
     def _release(self, time: Fraction) -> None:
         while self.waiting and stamp(self.waiting[0]) <= time:
@@ -270,13 +297,16 @@ class Muxer:
     def _mux(self, packet: av.Packet, note: bool = True) -> None:
         if note:
             self._note(packet)
-        rising(packet, self.last)
         try:
+            if self.suffix == ".avi":  # which counts sound in blocks: stamps must rise there, too
+                self.container.start_encoding()
+                in_units_of(packet, packet.stream.time_base)
+            rising(packet, self.last)
             self.container.mux_one(packet)
         except av.FFmpegError as error:
+            advice = ADVICE.get(error.errno, "an .mkv output may take it")
             raise VideoError(
-                f"{self.part} cannot be written ({error.strerror}); make room for it, "
-                "or choose another place."
+                f"{self.part} cannot be written ({error.strerror}); {advice}."
             ) from error
 
     def copy_part(self, previous: Path, pictures: int, video: Any) -> None:
@@ -288,7 +318,7 @@ class Muxer:
         sources = list(self.streams)
         seen = 0
         try:
-            with av.open(str(previous), metadata_errors="replace") as part:
+            with av.open(local(previous), metadata_errors="replace") as part:
                 main = next(s for s in part.streams.video if not is_cover(s))
                 convert = as_encoded(main)
                 for packet in part.demux():
@@ -328,12 +358,13 @@ class Muxer:
         if self.fragmented:
             final = self.part.with_name(f"{self.target.stem}.final.part{self.target.suffix}")
             try:
-                remux(self.part, final, self.extras)
+                remux(self.part, final, self.extras, self.notice)
                 os.replace(final, self.target)
-            except (av.FFmpegError, OSError) as error:
+            except (av.FFmpegError, OSError, ValueError) as error:
                 final.unlink(missing_ok=True)
+                reason = getattr(error, "strerror", None) or str(error)
                 raise VideoError(
-                    f"{self.target} cannot be written ({error.strerror}); {self.part} is complete."
+                    f"{self.target} cannot be written ({reason}); {self.part} is complete."
                 ) from error
             self.part.unlink()
         elif self.is_file:
@@ -355,8 +386,16 @@ def as_encoded(stream: Any) -> Callable[[av.Packet], list[av.Packet]]:
     H.264 and H.265 come with start codes from the encoder and with lengths from MP4 and Matroska.
     """
     name = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}.get(stream.codec_context.name)
-    if name is None:
-        return lambda packet: [packet]
+    return as_it_is if name is None else filtered(name, stream)
+
+
+def as_it_is(packet: av.Packet) -> list[av.Packet]:
+    """A packet in the form it has."""
+    return [packet]
+
+
+def filtered(name: str, stream: Any) -> Callable[[av.Packet], list[av.Packet]]:
+    """FFmpeg's bitstream filter of that name, for the packets of a stream."""
     bsf = av.bitstream.BitStreamFilterContext(name, stream)
 
     def convert(packet: av.Packet) -> list[av.Packet]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from derain.pipeline.color import Color
 from derain.pipeline.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.mux import VideoError, is_cover, stamp
+from derain.pipeline.names import local
 from derain.pipeline.timeline import Timeline
 
 WARM_UP = 24  # frames before --start that fill the network's window and memory
@@ -119,6 +120,8 @@ class VideoReader:
         name = "pipe:0" if self.name == "-" else self.name
         if format is None and name.startswith("lavfi:"):
             format, name = "lavfi", name.removeprefix("lavfi:")
+        elif format is None or Path(name).is_file():  # not devices, such as "0:1"
+            name = local(name)
         if name.startswith("rtsp"):
             # UDP, FFmpeg's first choice, loses packets.
             options = {"rtsp_flags": "prefer_tcp"} | options

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from io import BytesIO
 from math import floor, lcm
 from pathlib import Path
 from typing import Any
 
 import av
+
+from derain.pipeline.names import local
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,15 @@ def exact_timescale(streams: list[Any]) -> str:
     return str(exact if exact < 2**31 else max(base.denominator for base in bases))
 
 
+def in_units_of(packet: av.Packet, base: Fraction) -> None:
+    """Count a packet's time stamps and duration in another unit, rounded."""
+    for name in ("pts", "dts", "duration"):
+        ticks = getattr(packet, name)
+        if ticks is not None:
+            setattr(packet, name, round(ticks * packet.time_base / base))
+    packet.time_base = base
+
+
 def rising(packet: av.Packet, last: dict[int, Fraction]) -> None:
     """Make time stamps rise, as muxers demand; `last` has each stream's last one in seconds."""
     index, base = packet.stream.index, packet.time_base
@@ -123,20 +136,31 @@ def rising(packet: av.Packet, last: dict[int, Fraction]) -> None:
     last[index] = now
 
 
-def remux(part: Path, target: Path, extras: Extras) -> None:
+def remux(
+    part: Path, target: Path, extras: Extras, notice: Callable[[str], None] = lambda text: None
+) -> None:
     """Copy all packets of a fragmented MP4 to a plain one with its index in front."""
     flags = "faststart"
     if any(key.startswith("com.") for key in extras.metadata):
         flags += "+use_metadata_tags"
-    with av.open(str(part), metadata_errors="replace") as source:
+    with av.open(local(part), metadata_errors="replace") as source:
         options = {"movflags": flags, "movie_timescale": exact_timescale(list(source.streams))}
-        with av.open(str(target), "w", container_options=options) as out:
-            out.metadata.update(extras.metadata)
+        words, picture = dict(extras.metadata), source.streams.video[0]
+        if "timecode" in words and not _takes_timecode(picture, target, words["timecode"]):
+            notice(f"The time code {words.pop('timecode')} is left out: FFmpeg refuses it.")
+        with av.open(local(target), "w", container_options=options) as out:
+            out.metadata.update(words)
             if extras.chapters:
                 out.set_chapters(extras.chapters)
             streams = {}
             for stream in source.streams:
+                if stream.type == "data":  # FFmpeg made it of metadata, and does so again
+                    continue
                 copy = out.add_stream_from_template(stream)
+                if "timecode" in words and stream is picture:
+                    _count_frames(copy, picture)
+                if stream.type == "video" and stream.sample_aspect_ratio:
+                    copy.sample_aspect_ratio = stream.sample_aspect_ratio
                 copy.metadata.update(stream.metadata)
                 copy.disposition = stream.disposition
                 streams[stream.index] = copy
@@ -149,6 +173,8 @@ def remux(part: Path, target: Path, extras: Extras) -> None:
                 if not packet.size:
                     continue
                 index = packet.stream_index
+                if index not in streams:
+                    continue
                 extras.stamps.get(index, Stamps()).put(counts[index], packet)
                 counts[index] += 1
                 for packets, stream in captions:
@@ -158,6 +184,25 @@ def remux(part: Path, target: Path, extras: Extras) -> None:
             for packets, stream in captions:
                 for packet in packets:
                     _write(out, packet, stream, last)
+
+
+def _count_frames(copy: Any, picture: Any) -> None:
+    """A time code counts frames: FFmpeg must know how many a second."""
+    if picture.average_rate:
+        copy.codec_context.framerate = picture.average_rate
+
+
+def _takes_timecode(picture: Any, target: Path, timecode: str) -> bool:
+    """Whether FFmpeg can write a time code, or says only with the header that it cannot."""
+    name = "mov" if target.suffix.lower() == ".mov" else "mp4"
+    try:
+        with av.open(BytesIO(), "w", format=name) as trial:
+            _count_frames(trial.add_stream_from_template(picture), picture)
+            trial.metadata["timecode"] = timecode
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def _write(out: Any, packet: av.Packet, stream: Any, last: dict[int, Fraction]) -> None:

@@ -22,6 +22,7 @@ from derain.pipeline.mux import Muxer, VideoError
 from derain.pipeline.reader import VideoReader
 
 PLAIN = Encoding()
+UNTURNED = {".avi", ".ts", ".m2ts", ".mts", ".mpg", ".vob", ".flv", ".gif"}  # hold no rotation
 
 
 class VideoWriter:
@@ -90,9 +91,14 @@ class VideoWriter:
         stream.codec_context.thread_type = "AUTO"
         if choice.codec == "libx265" and self.muxer.fragmented:
             stream.codec_context.codec_tag = "hvc1"  # Apple's players want it
+        if video.display_matrix and self.muxer.suffix in UNTURNED:
+            self.muxer.notice(
+                f"{self.muxer.suffix} cannot say that its picture is turned, so players show it as "
+                "the camera stored it; an .mp4 or .mkv output is shown upright."
+            )
         if video.display_matrix:
             stream.set_display_matrix(list(video.display_matrix))
-        stream.metadata.update(video.metadata)
+        stream.metadata.update(self.muxer.without_timecode(video.metadata))
         if video.disposition:
             stream.disposition = video.disposition
         return stream
