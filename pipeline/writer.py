@@ -87,6 +87,8 @@ class VideoWriter:
             ) from error
         configure(stream.codec_context, video, choice.encode_format)
         stream.time_base = video.ticks
+        # How long the last frame stays is told by nothing else.
+        stream.codec_context.flags |= av.codec.context.Flags.frame_duration
         # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
         stream.codec_context.thread_type = "AUTO"
         if choice.codec == "libx265" and self.muxer.fragmented:
@@ -121,7 +123,8 @@ class VideoWriter:
             picture.make_writable()
             planes = [plane(picture, i) for i in range(min(3, len(picture.planes)))]
             add_change(planes, change, self.color, picture.format.components[0].bits)
-        self._encode(picture, frame.pts, frame.time_base, key)
+        lasts = (frame.picture.duration or 0) * (frame.picture.time_base or 0) / frame.time_base
+        self._encode(picture, frame.pts, frame.time_base, key, round(lasts))
 
     def write_rgb(self, rgb: NDArray[np.uint8], pts: int) -> None:
         """Encode an (H, W, 3) uint8 RGB picture; `pts` counts `video.ticks`."""
@@ -129,11 +132,13 @@ class VideoWriter:
         picture = reformat(picture, self.choice.edit_format, self.color, self._scaler)
         self._encode(picture, pts, self.video.ticks, False)
 
-    def _encode(self, picture: av.VideoFrame, pts: int, time_base: Fraction, key: bool) -> None:
+    def _encode(
+        self, picture: av.VideoFrame, pts: int, time_base: Fraction, key: bool, duration: int = 0
+    ) -> None:
         choice = self.choice
         if choice.edit_format != choice.encode_format:
             picture = reformat(picture, choice.encode_format, self.color, self._packer)
-        picture.pts, picture.time_base = pts, time_base
+        picture.pts, picture.time_base, picture.duration = pts, time_base, duration
         picture.pict_type = 1 if key else 0  # never the source's, which would fix the new one's
         self._submit(picture)
 

@@ -120,3 +120,32 @@ def test_a_name_with_a_colon_is_a_file(
     Path("12:30.mp4").write_bytes(source.read_bytes())
     report = derain_video("12:30.mp4", "12:31.mp4", OPTIONS, model=identity)
     assert (report.frames_out, Path("12:31.mp4").is_file()) == (12, True)
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.mkv", "out.mp4"])
+def test_the_last_frame_stays_as_long_as_it_did(
+    make_clip: Callable[..., Path], identity: nn.Module, name: str
+) -> None:
+    """Slides and GIFs hold it for seconds."""
+
+    def adjust(frame: av.VideoFrame, index: int) -> av.VideoFrame:
+        frame.duration = 10 if index < 5 else 300
+        return frame
+
+    def prepare(_: Any, stream: Any) -> None:
+        stream.codec_context.flags |= av.codec.context.Flags.frame_duration
+
+    source = make_clip(
+        "in.mkv",
+        frames=6,
+        codec="ffv1",
+        time_base=Fraction(1, 100),
+        pts=[10 * k for k in range(6)],
+        adjust=adjust,
+        prepare=prepare,
+    )
+    target = source.parent / name
+    options = VideoOptions(precision="fp32", encoding=Encoding(options={"bf": "0"}))
+    derain_video(source, target, options, model=identity)
+    with av.open(str(target)) as found:
+        assert found.duration == pytest.approx(3.5e6, abs=1e5)
