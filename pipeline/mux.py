@@ -128,7 +128,10 @@ class Muxer:
             raise VideoError(f"Nothing may be written in {self.target.parent}; choose another.")
         if self.target.is_dir():
             raise VideoError(f"{self.target} is a folder; name a file in it.")
-        first = Path(self.name % 1) if is_sequence(self.name) else self.target
+        try:
+            first = Path(self.name % 1) if is_sequence(self.name) else self.target
+        except (TypeError, ValueError) as error:
+            raise VideoError(f"{self.name} has more than one %; leave that of the number.") from error
         if first.is_file() and not overwrite:
             raise VideoError(f"{first} is there already; add -y to replace it.")
 
