@@ -140,7 +140,7 @@ class Derainer:
             return self._push(frame)
         except Exception as error:
             self.reset()  # the next frame begins a shot, whatever became of this one
-            if is_exhausted(error):
+            if is_exhausted(error) and not isinstance(error, DerainError):
                 raise DerainError(
                     f"There is not enough memory for frames of {size[1]}x{size[0]}; "
                     "make them smaller first."
