@@ -131,7 +131,7 @@ class Muxer:
         try:
             first = Path(self.name % 1) if is_sequence(self.name) else self.target
         except (TypeError, ValueError) as error:
-            raise VideoError(f"{self.name} has more than one %; leave that of the number.") from error
+            raise VideoError(f"{self.name} has a second %; leave that of the number.") from error
         if first.is_file() and not overwrite:
             raise VideoError(f"{first} is there already; add -y to replace it.")
 
