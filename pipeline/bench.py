@@ -34,7 +34,9 @@ from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, wri
 from derain.stages.metrics import psnr
 
 ENCODING = Encoding(codec="libx264", crf=18, preset="veryfast")
-LOOP = 24  # rendered frames; longer clips play them forth and back
+# Rendered frames; longer clips play them forth and back, which comes round every 50 frames: both
+# ends of a long run see the same ones.
+LOOP = 26
 HELD = 12  # frames whose difference from float32 is measured
 EARLY = 200  # frame at which memory of a long run is first looked at
 WINDOW = 100  # frames whose PSNR is compared at both ends of a long run
