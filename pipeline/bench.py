@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -231,11 +231,7 @@ def parts(
             pictures = [_tensor(frame) for frame in frames]
             derainer = Derainer(model, options.device, options.precision, notice=progress)
             with Clock() as clock:
-                # To the CPU at once: that waits for the device, and lets the layers go.
-                images = [
-                    out.image[0].cpu() for x in pictures if (out := derainer.push(x)) is not None
-                ]
-                images += [out.image[0].cpu() for out in derainer.flush()]
+                images = derained(derainer, pictures)
             clocks["network"].append(clock)
             changes = [
                 (image - picture).permute(1, 2, 0).contiguous().numpy()
@@ -248,6 +244,15 @@ def parts(
                         writer.write(frame, change)
             clocks["encode"].append(clock)
     return {name: _per_frame(measured, count) for name, measured in clocks.items()}
+
+
+def derained(derainer: Derainer, pictures: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """The images of one shot, each (3, H, W).
+
+    They go to the CPU at once: that waits for the device, and lets the other layers go.
+    """
+    images = [out.image[0].cpu() for x in pictures if (out := derainer.push(x)) is not None]
+    return images + [out.image[0].cpu() for out in derainer.flush()]
 
 
 def _tensor(frame: Frame) -> torch.Tensor:
@@ -319,13 +324,7 @@ def from_float32(model: nn.Module, rainy: list[NDArray[np.uint8]], options: Benc
     results = []
     for device, precision in ((options.device, options.precision), ("cpu", "fp32")):
         derainer = Derainer(model, device, precision)
-        images = [
-            out.image.float().cpu()
-            for x in rainy
-            if (out := derainer.push(_picture(x))) is not None
-        ]
-        images += [out.image.float().cpu() for out in derainer.flush()]
-        results.append(torch.cat(images))
+        results.append(torch.stack(derained(derainer, map(_picture, rainy))).float())
     return psnr(*results).mean().item()
 
 

@@ -14,7 +14,7 @@ from av.codec.codec import Capabilities, UnknownCodecError, find_best_pix_fmt_of
 
 from derain.pipeline.color import JPEG_MATRIX, RGB_MATRIX, Color
 from derain.pipeline.frames import EDITABLE, Video, depth, has_alpha, is_rgb
-from derain.pipeline.mux import PIPE, VideoError
+from derain.pipeline.mux import MP4_FAMILY, PIPE, VideoError
 
 # Pixel formats that encoders want -> the editable one that holds the same.
 PACKED = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p16le", "rgb8": "rgb24"}
@@ -27,7 +27,8 @@ SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "li
 X26X = ("libx264", "libx265")
 HARDWARE = ("_nvenc", "_qsv", "_amf", "_vaapi", "_videotoolbox", "_v4l2m2m", "_mf", "_vulkan")
 
-# Codecs that say the shape of a pixel themselves; PyAV does not let containers say it for others.
+# Codecs that say the shape of a pixel themselves. Of the containers MP4 says it (remux.py): PyAV
+# lets it be set on streams that are copied, not on those that are encoded.
 SHAPED = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg"}
 
 # Quality that looks like the source, on each encoder's own scale, and settings that keep up with
@@ -113,11 +114,11 @@ def choose(
         reason = trial(codec, Encoding(crf=encoding.crf), video, suffix)
         if isinstance(reason, str):
             raise VideoError(f"{software} cannot start ({reason}); choose another --codec.")
-    tell_losses(reason, video, notice)
+    tell_losses(reason, video, suffix, notice)
     return reason
 
 
-def tell_losses(choice: Choice, video: Video, notice: Callable[[str], None]) -> None:
+def tell_losses(choice: Choice, video: Video, suffix: str, notice: Callable[[str], None]) -> None:
     """Say what the encoder or the container does not keep, and what would."""
     codec, edit = choice.codec, choice.edit_format
     lost = video.bits - depth(edit)
@@ -133,7 +134,8 @@ def tell_losses(choice: Choice, video: Video, notice: Callable[[str], None]) -> 
     elif video.transparent and not has_alpha(choice.encode_format):
         notice(f"{codec} stores no transparency; --codec ffv1 into .mkv keeps it.")
     canonical = av.Codec(codec, "w").canonical_name
-    if video.aspect not in (None, 1) and canonical not in SHAPED:
+    told = canonical in SHAPED or suffix in MP4_FAMILY
+    if video.aspect not in (None, 1) and not told:
         notice(f"{codec} does not keep the shape of a pixel, {video.aspect}; --codec libx264 does.")
 
 

@@ -54,6 +54,15 @@ class Captions:
 NONE = -(2**63)  # stands for a time stamp that is not there
 
 
+def in_units_of(packet: av.Packet, base: Fraction) -> None:
+    """Count a packet's time stamps and duration in another unit, rounded."""
+    for name in ("pts", "dts", "duration"):
+        ticks = getattr(packet, name)
+        if ticks is not None:
+            setattr(packet, name, round(ticks * packet.time_base / base))
+    packet.time_base = base
+
+
 @dataclass(slots=True)
 class Stamps:
     """The true time stamps of a stream's packets, in order.
@@ -77,9 +86,7 @@ class Stamps:
     def put(self, index: int, packet: av.Packet) -> None:
         """Give packet number `index` its own back."""
         if index < len(self.pts):
-            if packet.duration:
-                packet.duration = round(packet.duration * packet.time_base / self.base)
-            packet.time_base = self.base
+            in_units_of(packet, self.base)
             packet.pts = None if self.pts[index] == NONE else self.pts[index]
             packet.dts = None if self.dts[index] == NONE else self.dts[index]
 
@@ -112,15 +119,6 @@ def exact_timescale(streams: list[Any]) -> str:
         bases += [Fraction(1, rate)] if rate else []
     exact = lcm(*[base.denominator for base in bases])
     return str(exact if exact < 2**31 else max(base.denominator for base in bases))
-
-
-def in_units_of(packet: av.Packet, base: Fraction) -> None:
-    """Count a packet's time stamps and duration in another unit, rounded."""
-    for name in ("pts", "dts", "duration"):
-        ticks = getattr(packet, name)
-        if ticks is not None:
-            setattr(packet, name, round(ticks * packet.time_base / base))
-    packet.time_base = base
 
 
 def rising(packet: av.Packet, last: dict[int, Fraction]) -> None:

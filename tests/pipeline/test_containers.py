@@ -149,3 +149,17 @@ def test_the_last_frame_stays_as_long_as_it_did(
     derain_video(source, target, options, model=identity)
     with av.open(str(target)) as found:
         assert found.duration == pytest.approx(3.5e6, abs=1e5)
+
+
+def test_mp4_tells_the_shape_of_a_pixel_for_its_codec(
+    make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    def prepare(_: Any, stream: Any) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+
+    source = make_clip("in.mp4", prepare=prepare)
+    options = VideoOptions(precision="fp32", encoding=Encoding("libvpx-vp9"))
+    target = source.parent / "out.mp4"
+    assert derain_video(source, target, options, model=identity).notices == []
+    with av.open(str(target)) as found:
+        assert found.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
