@@ -1,7 +1,7 @@
 """The schema of what single-image networks and pairs from disk add to a training preset.
 
-The preset itself is training.py's; what the settings do is in `derain.stages.single_image` and
-`derain.stages.pairs_data`.
+The preset itself is training.py's; what the settings do is in `stages/training/single_image.py`
+and `stages/data/image_pairs.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PairsConfig(_Strict):
     """Pairs from disk in place of rendered rain."""
 
     folder: str  # or a list file
-    layout: str  # a name of `derain.stages.pairs_data.LAYOUTS` or `DATA_SETS`
+    layout: str  # a name of `derain.stages.data.image_pairs.LAYOUTS` or `DATA_SETS`
     clean_side: Literal["left", "right"] | None = None  # of pictures that hold both
     validation: str | None = None  # a folder or list of the same layout
     distort: bool = False  # stretch each side by 3/4 to 5/4 and turn by up to 30 degrees

@@ -41,7 +41,7 @@ class DataConfig(Strict):
 
 
 class LossConfig(Strict):
-    """Weights of the loss terms (stages/losses.py, stages/recovery.py)."""
+    """Weights of the loss terms (stages/losses/losses.py, stages/losses/recovery.py)."""
 
     image: float = 1.0
     recovered: float = 0.5
@@ -52,14 +52,14 @@ class LossConfig(Strict):
     occlusion: float = 0.0
     ssim: float = 0.05
     temporal: float = 0.2
-    # Of a glance, from glimpses (stages/haze.py).
+    # Of a glance, from glimpses (stages/losses/haze.py).
     glance_transmission: float = 1.0
     glance_airlight: float = 0.5
     glance_image: float = 1.0
 
 
 class RefinementConfig(Strict):
-    """What stage 2 adds to `LossConfig` (stages/refinement.py): weights, and the discriminator."""
+    """What stage 2 adds to `LossConfig` (stages/losses/refinement.py), and its discriminator."""
 
     # "patch" judges short aligned clips by hinge loss; "reference" is the authors' discriminator
     # of single frames, with their least squares on noisy labels.
@@ -82,7 +82,7 @@ class TrainingConfig(Strict):
     model: str
     settings: dict[str, Any] = {}
     init: str | None = None  # weight file to start from
-    widen: bool = False  # init is of a smaller network of the kind: stages/widening.py
+    widen: bool = False  # init is of a smaller network of the kind: stages/training/widening.py
     data: DataConfig = DataConfig()
     pairs: PairsConfig | None = None  # in place of the rain rendered on data.clips
     loss: LossConfig = LossConfig()
@@ -91,7 +91,7 @@ class TrainingConfig(Strict):
     freeze: tuple[str, ...] = ()  # parts of the network that stay as they are, such as trunk1
     steps: int = Field(20000, ge=1)
     accumulate: int = Field(1, ge=1)  # batches whose gradients are averaged for one step
-    checkpointing: bool = False  # less memory, a third more time: stages/checkpointing.py
+    checkpointing: bool = False  # less memory, a third more time: stages/training/checkpointing.py
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
     # Shares of the run at which the rate falls to a tenth; without any it falls by a cosine.

@@ -1,6 +1,7 @@
 """The schema of validation pairs (configs/validation.yaml): which rain falls on which clip.
 
-How a pair is rendered and how its amount of rain was found is in `derain.stages.pairs`.
+How a pair is rendered and how its amount of rain was found is in
+`derain.stages.data.validation_pairs`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class ClipEntry(_Strict):
 
 
 class ValidationSet(_Strict):
-    """The whole file. `rains` holds fields of `derain.stages.rain.RainSettings` by name."""
+    """The whole file. `rains` holds fields of `derain.stages.data.rain.RainSettings` by name."""
 
     sha256: str = ""  # of everything else here
     levels: dict[Level, Target]

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from derain.models.contract import DerainError
-from derain.models.per_frame import PerFrame
-from derain.models.reference import NETWORKS, is_reference, load_reference
+from derain.models.convert import NETWORKS, is_reference, load_reference
+from derain.models.errors import DerainError
+from derain.models.networks.per_frame import PerFrame
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -92,7 +92,9 @@ def create_model(name: str, **settings: Any) -> nn.Module:
     """Build a network by name with random weights; `settings` override the registered ones."""
     entry = _entry(name)
     module, attribute = entry.target.split(":")
-    build: Callable[..., nn.Module] = getattr(import_module(f"derain.models.{module}"), attribute)
+    build: Callable[..., nn.Module] = getattr(
+        import_module(f"derain.models.networks.{module}"), attribute
+    )
     chosen = entry.settings | settings
     model = build(**chosen)
     _describe(model, {"name": name, "settings": chosen})
@@ -125,7 +127,7 @@ def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> n
     """Build a network with trained weights, in float32 and in evaluation mode.
 
     Single-image networks come wrapped in `PerFrame`. Files of the networks' original authors are
-    recognised by their keys (reference.py).
+    recognised by their keys (convert.py).
 
     Args:
         name_or_path: a name of `list_models()`, or a weight file that says what it holds.

@@ -10,7 +10,7 @@ __all__ = ["VideoOptions", "derain_video"]
 def __getattr__(name: str) -> Any:
     # PyTorch and PyAV take seconds to load: only when something is really used.
     if name in __all__:
-        from derain.pipeline import stream
+        from derain.pipeline.streaming import derain_video
 
-        return getattr(stream, name)
+        return getattr(derain_video, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

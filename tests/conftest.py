@@ -20,8 +20,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from derain.models.contract import Output, fold
-from derain.models.per_frame import PerFrame
+from derain.models.networks.per_frame import PerFrame
+from derain.models.video_model import Output, fold
 
 
 class Identity(nn.Module):

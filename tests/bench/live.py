@@ -29,10 +29,10 @@ from typing import Any
 
 from derain.models import create_model, load_model
 from derain.models.registry import ENTRIES, is_ready
-from derain.pipeline.allocator import keep_memory
-from derain.pipeline.live import Live, LiveOptions
-from derain.pipeline.live_http import LiveServer
-from derain.pipeline.stream import VideoOptions, derain_video
+from derain.pipeline.cli.allocator import keep_memory
+from derain.pipeline.live.http import LiveServer
+from derain.pipeline.live.session import Live, LiveOptions
+from derain.pipeline.streaming.derain_video import VideoOptions, derain_video
 
 VIEWER = """
 import sys, urllib.request

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from derain.models.two_stage import State, TwoStage, convert_reference
+from derain.models.networks.two_stage import State, TwoStage, convert_reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 from two_stage_literal import Literal, rule_weights

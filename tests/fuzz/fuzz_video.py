@@ -107,11 +107,11 @@ def work(inbox: Any, outbox: Any) -> None:
     import torch
     from torch import nn
 
-    from derain.models.contract import DerainError
-    from derain.models.per_frame import PerFrame
-    from derain.pipeline.options import Report, VideoOptions
-    from derain.pipeline.stream import derain_video
-    from derain.pipeline.video import Encoding, VideoError, VideoReader
+    from derain.models.errors import DerainError, VideoError
+    from derain.models.networks.per_frame import PerFrame
+    from derain.pipeline.streaming.derain_video import derain_video
+    from derain.pipeline.streaming.options import Report, VideoOptions
+    from derain.pipeline.video import Encoding, VideoReader
 
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # encoders talk

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from derain.models import Derainer, create_model, list_models, load_model
-from derain.models.contract import RecurrentModel
-from derain.models.derainer import pad_to_multiple
-from derain.models.per_frame import PerFrame
+from derain.models.networks.per_frame import PerFrame
 from derain.models.registry import ENTRIES, is_ready
+from derain.models.runtime.derainer import pad_to_multiple
+from derain.models.video_model import RecurrentModel
 
 Run = Callable[[Derainer, Tensor], Tensor]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from derain.pipeline.options import Report, VideoOptions
-from derain.pipeline.stream import derain_video
+from derain.pipeline.streaming.derain_video import derain_video
+from derain.pipeline.streaming.options import Report, VideoOptions
 
 
 @pytest.fixture

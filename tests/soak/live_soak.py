@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from derain.pipeline.allocator import keep_memory
-from derain.pipeline.live import Live, LiveOptions
-from derain.pipeline.live_http import LiveServer
+from derain.pipeline.cli.allocator import keep_memory
+from derain.pipeline.live.http import LiveServer
+from derain.pipeline.live.session import Live, LiveOptions
 
 SLACK = 1.10
 

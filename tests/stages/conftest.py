@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from derain.configs.training import TrainingConfig
-from derain.stages.training import train
+from derain.stages.training.loop import train
 
 Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
 

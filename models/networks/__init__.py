@@ -1,0 +1,1 @@
+"""The networks, one file or group of files each."""

@@ -1,0 +1,68 @@
+"""`median`: the aligned, gated median of five frames. Nothing is learned.
+
+Rain is bright and rarely hits the same place twice in a row, so the median over an *aligned* window
+is already a fair estimate of the background. It is used only where the frame is brighter than the
+median, the neighbours agree with each other, and the place was not the same one frame earlier and
+later; elsewhere the frame stays as it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
+from derain.models.ops.optical_flow import dis_flow
+from derain.models.runtime.tiles import Tiles, compute
+from derain.models.video_model import Output, fold
+
+
+class AlignedMedian(nn.Module):
+    """The baseline model under the contract; float32 throughout.
+
+    Args:
+        brighter: how much brighter than the median a pixel must be to count as rain, in [0, 1].
+        agree: largest difference between the two middle neighbours that still counts as agreement.
+        soft: width of the ramp of both tests.
+    """
+
+    latency = REACH
+    multiple = 2
+    halo = 64
+
+    def __init__(self, brighter: float = 0.012, agree: float = 0.10, soft: float = 0.012) -> None:
+        super().__init__()
+        self.brighter, self.agree, self.soft = brighter, agree, soft
+
+    def initial_state(
+        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
+    ) -> Window:
+        return Window()
+
+    def step(
+        self, frame: Tensor, state: Window, tiles: Tiles | None = None
+    ) -> tuple[Output | None, Window]:
+        window = push(state, frame, dis_flow)
+        centre = ready(window)
+        return (None if centre is None else self._derain(window, centre, tiles)), window
+
+    def flush(self, state: Window, tiles: Tiles | None = None) -> list[Output]:
+        return [self._derain(state, centre, tiles) for centre in unfinished(state)]
+
+    def forward(self, clip: Tensor, state: Window | None = None) -> tuple[Output, Window]:
+        return fold(self, clip, state)
+
+    def _derain(self, window: Window, centre: int, tiles: Tiles | None) -> Output:
+        frame = window.frames[centre]
+        return compute(lambda tile: self._gate(align(window, centre, tile)), frame, tiles)
+
+    def _gate(self, near: Aligned) -> Output:
+        excess = (near.frame - near.median).amax(1, keepdim=True)
+        spread = (near.ranked[2] - near.ranked[1]).amax(1, keepdim=True)
+        rain = ((excess - self.brighter) / self.soft).clamp(0, 1)
+        trust = ((self.agree - spread) / self.soft).clamp(0, 1)
+        # A caption that stands still is brighter than the scene that moves behind it, too.
+        fresh = ((near.stillness - self.brighter) / self.soft).clamp(0, 1)
+        gate = rain * trust * fresh
+        image = torch.lerp(near.frame, near.median, gate).clamp(0, 1)
+        return Output(image=image, occlusion=gate)

@@ -1,0 +1,363 @@
+"""RESCAN: a single-image derainer that takes the rain off in stages.
+
+Li et al., "Recurrent Squeeze-and-Excitation Context Aggregation Net for Single Image Deraining",
+ECCV 2018; exact to the authors' code (XiaLiPKU/RESCAN, MIT), except that it takes RGB. The cells
+are here, for DCSFN uses them too; reading the authors' files is `convert_reference` below, finding
+out whose file it is convert.py, and making a video model of it per_frame.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from derain.models.convert import collect
+from derain.models.errors import DerainError
+from derain.models.runtime.tiles import Mean, spatial_mean
+
+SLOPE = 0.2  # of every leaky rectifier
+Memory = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it
+
+
+def rectify(x: Tensor) -> Tensor:
+    """Leaky rectifier, in place where no gradient needs the input."""
+    return F.leaky_relu(x, SLOPE, inplace=not torch.is_grad_enabled())
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a gate computed from the means of all channels over the picture.
+
+    In place where no gradient needs the input.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, hidden)
+        self.excite = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor, mean: Mean = spatial_mean) -> Tensor:
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(mean(x)))))[:, :, None, None]
+        return x * gate if torch.is_grad_enabled() else x.mul_(gate)
+
+
+class Cell(nn.Module):
+    """A recurrent convolution: `cell(x, memory) -> (output, memory)`; memory None at the start.
+
+    Without a memory the terms of the last output are left out, biases too: that is not the same as
+    a memory of zeros. What is handed on is the finished output, after excitation and rectifier.
+
+    The sigmoid gates of a path are one convolution and the tanh candidate is another: all gates in
+    one would be no faster, for rectifying slices of a channels-last map costs more than it saves.
+
+    Args:
+        inputs: channels of x.
+        channels: channels of the output.
+        dilation: of the convolutions of x; those of the memory have none.
+        se_hidden: inner width of squeeze-and-excitation, 0 for none.
+        remembers: False where the memory is always None: then no weights are kept for it.
+    """
+
+    recurs = True
+    gates = 0  # sigmoid gates; those that the first step needs come first
+    first_gates = 0  # how many of them the first step needs
+
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        dilation: int = 1,
+        se_hidden: int = 0,
+        remembers: bool = True,
+    ) -> None:
+        super().__init__()
+        gates = self.gates if remembers else self.first_gates
+        self.channels = channels
+        self.candidate_x = nn.Conv2d(inputs, channels, 3, padding=dilation, dilation=dilation)
+        if gates:
+            self.gates_x = nn.Conv2d(
+                inputs, gates * channels, 3, padding=dilation, dilation=dilation
+            )
+        if remembers and self.recurs:
+            self.candidate_h = nn.Conv2d(channels, channels, 3, padding=1)
+            if gates:
+                self.gates_h = nn.Conv2d(channels, gates * channels, 3, padding=1)
+        self.se = SqueezeExcite(channels, se_hidden) if se_hidden else None
+
+    def finish(self, u: Tensor, mean: Mean) -> Tensor:
+        """Squeeze-and-excitation, then the rectifier; u is not to be used again."""
+        return rectify(u if self.se is None else self.se(u, mean))
+
+    def open(self, x: Tensor, memory: Memory | None) -> tuple[Tensor, ...]:
+        """The sigmoid gates, (B, C, H, W) each."""
+        if memory is None:
+            conv, n = self.gates_x, self.first_gates * self.channels
+            assert conv.bias is not None
+            weight, bias = conv.weight[:n], conv.bias[:n]
+            y = F.conv2d(x, weight, bias, padding=conv.padding, dilation=conv.dilation)
+        else:
+            y = self.gates_x(x).add_(self.gates_h(memory[0]))
+        return y.sigmoid_().split(self.channels, 1)
+
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
+        """x (B, inputs, H, W), memory of (B, C, H, W) -> output (B, C, H, W) and memory."""
+        raise NotImplementedError
+
+
+class ConvCell(Cell):
+    """No memory: out = finish(X x)."""
+
+    recurs = False
+
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
+        return self.finish(self.candidate_x(x), mean), None
+
+
+class RNNCell(Cell):
+    """out = finish(tanh(X x + H h))."""
+
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
+        u = self.candidate_x(x)
+        if memory is not None:
+            u = u.add_(self.candidate_h(memory[0]))
+        out = self.finish(u.tanh_(), mean)
+        return out, (out,)
+
+
+class GRUCell(Cell):
+    """n = tanh(X_n x + H_n (r h)), out = finish((1 - z) h + z n); finish(z n) at the start.
+
+    The reset gate r works before the convolution H_n, and z weighs the new, both unlike cuDNN.
+    """
+
+    gates, first_gates = 2, 1  # z, r
+
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
+        u = self.candidate_x(x)
+        if memory is None:
+            (z,) = self.open(x, None)
+            u = u.tanh_() * z
+        else:
+            z, r = self.open(x, memory)
+            h = memory[0]
+            u = torch.lerp(h, u.add_(self.candidate_h(r * h)).tanh_(), z)
+        out = self.finish(u, mean)
+        return out, (out,)
+
+
+class LSTMCell(Cell):
+    """c' = f c + i j, out = finish(o tanh(c')); at the start c' = i j and finish(o c'), no tanh."""
+
+    gates, first_gates = 3, 2  # i, o, f
+
+    def forward(
+        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, Memory | None]:
+        j = self.candidate_x(x)
+        if memory is None:
+            i, o = self.open(x, None)
+            c = i * j.tanh_()
+            u = o * c
+        else:
+            i, o, f = self.open(x, memory)
+            h, c = memory
+            c = (f * c).addcmul_(i, j.add_(self.candidate_h(h)).tanh_())
+            u = o * torch.tanh(c)
+        out = self.finish(u, mean)
+        return out, (out, c)
+
+
+CELLS: dict[str, type[Cell]] = {
+    "conv": ConvCell,
+    "rnn": RNNCell,
+    "gru": GRUCell,
+    "lstm": LSTMCell,
+}
+# Letters of the original's gates, in our order: those of `gates_*`, then that of `candidate_*`.
+LETTERS = {"conv": ("", ""), "rnn": ("", ""), "gru": ("zr", "n"), "lstm": ("iof", "j")}
+
+
+class Rescan(nn.Module):
+    """Rainy RGB in, derained RGB out, not clamped.
+
+    A stack of cells predicts the rain from the estimate so far, several times over; the memory goes
+    from stage to stage of one picture, never from frame to frame.
+
+    Args:
+        unit: "conv", "rnn", "gru" or "lstm".
+        composition: "full", where each stage predicts all rain anew, or "add", where it predicts
+            what is to be added to the rain of the stage before.
+        channels: width of every map.
+        depth: number of layers, at least 3: depth - 2 cells with dilations 1, 1, 2, 4, … and two
+            convolutions.
+        stages: how often the stack runs.
+        se_hidden: inner width of squeeze-and-excitation, 0 for none. The paper means channels / 6;
+            the authors' code has 6, whatever the channels.
+
+    Raises:
+        DerainError: a setting is out of its range.
+    """
+
+    multiple = 1
+    minimum = 1
+
+    def __init__(
+        self,
+        unit: str = "gru",
+        composition: str = "full",
+        channels: int = 24,
+        depth: int = 7,
+        stages: int = 4,
+        se_hidden: int = 6,
+    ) -> None:
+        super().__init__()
+        if unit not in CELLS:
+            raise DerainError(f"'{unit}' is no unit of RESCAN; choose one of {', '.join(CELLS)}.")
+        if composition not in ("full", "add"):
+            raise DerainError(f"'{composition}' is not a composition of RESCAN; use full or add.")
+        if depth < 3 or stages < 1:
+            raise DerainError("RESCAN needs a depth of at least 3 and at least one stage.")
+        self.adds = composition == "add"
+        self.stages = stages
+        dilations = [2 ** max(k - 1, 0) for k in range(depth - 2)]
+        # Pixels around a tile; the means of squeeze-and-excitation are of the whole picture still.
+        reach = sum(dilations) + 1
+        rings = len(dilations) if unit == "gru" else 0  # r h is convolved once more
+        self.halo = reach + (stages - 1) * (reach + rings)
+        self.cells = nn.ModuleList(
+            CELLS[unit](channels if k else 3, channels, dilation, se_hidden)
+            for k, dilation in enumerate(dilations)
+        )
+        self.head = nn.Conv2d(channels, channels, 3, padding=1)
+        self.head_se = SqueezeExcite(channels, se_hidden) if se_hidden else None
+        self.rain = nn.Conv2d(channels, 3, 1)
+        self._start()
+
+    def _start(self) -> None:
+        """Draw weights under which the signal comes through: with PyTorch's, as the authors leave
+        it, five cells shrink it to a thousandth, and learning begins after thousands of steps.
+        """
+        gains = {"candidate_x": 1.6, "gates_x": 1.0, "candidate_h": 0.5, "gates_h": 1.0}
+        gains |= {"head": 1.4, "rain": 0.3}
+        for name, layer in self.named_modules():
+            kind = name.split(".")[-1]
+            if kind in gains and isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.normal_(layer.weight, std=gains[kind] / layer.weight[0].numel() ** 0.5)
+                nn.init.zeros_(layer.bias)
+            elif kind == "excite" and isinstance(layer, nn.Linear):
+                nn.init.constant_(layer.bias, 2.0)
+        for cell in self.modules():
+            if isinstance(cell, Cell) and cell.gates and cell.gates_x.bias is not None:
+                nn.init.ones_(cell.gates_x.bias[: cell.first_gates * cell.channels])  # open
+
+    def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
+        """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little.
+
+        `mean` takes (B, C, h, w) to (B, C), over the whole picture where `rainy` is a tile of it.
+        """
+        return self.forward_stages(rainy, mean)[-1]
+
+    def forward_stages(self, rainy: Tensor, mean: Mean = spatial_mean) -> list[Tensor]:
+        """Every stage's estimate, each (B, 3, H, W); training compares them all with the truth."""
+        if not torch.is_grad_enabled():
+            # Faster. For gradients the layout is the caller's: the authors' sums to the last bit
+            # in planes, for a rounding that crosses a rectifier's kink would change them.
+            rainy = rainy.contiguous(memory_format=torch.channels_last)
+        memories: list[Memory | None] = [None] * len(self.cells)
+        estimates: list[Tensor] = []
+        rain: Tensor | None = None
+        for _ in range(self.stages):
+            x = estimates[-1] if estimates else rainy
+            for k, cell in enumerate(self.cells):
+                x, memories[k] = cell(x, memories[k], mean)
+            x = self.head(x)
+            x = rectify(x if self.head_se is None else self.head_se(x, mean))
+            added = self.rain(x).to(rainy.dtype)
+            # Where stages add, a stage learns only its own addition: the sum so far is detached.
+            rain = added if rain is None or not self.adds else added + rain.detach()
+            estimates.append(rainy - rain)
+        return estimates
+
+
+def cell_table(ours: str, theirs: str, unit: str, remembers: bool = True) -> dict[str, list[str]]:
+    """Which tensors of the original make each tensor of a cell, stacked in this order."""
+    letters, candidate = LETTERS[unit]
+    used = letters if remembers else letters[: CELLS[unit].first_gates]
+    table = {}
+    for path in "xh" if remembers and unit != "conv" else "x":
+        stem = f"{theirs}.conv" if unit == "conv" else f"{theirs}.conv_{path}"
+        for kind in ("weight", "bias"):
+            table[f"{ours}.candidate_{path}.{kind}"] = [f"{stem}{candidate}.{kind}"]
+            if used:
+                table[f"{ours}.gates_{path}.{kind}"] = [f"{stem}{g}.{kind}" for g in used]
+    return table
+
+
+def unit_of(keys: set[str], cell: str) -> str:
+    """The kind of the original's cell with this name."""
+    for unit, probe in (("lstm", "conv_xj"), ("gru", "conv_xz"), ("rnn", "conv_x")):
+        if f"{cell}.{probe}.weight" in keys:
+            return unit
+    return "conv"
+
+
+def recognises(keys: set[str]) -> bool:
+    """Whether these look like the keys of the original's state dict."""
+    return "dec.3.weight" in keys and any(key.startswith("rnns.0.conv") for key in keys)
+
+
+def convert_reference(
+    state_dict: dict[str, Tensor],
+    channel_order: str,
+    composition: str = "full",
+    stages: int = 4,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Turn the original's state dict into (settings, state dict) of `Rescan`.
+
+    Args:
+        state_dict: tensors under the original's names.
+        channel_order: "bgr" as the original was trained, turned to RGB here; "rgb" is kept.
+        composition, stages: the two settings that no tensor tells; the original's by default.
+
+    Raises:
+        DerainError: a tensor is missing or unexpected.
+    """
+    keys = set(state_dict)
+    unit = unit_of(keys, "rnns.0")
+    cells = 1 + max((int(k.split(".")[1]) for k in keys if k.startswith("rnns.")), default=0)
+    excites = {f"cells.{k}.se": f"rnns.{k}.se" for k in range(cells)} | {"head_se": "dec.1"}
+    has_se = any(".fc." in key for key in keys)
+    table: dict[str, list[str]] = {}
+    for k in range(cells):
+        table |= cell_table(f"cells.{k}", f"rnns.{k}", unit)
+    for kind in ("weight", "bias"):
+        table |= {f"head.{kind}": [f"dec.0.{kind}"], f"rain.{kind}": [f"dec.3.{kind}"]}
+        for ours, theirs in excites.items() if has_se else ():
+            table[f"{ours}.squeeze.{kind}"] = [f"{theirs}.fc.0.{kind}"]
+            table[f"{ours}.excite.{kind}"] = [f"{theirs}.fc.2.{kind}"]
+    state = collect("RESCAN", state_dict, table)
+    if channel_order == "bgr":
+        for path in ("candidate_x", "gates_x"):
+            if f"cells.0.{path}.weight" in state:
+                state[f"cells.0.{path}.weight"] = state[f"cells.0.{path}.weight"].flip(1)
+        for kind in ("weight", "bias"):
+            state[f"rain.{kind}"] = state[f"rain.{kind}"].flip(0)
+    settings = {
+        "unit": unit,
+        "composition": composition,
+        "channels": state["head.weight"].shape[0],
+        "depth": cells + 2,
+        "stages": stages,
+        "se_hidden": state["head_se.squeeze.weight"].shape[0] if has_se else 0,
+    }
+    return settings, state

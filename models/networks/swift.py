@@ -1,0 +1,286 @@
+"""`swift`: the default network. Two recurrent stages over an aligned window of five frames.
+
+Physics-guided recovery, then refinement with the previous output, as in Yang et al., "Recurrent
+Multi-Frame Deraining" (TPAMI 2022), at a small part of its cost. What differs from the paper: the
+neighbours are aligned by optical flow and enter as order statistics, haze is found by a glance at
+the whole frame and taken off first (haze_estimator.py), each stage is one small U-shaped trunk,
+and the memory is a minimal gated unit at 1/8 size that is moved along the flow.
+
+    haze:    frame -> glance -> t, A;  frame, neighbours and median x -> A + (x - A) / t
+    stage 1: frame, ranked neighbours, stillness, moved O[t-1] -> trunk -> S, a (full size)
+             J = (1 - a)(frame - S) + a median
+    stage 2: J, frame, moved O[t-1], features of stage 1       -> trunk -> O = J + residual
+
+Layers of `swift` (a, b, c = 24, 40, 56 channels at 1/2, 1/4, 1/8 size; both trunks have the same);
+kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by torch's flop counter
+(the glance's at every second frame, on average):
+
+    | module               | in -> out              | at       | kFLOP/px | parameters   |
+    |----------------------|------------------------|----------|----------|--------------|
+    | head, conv 4x4 s2    | 19 -> a and 9 -> a     | 1/2      | 5.4      | 7.3k, 3.5k   |
+    | down1, conv 3x3 s2   | a -> b                 | 1/4      | 2.2      | 2 x 8.7k     |
+    | body1, 1 block       | b -> b                 | 1/4      | 7.2      | 2 x 28.9k    |
+    | down2, conv 3x3 s2   | b -> c                 | 1/8      | 1.3      | 2 x 20.2k    |
+    | body2, 2 blocks      | c -> c                 | 1/8      | 7.1      | 2 x 113.1k   |
+    | memory, recall       | c + 24 -> 24 -> c      | 1/8      | 2.2      | 2 x 36.0k    |
+    | up2, 1x1 + shuffle   | c -> b                 | 1/4      | 0.6      | 2 x 9.1k     |
+    | body3, 1 block       | b -> b                 | 1/4      | 7.2      | 2 x 28.9k    |
+    | up1, 1x1 + shuffle   | b -> a                 | 1/2      | 1.0      | 2 x 3.9k     |
+    | tail, conv 3x3       | a -> a                 | 1/2      | 5.2      | 2 x 5.2k     |
+    | rain, conv 3x3       | a -> 16                | 1/2      | 1.7      | 3.5k         |
+    | bridge, residual     | a -> a, a -> 12        | 1/2      | 1.6      | 3.2k         |
+    | glance, two views    | 16 -> 44 -> t, A       | 16x16    | 0.21     | 47.8k        |
+    | `swift`              |                        |          | 42.7     | 573,404      |
+    | `swift-plus` (40, 80, 112; 2 and 3 blocks; 48)| |          | 213.6    | 2,990,588    |
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from derain.models.networks.haze_estimator import GRID, Glance, Haze, full_size, trusted
+from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
+from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
+from derain.models.ops.optical_flow import dis_flow, warp
+from derain.models.ops.scattering import strip
+from derain.models.runtime.tiles import Tile, Tiles, compute
+from derain.models.video_model import Output, fold
+
+LOOK_EVERY = 2  # frames from one glance to the next: haze changes slowly
+HAZE_KEPT = 0.9  # share of the haze seen before that stays at a new glance
+
+
+class SwiftState(NamedTuple):
+    """What a stream carries. `started` is 0 until there is an earlier output, then 1.
+
+    image: (B, 3, H, W) the previous output. memory1, memory2: (B, hidden, H / 8, W / 8).
+    haze: as far as it is known or trusted. settled: (B, 1, 1, 1), how much of it stays at a new
+    glance; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). age: outputs of this shot so
+    far; on the CPU, so that nobody waits for another device to read it.
+    """
+
+    window: Window
+    image: Tensor
+    memory1: Tensor
+    memory2: Tensor
+    haze: Haze
+    settled: Tensor
+    started: Tensor
+    age: Tensor
+
+
+def joined(pictures: list[Tensor]) -> Tensor:
+    """Pictures one after another on the channel axis, in the type that convolutions will use.
+
+    Converting before joining moves half the bytes in half precision, with the same result.
+    """
+    device = pictures[0].device.type
+    if torch.is_autocast_enabled(device):
+        pictures = [x.to(torch.get_autocast_dtype(device)) for x in pictures]
+    return torch.cat(pictures, 1)
+
+
+class Trunk(nn.Module):
+    """A U-shaped body at 1/2, 1/4 and 1/8 size with a memory at the bottom."""
+
+    def __init__(
+        self, channels: int, widths: tuple[int, int, int], blocks: tuple[int, int], hidden: int
+    ) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.head = nn.Conv2d(channels, a, 4, stride=2, padding=1)
+        self.down1 = nn.Conv2d(a, b, 3, stride=2, padding=1)
+        self.body1 = nn.Sequential(*[ResidualBlock(b) for _ in range(blocks[0])])
+        self.down2 = nn.Conv2d(b, c, 3, stride=2, padding=1)
+        self.body2 = nn.Sequential(*[ResidualBlock(c) for _ in range(blocks[1])])
+        self.memory = MinimalGatedUnit(c, hidden) if hidden else None
+        self.recall = nn.Conv2d(hidden, c, 1) if hidden else None
+        self.up2 = Upsample(c, b)
+        self.body3 = nn.Sequential(*[ResidualBlock(b) for _ in range(blocks[0])])
+        self.up1 = Upsample(b, a)
+        self.tail = nn.Conv2d(a, a, 3, padding=1)
+
+    def forward(self, x: Tensor, h: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (B, channels, H, W), h the moved memory, `extra` (B, a, H/2, W/2) added after the head.
+
+        Returns:
+            Features at 1/2 size, and the new memory.
+        """
+        half = self.head(x)
+        half = activate(half if extra is None else half + extra)
+        quarter = self.body1(activate(self.down1(half)))
+        eighth = self.body2(activate(self.down2(quarter)))
+        if self.memory is not None and self.recall is not None:
+            h = self.memory(eighth, h)
+            eighth = eighth + self.recall(h.to(eighth.dtype))
+        quarter = self.body3(quarter + self.up2(eighth))
+        return activate(self.tail(half + self.up1(quarter))), h
+
+
+class Swift(nn.Module):
+    """The network under the model contract.
+
+    Args:
+        widths: channels at 1/2, 1/4 and 1/8 size.
+        blocks: residual blocks at 1/4 (on the way down, and again up) and at 1/8 size.
+        hidden: channels of each memory.
+        stages: 2, or 1 to stop at the recovered frame J.
+        memory: whether anything of earlier outputs is used; without it the window is all there is.
+    """
+
+    latency = REACH
+    multiple = 8
+    halo = 64
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int] = (24, 40, 56),
+        blocks: tuple[int, int] = (1, 2),
+        hidden: int = 24,
+        stages: int = 2,
+        memory: bool = True,
+    ) -> None:
+        super().__init__()
+        self.hidden = hidden if memory else 0
+        self.stages, self.remembers = stages, memory
+        widths = (widths[0], widths[1], widths[2])
+        blocks = (blocks[0], blocks[1])
+        self.glance = Glance()
+        self.trunk1 = Trunk(19, widths, blocks, self.hidden)
+        self.rain = nn.Conv2d(widths[0], 16, 3, padding=1)  # S and a, shuffled to full size
+        if stages == 2:
+            self.trunk2 = Trunk(9, widths, blocks, self.hidden)
+            self.bridge = nn.Conv2d(widths[0], widths[0], 1)
+            self.residual = nn.Conv2d(widths[0], 12, 3, padding=1)
+            nn.init.zeros_(self.residual.weight)
+            nn.init.zeros_(self.residual.bias)  # type: ignore[arg-type]
+        # Start as a model that changes nothing.
+        nn.init.zeros_(self.rain.weight)
+        with torch.no_grad():
+            self.rain.bias[:12] = 0.0  # type: ignore[index]
+            self.rain.bias[12:] = -3.0  # type: ignore[index]
+
+    def initial_state(
+        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
+    ) -> SwiftState:
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros((batch, *shape), device=device, dtype=torch.float32)
+
+        memory, none = zeros(self.hidden, height // 8, width // 8), zeros(1, 1, 1)
+        haze = Haze(zeros(1, GRID, GRID), zeros(3, 1, 1))
+        image, age = zeros(3, height, width), torch.tensor(0, device="cpu")
+        return SwiftState(Window(), image, memory, memory, haze, none, none, age)
+
+    def wipe_memory(self, state: SwiftState) -> SwiftState:
+        """The same window, with everything remembered of earlier outputs forgotten."""
+        return state._replace(
+            memory1=torch.zeros_like(state.memory1),
+            memory2=torch.zeros_like(state.memory2),
+            started=torch.zeros_like(state.started),
+        )
+
+    def step(
+        self, frame: Tensor, state: SwiftState, tiles: Tiles | None = None
+    ) -> tuple[Output | None, SwiftState]:
+        state = state._replace(window=push(state.window, frame, dis_flow))
+        centre = ready(state.window)
+        if centre is None:
+            return None, state
+        return self._derain(centre, state, tiles)
+
+    def flush(self, state: SwiftState, tiles: Tiles | None = None) -> list[Output]:
+        outputs = []
+        for centre in unfinished(state.window):
+            output, state = self._derain(centre, state, tiles)
+            outputs.append(output)
+        return outputs
+
+    def forward(
+        self, clip: Tensor, state: SwiftState | None = None, haze: Haze | None = None
+    ) -> tuple[Output, SwiftState]:
+        """As the contract has it.
+
+        Args:
+            haze: that of the whole shot, where it is known, as it is in training.
+        """
+        if haze is None:
+            return fold(self, clip, state)
+        return fold(self, clip, self.informed_state(clip, haze), ends=True)
+
+    def informed_state(self, clip: Tensor, haze: Haze) -> SwiftState:
+        """A fresh state for a clip (B, T, 3, H, W) of known haze, which stays as it is."""
+        batch, _, _, height, width = clip.shape
+        state = self.initial_state(batch, height, width, device=clip.device, dtype=clip.dtype)
+        return state._replace(haze=haze, settled=torch.ones_like(state.settled))
+
+    def _derain(
+        self, centre: int, state: SwiftState, tiles: Tiles | None
+    ) -> tuple[Output, SwiftState]:
+        frame = state.window.frames[centre]
+        haze = state.haze
+        if int(state.age) % LOOK_EVERY == 0:
+            # Doubt first, then the mean: a belief that comes or goes must not be seen as flicker.
+            seen = trusted(self.glance(frame))
+            haze = Haze(*map(partial(torch.lerp, weight=state.settled), seen, state.haze))
+        transmission = full_size(haze.transmission, *frame.shape[-2:])
+
+        def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
+            near = align(state.window, centre, tile)
+            return self._derain_tile(near, state, tile.crop(transmission), haze.airlight, tile)
+
+        output, (image, memory1, memory2) = compute(work, frame, tiles)
+        return output, SwiftState(
+            state.window,
+            image,
+            memory1,
+            memory2,
+            haze,
+            settled=state.settled.clamp_min(HAZE_KEPT),
+            started=torch.ones_like(state.started),
+            age=state.age + 1,
+        )
+
+    def _derain_tile(
+        self, near: Aligned, state: SwiftState, transmission: Tensor, airlight: Tensor, tile: Tile
+    ) -> tuple[Output, tuple[Tensor, ...]]:
+        """Output, image and memories of a tile, or of the whole frame as one."""
+        frame = near.frame
+        # J = A + (H - A) / t for all that is seen through the haze, in one pass for each picture.
+        # In three channels: one that is spread out anew each time costs twice as much.
+        gain = (1 / transmission).expand_as(frame).contiguous(memory_format=torch.channels_last)
+        rest = airlight * (1 - gain)
+        clear, median = (torch.addcmul(rest, x, gain) for x in (frame, near.median))
+        previous, h1, h2 = clear, tile.crop(state.memory1), tile.crop(state.memory2)
+        if self.remembers:
+            moved = warp(state.image, near.to_previous, clear, tile.corner(state.image))
+            previous = torch.lerp(clear, moved, state.started)
+            corner = tile.corner(state.memory1)
+            h1 = warp(state.memory1, near.to_previous, torch.zeros_like(h1), corner)
+            h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
+
+        around = [(x - frame) * gain for x in near.ranked]
+        half, h1 = self.trunk1(joined([clear, *around, previous - clear, near.stillness]), h1)
+        rain = F.pixel_shuffle(self.rain(half), 2).float()
+        streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
+        recovered = strip(clear, streaks, occlusion, median).clamp(-0.2, 1.2)
+        image = recovered
+        if self.stages == 2:
+            differences = [clear - recovered, previous - recovered]
+            half, h2 = self.trunk2(joined([recovered, *differences]), h2, self.bridge(half))
+            image = recovered + F.pixel_shuffle(self.residual(half), 2).float()
+        shown = image.clamp(0, 1)
+        output = Output(
+            # Training sees what lies outside [0, 1], or it could not pull it back.
+            image=image if self.training else shown,
+            recovered=recovered if self.training else recovered.clamp(0, 1),
+            streaks=transmission * streaks,
+            occlusion=occlusion,
+            transmission=transmission,
+            airlight=airlight,
+        )
+        return output, (shown, h1, h2)

@@ -1,0 +1,1 @@
+"""What networks are made of: optical flow, the aligned window, the physics of rain, layers."""

@@ -1,0 +1,132 @@
+"""The window: the last five frames of a shot and the flows between them, aligned to one of them.
+
+Shared by every model that looks at neighbours. The window is all a model needs of the input; what
+it remembers of its own outputs is another part of its state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from derain.models.ops.optical_flow import FlowFunction, compose, warp
+from derain.models.runtime.tiles import Tile
+
+REACH = 2  # frames looked at on each side; also the latency
+LENGTH = 2 * REACH + 1
+
+
+class Window(NamedTuple):
+    """Up to five consecutive frames, oldest first; fewer at the start of a shot.
+
+    frames: each (B, 3, H, W) float32 in [0, 1].
+    forward: flow from each frame to the next, each (B, 2, H / 2, W / 2), one fewer than frames.
+    backward: flow from each frame to the one before it.
+    """
+
+    frames: tuple[Tensor, ...] = ()
+    forward: tuple[Tensor, ...] = ()
+    backward: tuple[Tensor, ...] = ()
+
+
+class Aligned(NamedTuple):
+    """One frame and what its neighbours, fetched to it along the flow, say about it.
+
+    frame: (B, 3, H, W).
+    ranked: the four neighbours sorted for each value, darkest first, each (B, 3, H, W).
+    median: (B, 3, H, W) median of the frame and its four neighbours.
+    stillness: (B, 1, H, W) largest change to the nearest neighbours *without* alignment: near zero
+        for captions, logos and borders that do not move with the scene.
+    to_previous: (B, 2, H / 2, W / 2) flow from this frame to the one before it in the shot.
+    """
+
+    frame: Tensor
+    ranked: tuple[Tensor, Tensor, Tensor, Tensor]
+    median: Tensor
+    stillness: Tensor
+    to_previous: Tensor
+
+
+def push(window: Window, frame: Tensor, flow: FlowFunction) -> Window:
+    """The window with `frame` (B, 3, H, W) at its end; flow is computed to the last one only."""
+    frame = frame.float()
+    if not window.frames:
+        return Window(frames=(frame,))
+    there, back = flow(window.frames[-1], frame)
+    return Window(
+        frames=(*window.frames, frame)[-LENGTH:],
+        forward=(*window.forward, there)[-LENGTH + 1 :],
+        backward=(*window.backward, back)[-LENGTH + 1 :],
+    )
+
+
+def ready(window: Window) -> int | None:
+    """Index of the frame that the newest one completes, or None while there is none."""
+    centre = len(window.frames) - 1 - REACH
+    return centre if centre >= 0 else None
+
+
+def unfinished(window: Window) -> range:
+    """Indices of the frames that still wait for their output when the shot ends."""
+    count = len(window.frames)
+    return range(max(0, count - REACH), count)
+
+
+def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
+    """Fetch the neighbours of frame `centre` to it and rank them.
+
+    Where the shot has no neighbour on one side, the one as far away on the other side stands in,
+    else the nearest there is; a shot of one frame is its own neighbour. With `tile` everything is
+    that part of what the whole frame has.
+    """
+    tile = tile or Tile.whole(window.frames[centre])
+    frame = tile.crop(window.frames[centre])
+    count = len(window.frames)
+    offsets = [_stand_in(offset, centre, count) for offset in (-2, -1, 1, 2)]
+    flows = {offset: _flow_to(window, centre, offset, tile) for offset in set(offsets) - {0}}
+    corner = tile.corner(window.frames[centre])
+    fetched = {
+        offset: warp(window.frames[centre + offset], flow, frame, corner)
+        for offset, flow in flows.items()
+    }
+    a, b, c, d = (fetched.get(offset, frame) for offset in offsets)
+    low1, high1 = torch.minimum(a, b), torch.maximum(a, b)
+    low2, high2 = torch.minimum(c, d), torch.maximum(c, d)
+    middle1, middle2 = torch.maximum(low1, low2), torch.minimum(high1, high2)
+    second, third = torch.minimum(middle1, middle2), torch.maximum(middle1, middle2)
+    ranked = (torch.minimum(low1, low2), second, third, torch.maximum(high1, high2))
+    # The median of five is the frame itself, held between the middle two of the other four.
+    median = torch.maximum(torch.minimum(frame, third), second)
+    changes = [
+        (tile.crop(window.frames[centre + offset]) - frame).abs().amax(1, keepdim=True)
+        for offset in set(offsets[1:3]) - {0}
+    ]
+    stillness = torch.stack(changes).amax(0) if changes else torch.zeros_like(frame[:, :1])
+    previous = _flow_to(window, centre, -1, tile) if centre else _no_flow(frame)
+    return Aligned(frame, ranked, median, stillness, previous)
+
+
+def _stand_in(offset: int, centre: int, count: int) -> int:
+    sign = 1 if offset > 0 else -1
+    for candidate in (offset, -offset, sign, -sign):
+        if 0 <= centre + candidate < count:
+            return candidate
+    return 0
+
+
+def _flow_to(window: Window, centre: int, offset: int, tile: Tile) -> Tensor:
+    if offset > 0:
+        flows = window.forward[centre : centre + offset]
+    else:
+        flows = window.backward[centre + offset : centre][::-1]
+    flow = tile.crop(flows[0])
+    for following in flows[1:]:
+        flow = compose(flow, following, tile.corner(following))
+    return flow
+
+
+def _no_flow(frame: Tensor) -> Tensor:
+    height, width = frame.shape[-2:]
+    return frame.new_zeros((frame.shape[0], 2, height // 2, width // 2))

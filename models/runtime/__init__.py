@@ -1,0 +1,1 @@
+"""How a network is run: over a stream, in tiles, within memory."""

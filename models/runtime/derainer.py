@@ -1,0 +1,254 @@
+"""`Derainer`: a model run over a stream of frames, one shot at a time.
+
+It pads to the model's multiple, chooses precision, keeps the state, notices frames that half
+precision broke or that the memory is too small for, and recomposes the output when a dial is not
+at 1. It knows nothing of video files.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from derain.models.errors import DerainError
+from derain.models.ops.frame_window import Window
+from derain.models.ops.scattering import recompose
+from derain.models.runtime.tile_planner import Cutter, is_exhausted
+from derain.models.video_model import Output
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DerainError("There is no CUDA device here; use --device cpu.")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DerainError(f"'{name}' is not a device; use auto, cpu or cuda.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise DerainError(f"Networks do not run on '{name}' here; use auto, cpu or cuda.")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        raise DerainError(f"There is no '{name}' here; the last one is {device.type}:{count - 1}.")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto` is float16 on CUDA, bfloat16 on a CPU that computes in it, else float32."""
+    if name == "auto":
+        if device.type == "cuda":
+            return torch.float16
+        return torch.bfloat16 if cpu_has_bf16() else torch.float32
+    if name not in PRECISIONS:
+        raise DerainError(f"'{name}' is not a precision; use auto, {', '.join(PRECISIONS)}.")
+    if name == "fp16" and device.type == "cpu":
+        raise DerainError("float16 is not for the CPU; use --precision bf16 or fp32.")
+    return PRECISIONS[name]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
+
+
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on `device` in the layout that convolutions are fastest in."""
+    moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
+def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
+    """Pad (B, C, H, W) at the right and bottom; mirrored, or replicated where it is too small."""
+    height, width = frame.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return frame
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return F.pad(frame, (0, right, 0, bottom), mode=mode)
+
+
+@dataclass
+class Derainer:
+    """Run `model` over one stream. Several Derainers may share one model: the state is here.
+
+    Args:
+        model: anything under the contract (video_model.py), in float32.
+        device: auto, cpu, cuda, cuda:1, …
+        precision: auto, fp32, bf16 or fp16; of the network's body. Physics stay in float32.
+        streaks: how much of the streaks to remove, 0 to 1.
+        haze: how much of the haze to remove, 0 to 1.
+        notice: called with a sentence when something had to be done differently.
+        tile: pixels a side of the tiles that frames are derained in; `auto` uses tiles where the
+            memory asks for them, `off` never does.
+    """
+
+    model: nn.Module
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    streaks: float = 1.0
+    haze: float = 1.0
+    notice: Callable[[str], None] = lambda text: None
+    tile: str | int = "auto"
+    state: Any = field(default=None, init=False)
+    _waiting: deque[Tensor] = field(default_factory=deque, init=False)
+
+    def __post_init__(self) -> None:
+        for name, dial in (("streaks", self.streaks), ("haze", self.haze)):
+            if not 0 <= dial <= 1:
+                raise DerainError(f"--{name} is a share between 0 and 1, not {dial:g}.")
+        if isinstance(self.device, str):
+            self.device = choose_device(self.device)
+        self.dtype = choose_precision(self.precision, self.device)
+        self.model = on_device(self.model, self.device).eval()
+        self.cutter = Cutter(self.model, self.tile, self.device, self.notice)
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def latency(self) -> int:
+        """Frames between an input and its output."""
+        return int(self.model.latency)  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def push(self, frame: Tensor) -> Output | None:
+        """Feed one frame, (3, H, W) or (B, 3, H, W), float32 RGB in [0, 1].
+
+        Returns:
+            The output that belongs to the frame `latency` pushes earlier, or None while there is
+            none yet.
+
+        Raises:
+            DerainError: the size changed inside a shot, the memory is too small even for tiles,
+                or the network gives no finite numbers.
+        """
+        frame = frame if frame.ndim == 4 else frame[None]
+        size = (frame.shape[-2], frame.shape[-1])
+        if self._size not in (None, size):
+            raise DerainError("The frame size changed inside a shot; call flush() before.")
+        self._size = size
+        try:
+            return self._push(frame)
+        except Exception as error:
+            self.reset()  # the next frame begins a shot, whatever became of this one
+            if is_exhausted(error) and not isinstance(error, DerainError):
+                raise DerainError(
+                    f"There is not enough memory for frames of {size[1]}x{size[0]}; "
+                    "make them smaller first."
+                ) from error
+            raise
+
+    @torch.inference_mode()
+    def flush(self) -> list[Output]:
+        """End the shot: its last outputs, in order. The next frame starts a new one."""
+        if self.state is None:
+            return []
+        try:
+            outputs, _ = self._in_memory(
+                lambda **tiles: (self.model.flush(self.state, **tiles), None)  # type: ignore[operator]
+            )
+            return [self._finish(output) for output in outputs]
+        finally:
+            self.reset()
+
+    def _push(self, frame: Tensor) -> Output | None:
+        frame = frame.to(self.device, non_blocking=True)
+        padded = pad_to_multiple(frame, int(self.model.multiple))  # type: ignore[arg-type]
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        if self.state is None:
+            self.cutter.plan(*padded.shape[-2:])
+            self.state = self.model.initial_state(  # type: ignore[operator]
+                padded.shape[0], *padded.shape[-2:], device=padded.device, dtype=torch.float32
+            )
+        self._waiting.append(frame)
+        output, self.state = self._in_memory(
+            lambda **tiles: self.model.step(padded, self.state, **tiles)  # type: ignore[operator]
+        )
+        return None if output is None else self._finish(output)
+
+    def reset(self) -> None:
+        """Forget the shot without giving its last outputs."""
+        self.state, self._size = None, None
+        self._waiting.clear()
+
+    def _in_memory(self, run: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Run, guarded, in the tiles of now; where the memory runs out, again in smaller ones."""
+        while True:
+            tiles = {} if self.cutter.tiles is None else {"tiles": self.cutter.tiles}
+            try:
+                return self._guarded(partial(run, **tiles))
+            except Exception as error:
+                if not is_exhausted(error):
+                    raise
+            # Not before here is what the failed attempt had computed let go.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            assert self._size is not None
+            self.cutter.shrink(*self._size)
+
+    def _guarded(self, run: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Run in the chosen precision; if anything is not finite, once more in float32."""
+        assert isinstance(self.device, torch.device)
+        half = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype, enabled=half):
+            result = run()
+        if _finite(result):
+            return result
+        if half:
+            result = run()
+            if _finite(result):
+                self.notice("Half precision broke on a frame; it was redone in float32.")
+                return result
+        raise DerainError(
+            "The network gives numbers that are not finite; try --precision fp32, "
+            "or check the weights."
+        )
+
+    def _finish(self, output: Output) -> Output:
+        rainy = self._waiting.popleft()
+        height, width = rainy.shape[-2:]
+
+        def crop(value: Tensor) -> Tensor:
+            full = value.shape[-2] >= height and value.shape[-1] >= width
+            return value[..., :height, :width] if full else value
+
+        output = output.map(crop)
+        if self.streaks == 1 and self.haze == 1:
+            return output
+        image = recompose(
+            rainy, output.image, output.transmission, output.airlight, self.streaks, self.haze
+        )
+        return Output(**{**{n: getattr(output, n) for n in output.__slots__}, "image": image})
+
+
+def _finite(value: Any) -> bool:
+    """Whether what a model gave back is finite: images, and everything it will remember.
+
+    The window of input frames is not looked at: a model that broke shows it in its own numbers.
+    """
+    # A sum is finite only if every part is, and costs one pass; together they are waited for once.
+    sums = [t.sum(dtype=torch.float32) for t in _floats(value)]
+    return not sums or bool(torch.stack(sums).isfinite().all())
+
+
+def _floats(item: Any) -> Iterator[Tensor]:
+    # No closure that calls itself: it would keep every frame's tensors until Python looks for
+    # cycles, which took tens of megabytes.
+    if isinstance(item, Tensor):
+        if item.is_floating_point():
+            yield item
+    elif isinstance(item, Output):
+        yield item.image
+    elif isinstance(item, (list, tuple)) and not isinstance(item, Window):
+        for part in item:
+            yield from _floats(part)

@@ -1,0 +1,1 @@
+"""The scene behind the rain, from a camera that stands still."""

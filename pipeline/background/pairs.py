@@ -1,0 +1,185 @@
+"""Training pairs from a rain video and its background: the layout of SPA-Data.
+
+In the folder given, for a video called NAME:
+
+    NAME.txt                     a line for each pair of crops: rainy and clean, relative paths
+    NAME/clean.png               the background
+    NAME/rain/NAME-FRAME.png     the frames, and NAME/mask/ where they differ from the background
+    NAME/crops/{rain,clean}/     crops; their names carry video, frame and place
+    NAME/candidates/             other backgrounds; NAME/sheet.png shows all, for a person to choose
+    NAME/manifest.json           the figures, and what was chosen by whom
+
+All pictures are lossless RGB. Split training from testing by videos, never by crops: crops of one
+video share their clean side. The vote itself is in estimate.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from derain.models.errors import DerainError
+from derain.pipeline.background.estimate import (
+    Background,
+    Picture,
+    elect,
+    read_pictures,
+    take_percentile,
+    vote,
+)
+
+CROP = 256  # pixels, height and width
+TOLERANCE = 8  # grey levels, of any channel, up to which a pixel counts as clean
+LEAST_RAIN = 0.005  # share of a crop's pixels; crops with less teach nothing
+MOST_UNSTEADY = 0.1  # share of a crop where the scene itself changes; more would teach wrong
+COUNTS = (20, 50, 100, 200)  # frames of the candidates
+
+
+def write_pairs(
+    source: str | Path,
+    folder: Path,
+    background: Background,
+    kept: Sequence[Picture],
+    *,
+    every: int = 1,
+    overwrite: bool = False,
+    elected: bool = True,
+    notice: Callable[[str], None] = lambda text: None,
+) -> int:
+    """Write pairs of every frame of `source` and its background; how many pairs of crops.
+
+    Args:
+        kept: the frames the background was made of, for the candidates.
+        every: only each so many-th frame.
+        elected: whether votes chose the background's percentile, not a person.
+        notice: called with a sentence about crops that were left out.
+
+    Raises:
+        DerainError: the video cannot be read, pairs of it are there already, or cannot be written.
+    """
+    name = "_".join(Path(source).stem.split()) or "video"  # blanks part the list's two paths
+    home, listing = folder / name, folder / f"{name}.txt"
+    if not overwrite and (listing.exists() or (home.is_dir() and any(home.iterdir()))):
+        raise DerainError(f"{home} holds pairs already; give -y to replace them.")
+    for old in ("rain", "mask", "crops", "candidates"):
+        shutil.rmtree(home / old, ignore_errors=True)
+    save_picture(home / "clean.png", background.image)
+    candidates = write_candidates(home, background, kept)
+    height, width = background.image.shape[:2]
+    areas = {
+        f"{top}_{left}": np.s_[top : top + CROP, left : left + CROP]
+        for top in grid(height)
+        for left in grid(width)
+    }
+    steady = {k: a for k, a in areas.items() if background.unsteady[a].mean() <= MOST_UNSTEADY}
+    for place, area in steady.items():
+        save_picture(home / f"crops/clean/{name}_{place}.png", background.image[area])
+    lines, dry = [], 0
+    for index, frame in read_pictures(source):
+        if index % every:
+            continue
+        mask = rain_mask(frame, background.image)
+        save_picture(home / f"rain/{name}-{index:06d}.png", frame)
+        save_picture(home / f"mask/{name}-{index:06d}.png", mask.astype(np.uint8) * 255)
+        for place, area in steady.items():
+            if mask[area].mean() < LEAST_RAIN:
+                dry += 1
+                continue
+            rainy = f"{name}/crops/rain/{name}-{index:06d}_{place}.png"
+            save_picture(folder / rainy, frame[area])
+            lines.append(f"{rainy} {name}/crops/clean/{name}_{place}.png\n")
+    listing.write_text("".join(lines))
+    unsteady = len(areas) - len(steady)
+    manifest = {
+        "video": Path(source).name,
+        "percentile": background.percentile,
+        "chosen_by": "vote" if elected else "person",
+        "frames": background.frames,
+        "share": round(background.share, 4),
+        "darker": round(background.darker, 4),
+        "shift": round(background.shift, 3),
+        "flicker": round(background.flicker, 3),
+        "warnings": background.warnings,
+        "tolerance": TOLERANCE,
+        "pairs": len(lines),
+        "crops_without_rain": dry,
+        "unsteady_places": unsteady,
+        "candidates": candidates,
+    }
+    (home / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    if dry or unsteady:
+        notice(
+            f"{dry} crops without rain and {unsteady} of {len(areas)} places that are not still "
+            f"were left out of {listing.name}."
+        )
+    return len(lines)
+
+
+def grid(length: int) -> list[int]:
+    """Where crops start along a side: as few as cover it, evenly spread; 0 where it is short."""
+    count = -(-length // CROP)
+    return [int(start) for start in np.linspace(0, max(0, length - CROP), count)]
+
+
+def rain_mask(frame: Picture, clean: Picture) -> NDArray[np.bool_]:
+    """Where any channel differs by more than TOLERANCE: (H, W)."""
+    return np.asarray(cv2.absdiff(frame, clean).max(-1) > TOLERANCE)
+
+
+def write_candidates(
+    home: Path, background: Background, kept: Sequence[Picture]
+) -> list[dict[str, float]]:
+    """Backgrounds of fewer frames and of percentiles nearby, as files and on one sheet.
+
+    A choice is made by running the command again with these `frames` and `percentile`.
+    """
+    figures, rows = [], []
+    counts = sorted({n for n in COUNTS if n < len(kept)} | {len(kept)})
+    for count in counts:
+        frames = [kept[int(i)] for i in np.linspace(0, len(kept) - 1, count)]
+        shares, _ = vote(frames)
+        middle = background.percentile if count == len(kept) else elect(shares)
+        row = []
+        for percentile in (max(0, middle - 5), middle, min(100, middle + 5)):
+            image, share = take_percentile(frames, percentile), float(shares[percentile])
+            save_picture(home / f"candidates/frames{count}_percentile{percentile}.png", image)
+            figures.append({"frames": count, "percentile": percentile, "share": round(share, 4)})
+            text = f"frames {count}, percentile {percentile}, share {share:.2f}"
+            row.append(_labelled(image, text))
+        rows.append(np.concatenate(row, axis=1))
+    save_picture(home / "sheet.png", np.concatenate(rows, axis=0))
+    return figures
+
+
+def _labelled(picture: Picture, text: str) -> Picture:
+    """A copy at most 640 pixels wide, with a caption in a strip below it."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, 640 / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    strip = np.zeros((24, size[0], 3), np.uint8)
+    cv2.putText(
+        strip, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
+    )
+    return np.concatenate([np.asarray(small, np.uint8), strip])
+
+
+def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) RGB or (H, W) grey; the folder is made.
+
+    Raises:
+        DerainError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture)
+    except (OSError, cv2.error) as error:
+        raise DerainError(f"{path} cannot be written ({error}); choose another place.") from error
+    if not written:
+        raise DerainError(f"{path} cannot be written; check the folder and the ending (.png).")

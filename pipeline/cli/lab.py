@@ -1,0 +1,332 @@
+"""The commands of the workshop: demo, eval, synth, bench, train.
+
+Thin: options in, one call, tables out. Heavy imports stay inside the commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from derain.pipeline.cli.common import Device, Json, Model, Overwrite, Precision, Weights, say
+
+if TYPE_CHECKING:
+    from derain.configs.validation import Level
+
+
+class LevelName(StrEnum):
+    """The levels of configs/validation.yaml."""
+
+    light = "light"
+    heavy = "heavy"
+    haze = "haze"
+
+
+class Side(StrEnum):
+    """Halves of a picture."""
+
+    left = "left"
+    right = "right"
+
+
+def default_clips() -> Path:
+    """$DERAIN_DATA/val, or data/val."""
+    return Path(os.environ.get("DERAIN_DATA", "data")) / "val"
+
+
+def evaluate(
+    models: Annotated[list[str] | None, typer.Argument(help="Names or weight files.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weight file for the one model.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Another validation.yaml.")] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the clean clips.", show_default="$DERAIN_DATA/val, data/val"),
+    ] = None,
+    level: Annotated[list[LevelName] | None, typer.Option(help="Only this; repeatable.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Of each clip; all if absent.")] = None,
+    clean: Annotated[bool, typer.Option("--clean", help="The clips without rain instead.")] = False,
+    scenes: Annotated[
+        bool, typer.Option("--scenes", help="Captions, stems, snow … instead: no rain in them.")
+    ] = False,
+    images: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            metavar="LAYOUT FOLDER",
+            help="A data set of pictures instead: folders, numbered, side-by-side, list, "
+            "or rain100l, rain100h, rain800, rain1200, rain1400, whose pairs are counted.",
+        ),
+    ] = None,
+    clean_side: Annotated[
+        Side | None, typer.Option(help="Of pictures that hold both, for --images.")
+    ] = None,
+    wipe_memory: Annotated[
+        bool, typer.Option("--wipe-memory", help="Also with the memory wiped every frame.")
+    ] = False,
+    steady: Annotated[
+        bool, typer.Option("--steady", help="Also with the results of single frames steadied.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="PSNR alone.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    lpips_weights: Annotated[Path | None, typer.Option(help="AlexNet's file, for LPIPS.")] = None,
+    json: Json = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Find strengths again and rewrite --pairs.")
+    ] = False,
+) -> None:
+    """Measure models on validation pairs; rows `input` and `median` are always there."""
+    from rich.console import Console
+
+    from derain.configs.validation import write_validation
+    from derain.pipeline.evaluation import tables
+    from derain.pipeline.evaluation.clips import (
+        Options,
+        Result,
+        evaluate_clean,
+        evaluate_pairs,
+        evaluate_scenes,
+        load_models,
+        read_clip,
+    )
+    from derain.stages.data.validation_pairs import DEFAULT_PAIRS, load_pairs
+    from derain.stages.data.validation_pairs import calibrate as find_strengths
+
+    pairs, clips = pairs or DEFAULT_PAIRS, clips or default_clips()
+    levels = cast("tuple[Level, ...]", tuple(x.value for x in level or ()))
+    if calibrate:
+        found = find_strengths(load_pairs(pairs), clips, read_clip, say, levels)
+        write_validation(found, pairs)
+        return
+    options = Options(
+        device=device,
+        precision=precision,
+        levels=levels,
+        frames=frames,
+        wipe_memory=wipe_memory,
+        quick=quick,
+        lpips_weights=lpips_weights,
+    )
+    loaded = load_models(models or ["swift"], weights, steady=steady)
+    results: dict[str, Result] = {}
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    if clean:
+        results["clean"] = evaluate_clean(loaded, pairs, clips, options, say)
+        console.print(tables.harm_table(results["clean"], "clean clips: PSNR against themselves"))
+    if scenes:
+        results["scenes"] = evaluate_scenes(loaded, options, say)
+        console.print(tables.harm_table(results["scenes"], "things that are not rain"))
+    if images is not None:
+        from derain.pipeline.evaluation.images import evaluate_images, image_table
+
+        layout, folder = images
+        del loaded["median"]  # of a single picture it is the picture
+        results["images"] = evaluate_images(
+            loaded, folder, layout, clean_side.value if clean_side else None, options, say
+        )
+        console.print(image_table(results["images"]))
+    if not clean and not scenes and images is None:
+        results["pairs"] = evaluate_pairs(loaded, pairs, clips, options, say)
+        for table in tables.pair_tables(results["pairs"]):
+            console.print(table)
+    for result in results.values():
+        console.print(tables.definitions(result), highlight=False, markup=False)
+        if result.pairs_sha256:
+            console.print(f"pairs: {pairs.name}, sha256 {result.pairs_sha256}", highlight=False)
+        for notice in result.notices:
+            say(f"notice: {notice}")
+    if json is not None:
+        tables.write_json(tables.as_json(results, options), json)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")] = Path("demo"),
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    size: Annotated[str, typer.Option(help="Of the scene, WIDTHxHEIGHT, both even.")] = "640x360",
+    frames: Annotated[int, typer.Option(min=6, help="Of the scene.")] = 60,
+    overwrite: Overwrite = False,
+) -> None:
+    """Render a scene, rain on it, remove the rain: needs no files, takes under a minute."""
+    from derain.pipeline.rendered.demo import make_demo
+    from derain.pipeline.streaming.derain_video import VideoOptions
+
+    options = VideoOptions(
+        model=model, weights=weights, device=device, precision=precision, overwrite=overwrite
+    )
+    report = make_demo(output, options, size=parse_size(size), frames=frames, progress=say)
+    gain = report.after - report.before
+    typer.echo(
+        f"PSNR over {report.frames} frames: {report.before:.2f} dB with rain, "
+        f"{report.after:.2f} dB derained ({gain:+.2f} dB)"
+    )
+    for path in report.files.values():
+        typer.echo(str(path))
+
+
+def synth(
+    clean: Annotated[Path, typer.Argument(help="A video without rain.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The rainy video to make.")],
+    rain: Annotated[
+        str, typer.Option(help="drizzle, shower, slant, downpour, storm, curtain or random.")
+    ] = "downpour",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other drops.")] = 0,
+    density: Annotated[float, typer.Option(help="Scales the number of streaks.")] = 1.0,
+    strength: Annotated[float, typer.Option(help="Scales their brightness.")] = 1.5,
+    haze: Annotated[float, typer.Option(help="Optical thickness far away; 0 is none.")] = 0.0,
+    layers: Annotated[
+        Path | None, typer.Option(help="Folder for streaks, occlusion, transmission as PNG.")
+    ] = None,
+    crf: Annotated[float, typer.Option(help="Quality of the encoder: lower is better.")] = 14,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put rain on a clean video."""
+    from derain.pipeline.rendered.synth import SynthOptions, synthesize
+    from derain.pipeline.video import Encoding
+
+    options = SynthOptions(
+        rain=rain,
+        seed=seed,
+        density=density,
+        strength=strength,
+        haze=haze,
+        layers=layers,
+        encoding=Encoding(crf=crf),
+        overwrite=overwrite,
+    )
+
+    def progress(done: int, total: int) -> None:
+        if done % 50 == 0:
+            say(f"{done}{f' of {total}' if total else ''} frames")
+
+    typer.echo(f"{output}: {synthesize(clean, output, options, progress)} frames")
+
+
+def bench(
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, both even.")] = "640x360",
+    frames: Annotated[int, typer.Option(min=2, help="Of the clip.")] = 120,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved; medians are kept.")] = 3,
+    long: Annotated[
+        int, typer.Option(help="Also memory and PSNR at both ends of so many frames.")
+    ] = 0,
+    json: Json = None,
+) -> None:
+    """Measure speed and memory: decode, network and encode apart, and the whole."""
+    from derain.pipeline.evaluation.bench import BenchOptions, run_bench
+    from derain.pipeline.evaluation.tables import write_json
+
+    options = BenchOptions(
+        model=model,
+        weights=weights,
+        device=device,
+        precision=precision,
+        size=parse_size(size),
+        frames=frames,
+        rounds=rounds,
+        long=long,
+    )
+    found = run_bench(options, say)
+    for name, value in found.items():
+        if isinstance(value, dict):
+            value = f"{1e3 * value['wall']:.1f} ms a frame, CPU time {1e3 * value['cpu']:.1f} ms"
+        elif isinstance(value, float):
+            value = f"{value:.2f}"
+        typer.echo(f"{name.replace('_', ' ')}: {value}")
+    if json is not None:
+        write_json(found, json)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A preset, such as configs/swift.yaml.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    init: Annotated[Path | None, typer.Option(help="Weight file to start from.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override: data.batch=8; repeatable.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a network; see configs/ for presets.
+
+    --resume goes on with the settings that the run began with; --set changes them.
+
+    On several GPUs: torchrun --nproc-per-node N --no-python derain train ...
+    """
+    from derain.configs.training import load_training
+    from derain.models.errors import DerainError
+    from derain.stages.training.loop import train as run
+
+    if resume and init is not None:
+        raise typer.BadParameter("--init starts a run and --resume goes on with one; give one")
+    started = output / "config.yaml"
+    if resume and started.exists():
+        # What the run began with, --set and all: other clips or steps would make it another run.
+        config = started
+    try:
+        loaded = load_training(config, settings or [])
+    except ValueError as error:
+        raise DerainError(str(error)) from error
+    if init is not None:
+        loaded = loaded.model_copy(update={"init": str(init)})
+    with training_bar(loaded.steps) as progress:
+        made = run(loaded, output, device=device, resume=resume, report=say, progress=progress)
+    typer.echo(str(made))
+
+
+@contextmanager
+def training_bar(steps: int) -> Iterator[Callable[[int, int, float], None]]:
+    """A bar with loss and time left; on a terminal alone, and of the first process alone."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    hidden = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=hidden,
+    ) as bar:
+        task = bar.add_task("", total=steps)
+        yield lambda step, steps, loss: bar.update(
+            task, completed=step, description=f"loss {loss:.4f}"
+        )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`640x360` to (640, 360)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise typer.BadParameter(f"'{text}' is not WIDTHxHEIGHT, such as 640x360")
+    width, height = map(int, parts)
+    if width % 2 or height % 2 or min(width, height) < 32:
+        raise typer.BadParameter(f"'{text}' is not even, or smaller than 32x32")
+    return width, height
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the commands on `app`."""
+    app.command("demo")(demo)
+    app.command("eval")(evaluate)
+    app.command("synth")(synth)
+    app.command("bench")(bench)
+    app.command("train")(train)

@@ -1,0 +1,180 @@
+"""The command `derain live`: options in, a session, a page or a window.
+
+Heavy imports stay inside the command.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from derain.pipeline.cli.common import (
+    Device,
+    Haze,
+    InputFormat,
+    InputOpt,
+    Model,
+    Overwrite,
+    Precision,
+    SceneReset,
+    Streaks,
+    Weights,
+    key_values,
+    say,
+)
+
+if TYPE_CHECKING:
+    import threading
+
+    from derain.pipeline.live.http import LiveServer
+    from derain.pipeline.live.session import Live, LiveOptions
+
+HTTP = "127.0.0.1:8000"
+
+
+def live(
+    source: Annotated[
+        str, typer.Argument(help="Camera number or device, URL, file, or lavfi:GRAPH.")
+    ] = "0",
+    http: Annotated[
+        str | None, typer.Option(help=f"Show in the browser here, such as {HTTP}.")
+    ] = None,
+    window: Annotated[bool, typer.Option("--window", help="Show in a window.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Secret that viewers need; made up for addresses others can reach."),
+    ] = None,
+    model: Model = "swift",
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
+    resolution: Annotated[
+        str,
+        typer.Option(help="WIDTHxHEIGHT to work at, source, or auto: what the machine can take."),
+    ] = "auto",
+    fps: Annotated[float | None, typer.Option(help="Frames a second, at most.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Only each so many-th frame.")] = 1,
+    record: Annotated[
+        str | None, typer.Option(help="Also write what is shown; without sound.")
+    ] = None,
+    codec: Annotated[str | None, typer.Option(help="Encoder of --record.")] = None,
+    crf: Annotated[float | None, typer.Option(help="Quality of --record: lower is better.")] = None,
+    overwrite: Overwrite = False,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="A file at its own pace; else every frame of it.")
+    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="A file again and again.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
+    scene_reset: SceneReset = "auto",
+    opencv: Annotated[
+        bool, typer.Option("--opencv", help="Read the camera with OpenCV, not FFmpeg.")
+    ] = False,
+    input_format: InputFormat = None,
+    input_opt: InputOpt = None,
+    snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
+) -> None:
+    """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
+    import cv2  # noqa: F401  (before PyAV, or no window ever opens: see frame_window.py)
+
+    from derain.pipeline.live.session import Live, LiveOptions
+    from derain.pipeline.streaming.inputs import interruptible
+    from derain.pipeline.video.encoders import Encoding
+
+    options = LiveOptions(
+        source=source,
+        model=model,
+        weights=weights,
+        device=device,
+        precision=precision,
+        streaks=streaks,
+        haze=haze,
+        resolution=resolution,
+        fps=fps,
+        every=every,
+        realtime=realtime,
+        loop=loop,
+        opencv=opencv,
+        input_format=input_format,
+        input_options=key_values(input_opt),
+        scene_reset=scene_reset,
+        record=record,
+        encoding=Encoding(codec, crf),
+        overwrite=overwrite,
+    )
+    in_window, address = _choose_preview(window, http)
+    with interruptible([record] if record else []) as stop:
+        session = Live(options, say=say)
+        server = _serve(session, address, token) if address else None
+        with session:
+            _until_the_end(session, stop, seconds, snapshots if in_window else None)
+        if server is not None:
+            server.shutdown()
+    say(_summary(session, options))
+
+
+def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
+    """Whether to open a window, and the address of the page; asked for, or what can be had."""
+    from derain.models.errors import DerainError
+    from derain.pipeline.live.window import can_open_window
+
+    if http is not None and not window:
+        return False, http
+    if can_open_window():
+        return True, http
+    if window:
+        raise DerainError(
+            f"No window can be opened here; leave --window out and look with a browser: "
+            f"--http {http or HTTP}."
+        )
+    return False, HTTP
+
+
+def _serve(session: Live, address: str, token: str | None) -> LiveServer:
+    from derain.pipeline.live.http import LOOPBACK, LiveServer, parse_address
+
+    host, port = parse_address(address)
+    if token is not None and not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
+        raise typer.BadParameter("--token takes letters, digits and -._~ alone")
+    if token is None and host not in LOOPBACK:
+        token = secrets.token_urlsafe(12)
+    server = LiveServer(session, (host, port), token).start()
+    say(f"open {server.url}")
+    return server
+
+
+def _until_the_end(
+    session: Live, stop: threading.Event, seconds: float | None, snapshots: Path | None
+) -> None:
+    """Wait for the user, the clock or the source."""
+    import threading
+
+    if seconds is not None:
+        timer = threading.Timer(seconds, stop.set)
+        timer.daemon = True
+        timer.start()
+    if snapshots is not None:
+        from derain.pipeline.live.window import show_window
+
+        say("showing in a window; --http shows it in the browser")
+        show_window(session, stop, folder=snapshots, say=say)
+        return
+    while not session.ended and not stop.wait(0.2):
+        pass
+
+
+def _summary(session: Live, options: LiveOptions) -> str:
+    text = f"{session.frames} frames derained, {session.slot.dropped} dropped"
+    if session.size is not None:
+        text += f", at {session.size[0]}x{session.size[1]}"
+    return text + (f"; recorded to {options.record}" if options.record else "")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the command on `app`."""
+    app.command("live")(live)

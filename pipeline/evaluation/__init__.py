@@ -1,0 +1,1 @@
+"""Figures: clips and pictures against their truth, tables, speed."""

@@ -1,0 +1,334 @@
+"""`derain bench`: where the time goes, how fast the real pipeline is, and how much memory it takes.
+
+Parts are timed one by one (decode, network, encode), the whole as users run it, against the ffmpeg
+program transcoding the same file with the same settings. What is compared is run in interleaved
+rounds, and medians are kept, since other programs come and go. Quality is evaluate.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from derain.models import Derainer, DerainError, load_model
+from derain.models.runtime.derainer import choose_device
+from derain.models.video_model import Output
+from derain.pipeline.rendered.demo import as_float, read_8_bit
+from derain.pipeline.rendered.scenes import demo_frames
+from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_picture
+from derain.pipeline.streaming.derain_video import Report, VideoOptions, derain_video
+from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
+from derain.stages.losses.metrics import psnr
+
+ENCODING = Encoding(codec="libx264", crf=18, preset="veryfast")
+# Rendered frames; longer clips play them forth and back, which comes round every 50 frames: both
+# ends of a long run see the same ones.
+LOOP = 26
+HELD = 12  # frames whose difference from float32 is measured
+EARLY = 200  # frame at which memory of a long run is first looked at
+WINDOW = 100  # frames whose PSNR is compared at both ends of a long run
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure.
+
+    Args:
+        size: width and height.
+        frames: of the clip for the parts and the whole.
+        rounds: interleaved repetitions; medians are kept.
+        long: frames of a long run for memory and quality at its ends; 0 leaves it out.
+    """
+
+    model: str = "swift"
+    weights: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    size: tuple[int, int] = (640, 360)
+    frames: int = 120
+    rounds: int = 3
+    long: int = 0
+
+
+class Nothing(nn.Module):
+    """A model that gives each frame back: what is left is the pipeline's own work."""
+
+    latency, multiple, halo = 0, 1, 0
+
+    def initial_state(
+        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
+    ) -> tuple[()]:
+        return ()
+
+    def step(self, frame: torch.Tensor, state: tuple[()]) -> tuple[Output, tuple[()]]:
+        return Output(image=frame), state
+
+    def flush(self, state: tuple[()]) -> list[Output]:
+        return []
+
+
+@dataclass(slots=True)
+class Clock:
+    """Wall and CPU seconds of a piece of work; all threads of this process and its children."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __enter__(self) -> Clock:
+        self._start = time.perf_counter(), _cpu_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, cpu = self._start
+        self.wall += time.perf_counter() - wall
+        self.cpu += _cpu_seconds() - cpu
+
+    _start: tuple[float, float] = (0.0, 0.0)
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])  # user and system, own and children's
+
+
+def memory(field: str) -> float | None:
+    """MiB of this process by /proc/self/status: VmHWM (peak) or VmRSS; None where there is none."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    line = next(x for x in status.read_text().splitlines() if x.startswith(f"{field}:"))
+    return int(line.split()[1]) / 1024
+
+
+def clips(size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """LOOP frames of the demo's scene, clean and with rain, (H, W, 3) uint8 each."""
+    width, height = size
+    clean = [np.rint(f * 255).astype(np.uint8) for f in demo_frames(height, width, LOOP)]
+    settings = named_rain(SynthOptions(rain="shower"), height)
+    rainy = [to_picture(r.rainy[0]) for r in rain_on(map(as_float, clean), settings, seed=1)]
+    return clean, rainy
+
+
+def forth_and_back(items: list[Any], count: int) -> Iterator[Any]:
+    """0, 1, …, n-1, n-2, …, 1, 0, 1, … so that a clip goes on without a cut."""
+    period = max(1, 2 * len(items) - 2)
+    for t in range(count):
+        t %= period
+        yield items[t if t < len(items) else period - t]
+
+
+def run_bench(options: BenchOptions, progress: Tell = lambda text: None) -> dict[str, Any]:
+    """Measure; returns figures by name, ready for JSON. Times are seconds a frame.
+
+    Raises:
+        DerainError: model, device, precision or size cannot be used.
+    """
+    model = load_model(options.model, options.weights)
+    derainer = Derainer(model, options.device, options.precision)
+    width, height = options.size
+    if width % 2 or height % 2 or min(options.size) < 32 or options.frames < 2:
+        raise DerainError("Use an even --size of at least 32x32 and 2 --frames or more.")
+    progress(f"rendering a rainy scene of {width}x{height}")
+    clean, rainy = clips(options.size)
+    found: dict[str, Any] = {
+        "model": options.model,
+        "device": _device_name(derainer.device),
+        "precision": str(derainer.dtype).removeprefix("torch."),
+        "size": f"{width}x{height}",
+        "frames": options.frames,
+        "threads": torch.get_num_threads(),
+        "encoding": "libx264 veryfast crf 18",
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "rainy.mp4"
+        write_rgb(source, forth_and_back(rainy, options.frames), encoding=ENCODING)
+        found |= whole(source, folder, model, options, progress)
+        if options.long:
+            progress(f"a long run of {options.long} frames")
+            found |= long_run(folder, model, clean, rainy, options, progress)
+        # Last: what holding whole clips leaves behind would count as memory of the long run.
+        found |= parts(source, folder, model, options, progress)
+    progress("difference from float32 on the CPU")
+    found["db_from_cpu_float32"] = from_float32(model, rainy[:HELD], options)
+    return found
+
+
+def whole(
+    source: Path, folder: Path, model: nn.Module, options: BenchOptions, progress: Tell
+) -> dict[str, Any]:
+    """The pipeline as users run it, the same with a network that does nothing, and ffmpeg."""
+    target = folder / "out.mp4"
+    settings = VideoOptions(
+        device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
+    )
+    nothing = Nothing()
+    runs: dict[str, Callable[[], object]] = {
+        "pipeline": lambda: derain_video(source, target, settings, model=model),
+        "pipeline_without_network": lambda: derain_video(
+            source, target, replace(settings, device="cpu", precision="auto"), model=nothing
+        ),
+    }
+    program = shutil.which("ffmpeg")
+    if program:
+        command = [program, "-v", "error", "-y", "-i", str(source), "-c:v", "libx264"]
+        command += ["-preset", "veryfast", "-crf", "18", str(target)]
+        runs["ffmpeg"] = lambda: subprocess.run(command, check=True)
+    else:
+        progress("the ffmpeg program is not there: no comparison with it")
+    clocks: dict[str, list[Clock]] = {name: [] for name in runs}
+    for number in range(options.rounds):
+        for name, run in runs.items():
+            progress(f"round {number + 1} of {options.rounds}: {name}")
+            with Clock() as clock:
+                run()
+            clocks[name].append(clock)
+    found: dict[str, Any] = {}
+    for name, measured in clocks.items():
+        found[name] = _per_frame(measured, options.frames)
+    found["fps"] = 1 / found["pipeline"]["wall"]
+    found["peak_memory_mib"] = memory("VmHWM")
+    device = choose_device(options.device)
+    if device.type == "cuda":
+        found["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    if program:
+        ratio = found["pipeline_without_network"]["cpu"] / found["ffmpeg"]["cpu"]
+        found["cpu_ratio_without_network_to_ffmpeg"] = ratio
+    return found
+
+
+def parts(
+    source: Path, folder: Path, model: nn.Module, options: BenchOptions, progress: Tell
+) -> dict[str, Any]:
+    """Decode, network and encode by themselves, one after the other in this thread."""
+    clocks: dict[str, list[Clock]] = {"decode": [], "network": [], "encode": []}
+    count = min(options.frames, 60)  # frames that are held at once
+    for number in range(options.rounds):
+        progress(f"round {number + 1} of {options.rounds}: decode, network, encode")
+        with VideoReader(source) as reader:
+            frames: list[Frame] = []
+            with Clock() as clock:
+                for frame in reader.frames():
+                    reader.to_rgb(frame)
+                    frames.append(frame)
+                    if len(frames) == count:
+                        break
+            clocks["decode"].append(clock)
+            pictures = [_tensor(frame) for frame in frames]
+            derainer = Derainer(model, options.device, options.precision, notice=progress)
+            with Clock() as clock:
+                images = derained(derainer, pictures)
+            clocks["network"].append(clock)
+            changes = [
+                (image - picture).permute(1, 2, 0).contiguous().numpy()
+                for image, picture in zip(images, pictures, strict=True)
+            ]
+            with Clock() as clock:
+                target = folder / "parts.mp4"
+                with VideoWriter(target, reader.video, ENCODING, overwrite=True) as writer:
+                    for frame, change in zip(frames, changes, strict=True):
+                        writer.write(frame, change)
+            clocks["encode"].append(clock)
+    return {name: _per_frame(measured, count) for name, measured in clocks.items()}
+
+
+def derained(derainer: Derainer, pictures: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """The images of one shot, each (3, H, W).
+
+    They go to the CPU at once: that waits for the device, and lets the other layers go.
+    """
+    images = [out.image[0].cpu() for x in pictures if (out := derainer.push(x)) is not None]
+    return images + [out.image[0].cpu() for out in derainer.flush()]
+
+
+def _tensor(frame: Frame) -> torch.Tensor:
+    assert frame.rgb is not None
+    return torch.from_numpy(frame.rgb).permute(2, 0, 1)
+
+
+def _per_frame(clocks: list[Clock], frames: int) -> dict[str, float]:
+    return {
+        "wall": median(c.wall for c in clocks) / frames,
+        "cpu": median(c.cpu for c in clocks) / frames,
+    }
+
+
+def long_run(
+    folder: Path,
+    model: nn.Module,
+    clean: list[NDArray[np.uint8]],
+    rainy: list[NDArray[np.uint8]],
+    options: BenchOptions,
+    progress: Tell,
+) -> dict[str, Any]:
+    """Memory and PSNR of the WINDOW frames that end at EARLY, and of the last WINDOW.
+
+    Memory is the median of what is resident at each of these frames: it goes up and down with
+    every layer of the network.
+
+    Raises:
+        DerainError: the run is too short to tell.
+    """
+    if options.long < EARLY + WINDOW:
+        raise DerainError(f"A long run has at least {EARLY + WINDOW} frames; raise --long.")
+    source, target = folder / "long.mp4", folder / "long_out.mp4"
+    write_rgb(source, forth_and_back(rainy, options.long), encoding=ENCODING)
+    settings = VideoOptions(
+        device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
+    )
+    resident: dict[int, list[float]] = {EARLY: [], options.long: []}
+
+    def watch(report: Report) -> None:
+        for end, found in resident.items():
+            now = memory("VmRSS") if end - WINDOW < report.frames_out <= end else None
+            if now is not None:
+                found.append(now)
+        if report.frames_out % EARLY == 0:
+            progress(f"{report.frames_out} of {options.long} frames")
+
+    derain_video(source, target, settings, model=model, progress=watch)
+    values = [
+        psnr(_picture(a), _picture(b)).item()
+        for a, b in zip(read_8_bit(target), forth_and_back(clean, options.long), strict=True)
+    ]
+    early = values[EARLY - WINDOW : EARLY]
+    return {
+        "long_frames": options.long,
+        "resident_mib_early": median(resident[EARLY]) if resident[EARLY] else None,
+        "resident_mib_late": median(resident[options.long]) if resident[options.long] else None,
+        "psnr_early": sum(early) / WINDOW,
+        "psnr_late": sum(values[-WINDOW:]) / WINDOW,
+    }
+
+
+def _picture(frame: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(as_float(frame)).permute(2, 0, 1)
+
+
+def from_float32(model: nn.Module, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:
+    """PSNR in dB between the chosen device and precision and float32 on the CPU."""
+    results = []
+    for device, precision in ((options.device, options.precision), ("cpu", "fp32")):
+        derainer = Derainer(model, device, precision)
+        results.append(torch.stack(derained(derainer, map(_picture, rainy))).float())
+    return psnr(*results).mean().item()
+
+
+def _device_name(device: str | torch.device) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(torch.device(device))
+    return str(device)

@@ -1,0 +1,1 @@
+"""Still pictures: reading, deraining and writing them."""

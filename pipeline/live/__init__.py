@@ -1,0 +1,1 @@
+"""A camera cleaned live: capture, the session, the page, recording."""

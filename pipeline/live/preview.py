@@ -1,0 +1,138 @@
+"""What viewers of a live picture see: the newest frame, its bytes, and the hub they all look at.
+
+Bytes are made when the first viewer asks, so a frame that nobody looks at costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from derain.models.video_model import Output
+from derain.pipeline.live.capture import LiveFrame
+from derain.pipeline.streaming.layer_images import FIELDS, layer_pictures
+from derain.pipeline.streaming.shot_runner import Finished
+from derain.pipeline.video.color import to_bgr, to_bytes
+
+DERAINED = "derained"
+QUALITY = 85  # of JPEG
+
+
+class Shown:
+    """One derained frame for viewers. Bytes and JPEG are made once, when the first viewer asks.
+
+    `times` are the durations so far, in seconds; `done` the moment the network finished.
+    """
+
+    def __init__(
+        self, number: int, item: Finished, output: Output | None, times: dict[str, float]
+    ) -> None:
+        self.number, self.times, self.done = number, times, time.perf_counter()
+        self.frame = cast(LiveFrame, item.frame)
+        assert self.frame.rgb is not None
+        self._rgb, self._change, self._output = self.frame.rgb, item.change, output
+        self._lock = threading.RLock()
+        self._pictures: dict[str, NDArray[np.uint8]] = {}
+        self._jpegs: dict[tuple[str, bool], bytes] = {}
+
+    @property
+    def views(self) -> list[str]:
+        """What can be looked at: the derained picture, and the layers that the network has."""
+        layers = [x for x in FIELDS if self._output and getattr(self._output, x) is not None]
+        return [DERAINED, *layers]
+
+    def rainy(self) -> NDArray[np.uint8]:
+        """The frame as it came, (H, W, 3) RGB."""
+        return self._picture("rainy", lambda: to_bytes(self._rgb))
+
+    def picture(self, view: str = DERAINED) -> NDArray[np.uint8]:
+        """A view, (H, W, 3) RGB; the derained picture where the network lacks the layer."""
+        if view not in self.views:
+            view = DERAINED
+        if view != DERAINED:
+            return self._picture(view, lambda: self._layer(view))
+        return self._picture(view, lambda: to_bytes(self._rgb + self._change))
+
+    def jpeg(self, view: str = DERAINED, pair: bool = False) -> tuple[bytes, dict[str, float]]:
+        """A view as JPEG, and the seconds that conversion and encoding took this caller.
+
+        `pair` puts the rainy frame above it, for a viewer that compares.
+        """
+        began = time.perf_counter()
+        with self._lock:
+            picture = self.picture(view)
+            if pair:
+                picture = np.concatenate([self.rainy(), picture])
+            converted = time.perf_counter()
+            if (view, pair) not in self._jpegs:
+                quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+                _, data = cv2.imencode(".jpg", to_bgr(picture), quality)
+                self._jpegs[view, pair] = data.tobytes()
+            encoded = time.perf_counter()
+            spent = {"convert": converted - began, "jpeg": encoded - converted}
+            return self._jpegs[view, pair], spent
+
+    def png(self, view: str = DERAINED) -> bytes:
+        """A view as PNG."""
+        return cv2.imencode(".png", to_bgr(self.picture(view)))[1].tobytes()
+
+    def seen(self, spent: dict[str, float]) -> dict[str, float]:
+        """All durations of this frame for a viewer that has it now."""
+        own = sum(spent.values())
+        delivery = time.perf_counter() - self.done - own
+        convert = self.times["convert"] + spent.get("convert", 0.0)
+        return self.times | spent | {"convert": convert, "delivery": delivery}
+
+    def _picture(self, name: str, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        with self._lock:
+            if name not in self._pictures:
+                self._pictures[name] = make()
+            return self._pictures[name]
+
+    def _layer(self, view: str) -> NDArray[np.uint8]:
+        assert self._output is not None
+        alone = Output(self._output.image, **{view: getattr(self._output, view)})
+        layer = layer_pictures(alone)[view]
+        return layer if layer.ndim == 3 else np.repeat(layer[..., None], 3, -1)
+
+
+class Hub:
+    """The newest frame, for any number of viewers. Whoever is late misses frames, nothing else."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._shown: Shown | None = None
+        self.closed = False
+
+    def publish(self, shown: Shown) -> None:
+        """Show a frame."""
+        with self._changed:
+            self._shown = shown
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """No more frames come; nobody has to wait."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    @property
+    def newest(self) -> Shown | None:
+        """The newest frame, None before the first."""
+        return self._shown
+
+    def wait(self, after: int, timeout: float = 1.0) -> Shown | None:
+        """The newest frame if it is newer than number `after`, else None when time is up."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.closed or (self._shown is not None and self._shown.number > after),
+                timeout,
+            )
+            shown = self._shown
+        return shown if shown is not None and shown.number > after else None

@@ -1,0 +1,89 @@
+"""Recording of what a live session shows, with the writer of `derain video`.
+
+A part file until the end, which plays as far as it goes. Pictures alone: sound is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+from derain.models.errors import DerainError
+from derain.pipeline.live.capture import TICKS
+from derain.pipeline.streaming.shot_runner import Finished
+from derain.pipeline.video import VideoWriter
+from derain.pipeline.video.encoders import Encoding
+from derain.pipeline.video.frames import Frame, Video
+from derain.pipeline.video.muxer import part_name
+
+
+def check_target(name: str, source: str, overwrite: bool) -> None:
+    """Refuse a file that could not be made in the end.
+
+    Raises:
+        DerainError: it or a part of it is there already, its folder is not, or it is the source.
+    """
+    target = Path(name)
+    if target.exists() and Path(source).exists() and target.samefile(source):
+        raise DerainError(f"{target} is the source itself; record to another file.")
+    if target.exists() and not overwrite:
+        raise DerainError(f"{target} is there already; add -y to replace it.")
+    part = part_name(target)
+    if part.exists() and not overwrite:
+        raise DerainError(
+            f"{part} of an interrupted recording is there; rename it to keep it, or add -y."
+        )
+    if not target.parent.is_dir():
+        raise DerainError(f"There is no folder {target.parent}; make it first.")
+
+
+def record(
+    items: Iterable[Finished],
+    target: str,
+    rate: float,
+    *,
+    encoding: Encoding,
+    overwrite: bool,
+    notice: Callable[[str], None],
+) -> None:
+    """Write all `items`, each at the time it was captured.
+
+    Raises:
+        DerainError: the file cannot be written, or no frame came.
+    """
+    writer: VideoWriter | None = None
+    last = -1
+    try:
+        for item in items:
+            if writer is None:
+                video = _video(item.frame, rate)
+                writer = VideoWriter(target, video, encoding, overwrite=overwrite, notice=notice)
+            if item.frame.pts > last:
+                last = item.frame.pts
+                writer.write(item.frame, item.change)
+        if writer is not None:
+            writer.close()
+    except BaseException as error:
+        text = str(error)
+        if writer is not None:
+            writer.muxer.abandon(keep=True)
+            text += f" What was recorded is in {writer.muxer.part}."
+        if isinstance(error, (OSError, DerainError)):
+            raise DerainError(text) from error
+        raise
+    if writer is None:
+        raise DerainError(f"No frame came, so {target} was not made; check the source.")
+
+
+def _video(frame: Frame, rate: float) -> Video:
+    """A file for frames like this one, at the times they bring along."""
+    picture = frame.picture
+    return Video(
+        picture.width,
+        picture.height,
+        rate=Fraction(rate).limit_denominator(1001),
+        time_base=TICKS,
+        pixel_format=picture.format.name,
+        color=frame.color,
+    )

@@ -1,0 +1,328 @@
+"""Live: capture, network and viewers side by side, always at the newest frame.
+
+    source -> Capture -> Slot (1 frame) -> network -> Hub (the newest) -> any number of viewers
+                                              '-> Channel (4 frames) -> recorder
+
+All viewers share one pass of the network; none can slow it. Sources are live_capture.py's, what
+viewers see live_view.py's, the page live_http.py's, the window live_window.py's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from av.video.reformatter import VideoReformatter
+
+from derain.models import Derainer, list_models, load_model
+from derain.models.errors import DerainError, UsageError
+from derain.models.registry import ENTRIES, is_ready
+from derain.models.video_model import Output
+from derain.pipeline.live.capture import Capture, LiveFrame, Slot
+from derain.pipeline.live.preview import DERAINED, Hub, Shown
+from derain.pipeline.live.record import check_target, record
+from derain.pipeline.live.source import find_source
+from derain.pipeline.live.stats import Rate, Times
+from derain.pipeline.live.working_size import fit, measure, parse_resolution
+from derain.pipeline.streaming.model_loading import open_derainer
+from derain.pipeline.streaming.options import NetworkOptions
+from derain.pipeline.streaming.shot_runner import Finished, Shots
+from derain.pipeline.streaming.threads import Channel, Stopped, Worker
+from derain.pipeline.video.encoders import Encoding
+from derain.pipeline.video.frames import reformat, to_rgb
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions(NetworkOptions):
+    """What a user can ask of `derain live`; the command line's options have the same names."""
+
+    source: str = "0"
+    resolution: str = "auto"  # or "source", or WIDTHxHEIGHT
+    fps: float | None = None
+    every: int = 1
+    realtime: bool = False
+    loop: bool = False
+    opencv: bool = False
+    input_format: str | None = None
+    input_options: dict[str, str] = field(default_factory=dict)
+    scene_reset: str = "auto"  # or "off"
+    record: str | None = None
+    encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
+    overwrite: bool = False
+
+
+class Live:
+    """One live source on its way through the network. Start it, then look at `hub`.
+
+    Args:
+        model: under the contract, instead of the one that `options` name.
+        say: called with a line for the user, from any thread: notices, and that the source is lost.
+
+    Raises (when made):
+        DerainError: the source, the model or the file to record cannot be opened.
+    """
+
+    def __init__(
+        self,
+        options: LiveOptions,
+        model: Any = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.options, self.say = options, say
+        self.hub, self.times, self.rate = Hub(), Times(), Rate()
+        self.notices: list[str] = []
+        self.stop, self.running = threading.Event(), threading.Event()
+        self._broken = threading.Event()  # the recorder failed; `stop` must not end it early
+        self.running.set()
+        self.frames = 0
+        self.shots = 0
+        self.size: tuple[int, int] | None = None  # width and height the network works at
+        self.source_size: tuple[int, int] | None = None
+        self._asked = parse_resolution(options.resolution)
+        self._check()
+        name = options.model
+        self.model_name = name if name in ENTRIES else Path(name).stem
+        self.derainer = open_derainer(options, model, self.notice)
+        self._next: Derainer | None = None
+        self._switching = threading.Lock()
+        size = None if isinstance(self._asked, str) else options.resolution
+        source = find_source(
+            options.source,
+            format=options.input_format,
+            options=options.input_options,
+            size=size,
+            fps=options.fps,
+            realtime=options.realtime,
+            opencv=options.opencv,
+        )
+        self.slot = Slot(self.stop, patient=not source.lives and not source.paced)
+        self.capture = Capture(
+            source,
+            self.slot,
+            every=options.every,
+            fps=options.fps,
+            scenes=options.scene_reset == "auto",
+            loop=options.loop,
+            running=self.running,
+            stop=self.stop,
+            notice=self.notice,
+            say=say,
+        )
+        self._to_record = Channel(self._broken)
+        self._workers = [
+            Worker("capture", self.capture.run, self.stop),
+            Worker("network", self._work, self.stop),
+        ]
+        if options.record is not None:
+            self._workers.append(Worker("record", self._record, self._broken))
+
+    def _check(self) -> None:
+        options = self.options
+        if options.scene_reset not in ("auto", "off"):
+            raise UsageError(f"--scene-reset is auto or off, not '{options.scene_reset}'.")
+        if options.fps is not None and options.fps <= 0:
+            raise UsageError("--fps is a number of frames a second, above 0.")
+        if options.record is not None:
+            check_target(options.record, options.source, options.overwrite)
+
+    def notice(self, text: str) -> None:
+        """Note a sentence, once."""
+        if text not in self.notices:
+            self.notices.append(text)
+            self.say(f"notice: {text}")
+
+    # Life
+
+    def __enter__(self) -> Live:
+        for worker in self._workers:
+            worker.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.stop.set()
+        self.running.set()
+        try:
+            self._join(quiet=kind is not None)
+        finally:
+            self.hub.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more frames come: the source ended, or something failed."""
+        network = self._workers[1]
+        return self._broken.is_set() or (network.ident is not None and not network.is_alive())
+
+    def _join(self, quiet: bool) -> None:
+        for worker in self._workers:
+            # A device that gives nothing must not hold up the end; a recorder has to finish.
+            worker.join(timeout=1.0 if worker.name == "capture" else 60.0)
+        for worker in self._workers:
+            error = worker.error
+            if error is None or quiet:
+                continue
+            if isinstance(error, (OSError, DerainError)):
+                raise DerainError(str(error)) from error
+            raise error
+
+    # Controls: from any thread
+
+    def control(
+        self,
+        *,
+        streaks: float | None = None,
+        haze: float | None = None,
+        model: str | None = None,
+        paused: bool | None = None,
+        new_shot: bool = False,
+    ) -> None:
+        """Change something while it runs; what is None stays.
+
+        Raises:
+            DerainError: a share is not between 0 and 1, or there is no such model.
+        """
+        for name, share in (("streaks", streaks), ("haze", haze)):
+            if share is not None and not 0 <= share <= 1:
+                raise DerainError(f"{name} is a share between 0 and 1, not {share:g}.")
+        if model is not None and model != self.model_name:
+            with self._switching:
+                fresh = replace(self.derainer, model=load_model(model))
+                self.model_name, self._next = model, fresh
+        for derainer in filter(None, (self.derainer, self._next)):
+            derainer.streaks = derainer.streaks if streaks is None else streaks
+            derainer.haze = derainer.haze if haze is None else haze
+        if new_shot:
+            self.capture.new_shot()
+        if paused is not None:
+            (self.running.clear if paused else self.running.set)()
+
+    @property
+    def models(self) -> list[str]:
+        """Names that `control` takes: the networks with weights, and the one that runs."""
+        ready = [name for name in list_models() if is_ready(name)]
+        return ready if self.model_name in ready else [self.model_name, *ready]
+
+    def status(self, times: Times | None = None) -> dict[str, Any]:
+        """Everything a viewer may want to know, as JSON; latencies are of `times`, in ms."""
+        newest, derainer = self.hub.newest, self.derainer
+        state = self.capture.state
+        if state == "live" and not self.running.is_set():
+            state = "paused"
+        return {
+            "source": self.options.source,
+            "state": "ended" if self.ended else state,
+            "size": self.size,
+            "source_size": self.source_size,
+            "model": self.model_name,
+            "models": self.models,
+            "device": str(derainer.device),
+            "precision": str(derainer.dtype).removeprefix("torch."),
+            "streaks": derainer.streaks,
+            "haze": derainer.haze,
+            "views": newest.views if newest else [DERAINED],
+            "fps": round(self.rate.value(), 2),
+            "source_fps": round(self.capture.rate, 2),
+            "frames": self.frames,
+            "captured": self.capture.captured,
+            "dropped": self.slot.dropped,
+            "shots": self.shots,
+            "reconnects": self.capture.reconnects,
+            "latency": (times or self.times).percentiles(),
+            "recording": self.options.record,
+            "notices": self.notices,
+        }
+
+    @property
+    def _rate_asked(self) -> float:
+        """Frames a second that the network is to take, where it can."""
+        options = self.options
+        return min(self.capture.rate / options.every, options.fps or float("inf"))
+
+    # The network's thread
+
+    def _work(self) -> None:
+        self._scaler = VideoReformatter()
+        self._output: Output | None = None
+        shots = Shots(self.derainer)
+        try:
+            with suppress(Stopped):
+                while (frame := self.slot.take()) is not None:
+                    frame.taken = time.perf_counter()
+                    if self._next is not None or self.size is None:
+                        self._show(shots.flush(), frame)
+                        shots = self._change_network(frame)
+                    self._convert(frame)
+                    self._show(shots.push(frame), frame)
+                    self.shots += frame.cut
+            self._show(shots.flush(), None)
+        finally:
+            if self.options.record is not None:
+                self._to_record.put(None)
+
+    def _change_network(self, frame: LiveFrame) -> Shots:
+        """Go on with the network asked for, at the size it can keep up with."""
+        self.derainer, self._next = self._next or self.derainer, None
+        picture = frame.picture
+        self.source_size = (picture.width, picture.height)
+        frame.cut, frame.repeat = True, False
+        if isinstance(self._asked, tuple):
+            self.size = self._asked
+        elif self._asked == "source":
+            self.size = self.source_size
+        elif self.size is None or self.options.record is None:
+            dropped = self.slot.dropped
+            rgb = to_rgb(picture, frame.color, self._scaler)
+            self.size = fit(self.source_size, measure(self.derainer, rgb), self._rate_asked)
+            self.slot.dropped = dropped  # measuring drops frames, being late does not
+        self._shape = picture.width / picture.height
+        return Shots(self.derainer)
+
+    def _convert(self, frame: LiveFrame) -> None:
+        """Bring the frame to the working size, and to RGB."""
+        assert self.size is not None
+        picture = frame.picture
+        if abs(picture.width / picture.height - self._shape) > 0.01:
+            self.notice("The picture changes its shape; it is stretched to the first one's.")
+        if (picture.width, picture.height) != self.size:
+            frame.picture = reformat(
+                picture, picture.format.name, frame.color, self._scaler, self.size
+            )
+        frame.rgb = to_rgb(frame.picture, frame.color, self._scaler)
+        frame.converted = time.perf_counter()
+
+    def _show(self, done: list[Finished], newest: LiveFrame | None) -> None:
+        """Hand finished frames on; `newest` is the frame whose coming finished them."""
+        now = time.perf_counter()
+        for item in done:
+            frame = cast(LiveFrame, item.frame)
+            last = newest if newest is not None and newest.converted else frame
+            times = {
+                "wait": frame.taken - frame.captured,
+                "lookahead": last.taken - frame.taken,
+                "convert": last.converted - last.taken,
+                "network": now - last.converted,
+            }
+            self._output = item.output or self._output
+            self.frames += 1
+            self.rate.tick()
+            self.times.add(times)
+            self.hub.publish(Shown(self.frames, item, self._output, times))
+            if self.options.record is not None:
+                self._to_record.put(item)
+
+    def _record(self) -> None:
+        """The recorder's thread."""
+        options = self.options
+        assert options.record is not None
+        record(
+            self._to_record,
+            options.record,
+            self._rate_asked,
+            encoding=options.encoding,
+            overwrite=options.overwrite,
+            notice=self.notice,
+        )

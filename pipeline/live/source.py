@@ -1,0 +1,204 @@
+"""What a live source is: what a user's word for it means, and how it is opened.
+
+Cameras, streams, lavfi graphs and files, through PyAV; cameras also through OpenCV. Reading them
+in time is live_capture.py's.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import cv2
+
+from derain.models.errors import DerainError, VideoError
+from derain.pipeline.video import VideoReader
+from derain.pipeline.video.color import RGB_MATRIX, Color
+from derain.pipeline.video.frames import Frame
+
+EXAMPLE = "derain live lavfi:testsrc2=size=640x360:rate=25"
+MICROSECOND = Fraction(1, 10**6)
+DEVICES = {"v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "decklink"}
+SILENCE = "5000000"  # microseconds without data after which a network source is lost
+NETWORK = {
+    "rtsp": {"timeout": SILENCE},
+    "rtsps": {"timeout": SILENCE},
+    "http": {"rw_timeout": SILENCE},
+    "https": {"rw_timeout": SILENCE},
+    "tcp": {"timeout": SILENCE},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to open. `lives`: it goes on without us and comes back when lost; a file does not."""
+
+    name: str
+    format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    lives: bool = True
+    paced: bool = False  # hold frames back until their time
+    opencv: bool = False
+
+
+def find_source(
+    word: str,
+    *,
+    format: str | None = None,
+    options: dict[str, str] | None = None,
+    size: str | None = None,
+    fps: float | None = None,
+    realtime: bool = False,
+    opencv: bool = False,
+    platform: str = sys.platform,
+) -> Source:
+    """What a user's word for a source means.
+
+    Args:
+        word: a camera's number or device, a URL, `lavfi:GRAPH`, or a file.
+        format: FFmpeg's name of the input, where the word does not say it.
+        options: FFmpeg's options for opening it; they go before all others.
+        size, fps: WIDTHxHEIGHT and rate to ask a camera for.
+        realtime: play a file at its own pace.
+        opencv: read a camera with OpenCV.
+
+    Raises:
+        DerainError: there is nothing of that name.
+    """
+    options = options or {}
+    asked = {"video_size": size, "framerate": None if fps is None else f"{fps:g}"}
+    camera = {k: v for k, v in asked.items() if v} | options
+    if opencv or (word.isdecimal() and platform == "win32" and format is None):
+        return Source(word, options=camera, opencv=True)
+    if word.isdecimal() and format is None:
+        if platform == "darwin":
+            # Without a rate FFmpeg asks for 29.97, which most of these cameras refuse.
+            return Source(word, "avfoundation", {"framerate": "30"} | camera)
+        return Source(f"/dev/video{word}", "v4l2", camera)
+    if word.startswith("/dev/video") and format is None:
+        return Source(word, "v4l2", camera)
+    if word.startswith("video=") and format is None:
+        return Source(word, "dshow", camera)
+    if format in DEVICES:
+        return Source(word, format, camera)
+    if word.startswith("lavfi:") or format == "lavfi":
+        return Source(word, format, options, lives=False, paced=True)
+    scheme, found, _ = word.partition("://")
+    if found:
+        return Source(word, format, NETWORK.get(scheme, {}) | options)
+    if not Path(word).is_file() and "%" not in word:
+        raise DerainError(
+            f"There is no file or camera '{word}'; give a camera's number, a URL or a file; "
+            f"{EXAMPLE} works without any."
+        )
+    return Source(word, format, options, lives=False, paced=realtime)
+
+
+class Reader(Protocol):
+    """What `Capture` needs of a way to read."""
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, as declared."""
+        ...
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames as they come."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device."""
+        ...
+
+
+class StreamReader(VideoReader):
+    """A `VideoReader` that reads nothing but pictures."""
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, as declared."""
+        return float(self.video.rate)
+
+    def _wanted(self) -> list[Any]:
+        return [self.stream]
+
+
+class CameraReader:
+    """OpenCV's way to a camera, for those that FFmpeg does not open."""
+
+    def __init__(self, source: Source) -> None:
+        name: Any = int(source.name) if source.name.isdecimal() else source.name
+        self.name = source.name
+        self.capture = cv2.VideoCapture(name)
+        if not self.capture.isOpened():
+            raise VideoError(f"OpenCV cannot open camera {source.name}; is another program at it?")
+        width, found, height = source.options.get("video_size", "").partition("x")
+        if found:
+            self.capture.set(cv2.CAP_PROP_FRAME_WIDTH, int(width))
+            self.capture.set(cv2.CAP_PROP_FRAME_HEIGHT, int(height))
+        if "framerate" in source.options:
+            self.capture.set(cv2.CAP_PROP_FPS, float(source.options["framerate"]))
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, as declared."""
+        return float(self.capture.get(cv2.CAP_PROP_FPS)) or 25.0
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames until the camera gives none; their times are those of their arrival."""
+        color = Color(RGB_MATRIX, full_range=True)
+        index = 0
+        while True:
+            good, bgr = self.capture.read()
+            if not good:
+                return
+            picture = av.VideoFrame.from_ndarray(bgr, format="bgr24")
+            yield Frame(picture, round(1e6 * time.perf_counter()), MICROSECOND, color, index)
+            index += 1
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.capture.release()
+
+
+def open_reader(source: Source, notice: Callable[[str], None]) -> Reader:
+    """Open a source.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    if source.opencv:
+        return CameraReader(source)
+    # Threads of a decoder hold frames back: one, so that each comes out at once.
+    threads = 1 if source.lives else None
+    try:
+        return StreamReader(
+            source.name,
+            format=source.format,
+            options=source.options,
+            threads=threads,
+            notice=notice,
+        )
+    except VideoError as error:
+        raise VideoError(_why(source, error)) from error
+
+
+def _why(source: Source, error: VideoError) -> str:
+    """The sentence for a source that is no file; for files that of the reader is right."""
+    reason = getattr(error.__cause__, "strerror", None) or str(error)
+    if source.format in DEVICES:
+        return (
+            f"Camera {source.name} cannot be opened ({reason}); is it plugged in, and no other "
+            f"program at it? {EXAMPLE} works without one."
+        )
+    if source.name.startswith("lavfi:") or source.format == "lavfi":
+        return f"FFmpeg cannot make pictures of {source.name} ({reason}); try {EXAMPLE}."
+    if "://" in source.name:
+        return f"{source.name} cannot be opened ({reason}); check the address, and who sends there."
+    return str(error)

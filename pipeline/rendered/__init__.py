@@ -1,0 +1,1 @@
+"""Rendered scenes and rendered rain: the demo and `derain synth`."""

@@ -1,0 +1,232 @@
+"""Going on after an interruption: what is saved beside a part file, and how it is put back.
+
+A checkpoint belongs to a key frame in the part: the frames before it are in the part, the state of
+the network is saved, and a new encoder begins at it; `Saver` waits for that frame. Files are
+safetensors: tensors and JSON, no code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derain.models.errors import DerainError
+
+STREAMS = ("rtsp", "rtsps", "rtp", "rtmp", "rtmps", "srt", "tcp", "udp")
+SETTLED = 4  # packets after a key frame until it has certainly left the muxer
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Where a run stands between two frames. Frames are counted as they are decoded, from 0."""
+
+    next_in: int  # the frame to be fed next
+    next_out: int  # the frame to be encoded next
+    prime_from: int  # frames from here on, fed again, give the network's state its shape
+    written: int = 0  # frames in the part before `next_out`
+    shots: int = 0
+    repeats: int = 0
+    state: list[Tensor] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)  # of the state's plain tuples and lists
+    final: bool = False  # the part ends right before `next_out`
+    change: Tensor | None = None  # of the last finished frame, for frames that repeat it
+
+
+def checkpoint_file(part: Path) -> Path:
+    """Where the checkpoint of a part file is."""
+    return part.with_name(part.name + ".resume")
+
+
+def previous_part(part: Path) -> Path:
+    """Where the old part is while a resumed run copies it."""
+    return part.with_name(f"{part.stem}.previous{part.suffix}")
+
+
+def comes_again(source: str) -> bool:
+    """Whether a source gives the same frames again when it is opened again; streams do not."""
+    scheme, found, _ = source.partition("://")
+    return not found or scheme not in STREAMS
+
+
+def identity(source: str, settings: Any) -> dict[str, Any]:
+    """What must be the same when a run goes on: the input file and all that forms the output."""
+    known: dict[str, Any] = {"source": os.path.basename(source), "settings": str(settings)}
+    if os.path.isfile(source):
+        known["size"] = os.path.getsize(source)
+    return known
+
+
+def save(path: Path, checkpoint: Checkpoint, who: dict[str, Any]) -> None:
+    """Write a checkpoint; the one before it stays whole until this one is."""
+    from safetensors.torch import save_file
+
+    values = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
+    numbers = {name: value for name, value in values.items() if isinstance(value, int)}
+    tensors = {f"state.{i:04d}": t for i, t in enumerate(checkpoint.state)}
+    if checkpoint.change is not None:
+        tensors["change"] = checkpoint.change
+    tensors["end"] = torch.zeros(1)  # a file needs one tensor
+    # No copies of tensors that are in the file's layout already: states may be large.
+    tensors = {k: t.detach().contiguous() for k, t in tensors.items()}
+    noted = {"numbers": numbers, "lengths": checkpoint.lengths, "identity": who}
+    metadata = {"derain": json.dumps(noted)}
+    fresh = path.with_name(path.name + ".new")
+    try:
+        save_file(tensors, str(fresh), metadata=metadata)
+        os.replace(fresh, path)
+    except Exception as error:
+        fresh.unlink(missing_ok=True)
+        raise DerainError(f"{path} cannot be written ({error}); make room for it.") from error
+
+
+def load(path: Path, who: dict[str, Any]) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        DerainError: it is unreadable, or of another input or other settings.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            noted = json.loads((file.metadata() or {})["derain"])
+            tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
+        lengths = noted["lengths"]
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DerainError(f"{path} cannot be read; use -y to start again.") from error
+    if noted["identity"] != who:
+        raise DerainError(f"{path} is of another input or other options; use -y to start again.")
+    state = [tensor for key, tensor in tensors.items() if key.startswith("state.")]
+    change = tensors.get("change")
+    return Checkpoint(**noted["numbers"], state=state, lengths=lengths, change=change)
+
+
+class Saver:
+    """Saves checkpoints beside a part file, each once its key frame is safely in the part.
+
+    The network's thread takes them, the encoder's watches frames and packets pass.
+
+    Args:
+        part: the part file.
+        who: `identity` of the run.
+        seconds: between two checkpoints, at least.
+    """
+
+    def __init__(self, part: Path, who: dict[str, Any], seconds: float) -> None:
+        self.file, self.previous = checkpoint_file(part), previous_part(part)
+        self.who, self.seconds = who, seconds
+        self._next = time.monotonic() + seconds
+        self._busy = False  # one at a time: the encoder may lag behind by seconds
+        self._waiting: Checkpoint | None = None  # whose key frame is not in the part yet
+        self._key_time: Fraction | None = None
+        self._settling = 0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return not self._busy and time.monotonic() >= self._next
+
+    def take(self, snapshot: Callable[[], Checkpoint]) -> Checkpoint:
+        """Take a checkpoint, which `wait_for_key` gets in its turn between the frames."""
+        self._busy = True
+        began = time.monotonic()
+        checkpoint = snapshot()
+        # Large states take long to copy: no more than a small share of the time.
+        self._next = began + max(self.seconds, 50 * (time.monotonic() - began))
+        return checkpoint
+
+    def wait_for_key(self, checkpoint: Checkpoint) -> None:
+        """The next frame is the one that a new encoder would begin with."""
+        self._waiting, self._key_time = checkpoint, None
+
+    def wants_key(self, time: Fraction) -> bool:
+        """Whether the frame of this time must become a key frame."""
+        if self._waiting is None or self._key_time is not None:
+            return False
+        self._key_time = time
+        return True
+
+    def packet(self, packet: Any) -> None:
+        """Look at a packet of the picture that was written."""
+        if self._waiting is None or self._key_time is None:
+            return
+        if self._settling:
+            self._settling -= 1
+            if not self._settling:
+                self.save(self._waiting)
+                self._waiting, self._busy = None, False
+        elif abs(packet.pts * packet.time_base - self._key_time) < packet.time_base:
+            if packet.is_keyframe:
+                self._settling = SETTLED
+            else:
+                # This encoder gives no key frames on demand; perhaps the next one fits.
+                self._waiting, self._busy = None, False
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save what the part file is complete for; the part before it has served."""
+        save(self.file, checkpoint, self.who)
+        self.previous.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """The output is complete."""
+        self.file.unlink(missing_ok=True)
+        self.previous.unlink(missing_ok=True)
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """All tensors of a state, in order: tuples, named tuples and lists of them, nested."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from tensors_of(part)
+
+
+def lengths_of(value: Any) -> Iterator[int]:
+    """How long the plain tuples and lists of a state are, which named tuples always know."""
+    if isinstance(value, (tuple, list)):
+        if not hasattr(value, "_fields"):
+            yield len(value)
+        for part in value:
+            yield from lengths_of(part)
+
+
+def with_tensors(like: Any, saved: Checkpoint, device: torch.device) -> Any:
+    """A saved state with the structure of another one of the same network.
+
+    Plain tuples and lists get the length they had, whatever it is in `like`: what is beyond that
+    are tensors on `device`.
+
+    Raises:
+        DerainError: the two are not of one network.
+    """
+    tensors, lengths = iter(saved.state), iter(saved.lengths)
+    missing: Any = object()
+
+    def rebuilt(value: Any) -> Any:
+        if value is missing or isinstance(value, Tensor):
+            fresh = next(tensors, None)
+            if fresh is None or (value is not missing and fresh.shape != value.shape):
+                raise other
+            return fresh.to(device) if value is missing else fresh.to(value.device, value.dtype)
+        if not isinstance(value, (tuple, list)):
+            return value
+        if hasattr(value, "_fields"):
+            return type(value)(*map(rebuilt, value))
+        length = next(lengths, len(value))
+        return type(value)(map(rebuilt, [*value, *[missing] * length][:length]))
+
+    other = DerainError("The saved state is of another network; use -y to start again.")
+    state = rebuilt(like)
+    if next(tensors, None) is not None:
+        raise other
+    return state

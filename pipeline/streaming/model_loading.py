@@ -1,0 +1,29 @@
+"""The network that a user's options name, and a `Derainer` that runs it as they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from derain.models import Derainer, load_model
+from derain.pipeline.streaming.options import NetworkOptions
+
+
+def open_derainer(
+    options: NetworkOptions, model: nn.Module | None, notice: Callable[[str], None]
+) -> Derainer:
+    """A fresh stream through the network that `options` name, or through `model` instead.
+
+    Raises:
+        DerainError: no such network, weights, device or precision, or a share outside of 0 to 1.
+    """
+    return Derainer(
+        model if model is not None else load_model(options.model, options.weights),
+        device=options.device,
+        precision=options.precision,
+        streaks=options.streaks,
+        haze=options.haze,
+        notice=notice,
+        tile=options.tile,
+    )

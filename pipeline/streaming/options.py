@@ -1,0 +1,73 @@
+"""What a user can ask of a run, and what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from derain.pipeline.video.encoders import Encoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions:
+    """Which network, where it runs, and how much it removes; model_loading.py opens it."""
+
+    model: str = "swift"
+    weights: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    streaks: float = 1.0
+    haze: float = 1.0
+    tile: str = "auto"  # pixels a side, auto or off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoOptions(NetworkOptions):
+    """What a user can ask of `derain video`; the command line's options have the same names."""
+
+    steady: bool = False  # blend the results of per-frame networks over time
+    encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
+    format: str | None = None  # of the output, where its name does not say it
+    input_format: str | None = None
+    input_options: dict[str, str] = field(default_factory=dict)
+    hwaccel: str | None = None
+    interlaced: str = "auto"  # or "keep"
+    scene_reset: str = "auto"  # or "off"
+    start: float | None = None  # seconds
+    end: float | None = None
+    compare: str | None = None  # "side" or "wipe": before and after in one picture
+    layers: str | None = None  # folder for pictures of streaks, transmission, …
+    overwrite: bool = False
+    resume: bool = False
+    checkpoint_seconds: float = 10.0
+
+    def forming(self) -> VideoOptions:
+        """The options that form the output, for comparing two runs."""
+        where = replace(self, device="", tile="")
+        return replace(where, overwrite=False, resume=False, checkpoint_seconds=0)
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of one input."""
+
+    source: str
+    target: str
+    frames_in: int = 0
+    frames_out: int = 0
+    total: int = 0  # frames the input declares; 0 where nobody knows
+    shots: int = 0
+    repeats: int = 0
+    damaged: int = 0
+    resumed_at: int = 0
+    seconds: float = 0.0
+    skipped: bool = False
+    notices: list[str] = field(default_factory=list)
+
+    def notice(self, text: str) -> None:
+        """Note a sentence, once."""
+        if text not in self.notices:
+            self.notices.append(text)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the run; the text says what is left and how to go on."""

@@ -1,0 +1,202 @@
+"""How far it is: a bar with rate and time left on a terminal, plain lines or JSON events elsewhere.
+
+All of it goes to standard error; standard output stays clean for pipes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from derain.pipeline.streaming.options import Report
+
+
+class Reporter(Protocol):
+    """What the commands tell the user through."""
+
+    def frame(self, report: Report) -> None:
+        """One more frame of this file is done."""
+
+    def done(self, report: Report) -> None:
+        """A file is done."""
+
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        """A file failed (`error`) or was stopped (`interrupted`)."""
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        """What became of several files: source and word."""
+
+    def say(self, text: str, kind: str = "notice") -> None:
+        """A sentence: a notice or an error."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+def choose_reporter(log_json: bool = False) -> Reporter:
+    """JSON events when asked, a bar on a terminal, else plain lines."""
+    if log_json:
+        return JsonEvents()
+    return Bar() if sys.stderr.isatty() else PlainLines()
+
+
+def summary(report: Report) -> str:
+    """One line on a finished file."""
+    if report.skipped:
+        return f"{report.target} is there already; -y makes it again"
+    rate = report.frames_out / report.seconds if report.seconds else 0.0
+    text = f"{report.target}: {report.frames_out} frames, {report.seconds:.1f} s, {rate:.1f} fps"
+    if report.shots > 1:
+        text += f", {report.shots} shots"
+    if report.repeats:
+        text += f", {report.repeats} repeated frames"
+    if report.damaged:
+        text += f", {report.damaged} damaged places"
+    return text
+
+
+class PlainLines:
+    """A line every few seconds, for logs."""
+
+    def __init__(self, interval: float = 5.0) -> None:
+        self.interval = interval
+        self._began = self._last = time.monotonic()
+        self._source = ""
+
+    def frame(self, report: Report) -> None:
+        now = time.monotonic()
+        if report.source != self._source:
+            self._source, self._began = report.source, now
+        if now - self._last >= self.interval:
+            self._last = now
+            total = f"/{report.total}" if report.total else ""
+            rate = report.frames_out / max(now - self._began, 1e-3)
+            self._write(f"{report.source}: {report.frames_out}{total} frames, {rate:.1f} fps")
+
+    def done(self, report: Report) -> None:
+        for notice in report.notices:
+            self.say(f"{report.source}: {notice}")
+        self._write(summary(report))
+
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        for notice in report.notices:
+            self.say(f"{report.source}: {notice}")
+        self.say(text, kind)
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        for source, word in results:
+            self._write(f"{word:14} {source}")
+
+    def say(self, text: str, kind: str = "notice") -> None:
+        self._write(f"{kind}: {text}" if kind == "error" else text)
+
+    def close(self) -> None:
+        pass
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+class JsonEvents(PlainLines):
+    """One JSON object a line: event (progress, done, notice, error) and its values."""
+
+    def __init__(self, interval: float = 1.0) -> None:
+        super().__init__(interval)
+
+    def frame(self, report: Report) -> None:
+        now = time.monotonic()
+        if now - self._last >= self.interval:
+            self._last = now
+            self._event(
+                "progress", source=report.source, frames=report.frames_out, total=report.total
+            )
+
+    def done(self, report: Report) -> None:
+        values = {name: getattr(report, name) for name in report.__slots__}
+        self._event("done", **values)
+
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        values = {name: getattr(report, name) for name in report.__slots__}
+        self._event(kind, text=text, **values)
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        self._event("end", results=[{"source": source, "result": word} for source, word in results])
+
+    def say(self, text: str, kind: str = "notice") -> None:
+        self._event(kind, text=text)
+
+    def _event(self, event: str, **values: Any) -> None:
+        self._write(json.dumps({"event": event, "time": round(time.time(), 3)} | values))
+
+
+class Bar:
+    """A bar for each running file, with frames per second and the time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            refresh_per_second=4,
+        )
+        self.progress.start()
+        self.tasks: dict[str, Any] = {}
+
+    def frame(self, report: Report) -> None:
+        if report.source not in self.tasks:
+            name = report.source.rsplit("/", 1)[-1]
+            self.tasks[report.source] = self.progress.add_task(
+                name, total=report.total or None, rate=""
+            )
+        task = self.tasks[report.source]
+        speed = self.progress.tasks[self.progress.task_ids.index(task)].speed
+        self.progress.update(
+            task, completed=report.frames_out, rate=f"{speed:.1f} fps" if speed else ""
+        )
+
+    def done(self, report: Report) -> None:
+        self._take_down(report)
+        self.console.print(summary(report), highlight=False, markup=False)
+
+    def failed(self, report: Report, text: str, kind: str) -> None:
+        self._take_down(report)
+        self.say(text, kind)
+
+    def _take_down(self, report: Report) -> None:
+        task = self.tasks.pop(report.source, None)
+        if task is not None:
+            self.progress.remove_task(task)
+        for notice in report.notices:
+            self.say(notice)
+
+    def table(self, results: list[tuple[str, str]]) -> None:
+        from rich.table import Table
+
+        table = Table("input", "result")
+        for source, word in results:
+            table.add_row(source, word)
+        self.console.print(table)
+
+    def say(self, text: str, kind: str = "notice") -> None:
+        style = "red" if kind == "error" else "yellow"
+        self.console.print(text, style=style, highlight=False, markup=False)
+
+    def close(self) -> None:
+        self.progress.stop()

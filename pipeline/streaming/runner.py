@@ -1,0 +1,245 @@
+"""One input on its way: decode, network and encode in three threads with short queues between them.
+
+The order of frames within the network's window is shots.py's, reading and writing are video.py's,
+what is saved to go on from checkpoints.py's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from derain.models.errors import DerainError
+from derain.pipeline.streaming import checkpoints
+from derain.pipeline.streaming.compare import compare_frames, is_turned, upright
+from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
+from derain.pipeline.streaming.shot_detection import ShotDetector
+from derain.pipeline.streaming.shot_runner import Finished, Shots
+from derain.pipeline.streaming.threads import Channel, Stopped, Worker
+from derain.pipeline.video import Frame, VideoReader, VideoWriter
+from derain.pipeline.video.color import to_bytes
+from derain.pipeline.video.muxer import part_name
+
+
+class Run:
+    """One input on its way through the three threads; the network's thread is the caller's."""
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        shots: Shots,
+        options: VideoOptions,
+        report: Report,
+        progress: Callable[[Report], None],
+        asked: threading.Event | None,
+        checkpoint: checkpoints.Checkpoint | None,
+    ) -> None:
+        self.reader, self.shots, self.options = reader, shots, options
+        self.report, self.progress = report, progress
+        self.asked = asked or threading.Event()
+        self.stop = threading.Event()
+        # A source may be silent for long; who asks for the end must not wait for its next frame.
+        self.decoded, self.finished = Channel(self.stop, alarm=self.asked), Channel(self.stop)
+        self.from_checkpoint = checkpoint
+        self.final: checkpoints.Checkpoint | None = None  # where the user stopped
+        self.first = 0  # index of the first frame that is written: behind those that warm up
+        self.detector = ShotDetector(scenes=options.scene_reset == "auto")
+
+    def all(self) -> None:
+        """Everything, from the part file to the file in its place."""
+        self.writer = self._open_writer()
+        muxer = self.writer.muxer
+        self.saver: checkpoints.Saver | None = None
+        if muxer.is_file and checkpoints.comes_again(self.reader.name):
+            who = checkpoints.identity(self.reader.name, self.options.forming())
+            self.saver = checkpoints.Saver(muxer.part, who, self.options.checkpoint_seconds)
+            muxer.on_packet = self.saver.packet
+        workers = [
+            Worker("decode", self._decode, self.stop),
+            Worker("encode", self._encode, self.stop),
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            self._watch(workers)
+            if self.final is not None:
+                self._leave_part(self.final)
+            self.writer.close()
+        except Interrupted:
+            raise
+        except BaseException as error:
+            self._fail(error)
+        if self.saver is not None:
+            self.saver.clear()
+
+    def _watch(self, workers: list[Worker]) -> None:
+        """Do the network's work, then wait for the others and raise what they failed with."""
+        try:
+            self._work()
+            workers[1].join()
+        except Stopped:
+            pass
+        finally:
+            self.stop.set()
+            for worker in workers:
+                # A source that hangs must not hold up the end.
+                worker.join(timeout=40)
+        for worker in workers:
+            if worker.error is not None:
+                raise worker.error
+
+    # The three threads
+
+    def _decode(self) -> None:
+        first = self.from_checkpoint.prime_from if self.from_checkpoint else 0
+        for item in self.reader:
+            if isinstance(item, Frame):
+                if item.warm_up:
+                    self.first = item.index + 1
+                self.detector.mark(item)
+                if (item.index >= first and not item.repeat) or self.options.compare:
+                    self.reader.to_rgb(item)
+            self.decoded.put(item)
+        self.decoded.put(None)
+
+    def _work(self) -> None:
+        for item in self.decoded:
+            if self.asked.is_set():
+                # Before the place to go on from, the state is not the network's yet.
+                going_on = self.from_checkpoint
+                final = replace(going_on, final=True) if going_on else self.shots.snapshot(True)
+                self.finished.put(final)
+                break
+            if not isinstance(item, Frame):
+                self.finished.put(item)
+                continue
+            self._hand_over(self._feed(item))
+            ready = self.shots.can_snapshot and self.from_checkpoint is None
+            if ready and self.saver is not None and self.saver.due:
+                self.finished.put(self.saver.take(self.shots.snapshot))
+        else:
+            self._hand_over(self.shots.flush())
+        self.finished.put(None)
+
+    def _hand_over(self, done: list[Finished]) -> None:
+        for each in done:
+            if not self.options.layers:
+                each.output = None  # five pictures and more, while the encoder may lag behind
+            if not each.frame.warm_up:
+                self.finished.put(each)
+
+    def _feed(self, frame: Frame) -> list[Finished]:
+        at = self.from_checkpoint
+        if at is not None and frame.index < at.next_in:
+            self.shots.prime(frame, at)
+            return []
+        if at is not None:
+            self.shots.restore(at)
+            self.from_checkpoint = None
+        if not frame.warm_up:
+            self.report.frames_in = frame.index - self.first + 1
+        done = self.shots.push(frame)
+        self.report.shots, self.report.repeats = self.shots.count, self.shots.repeats
+        return done
+
+    def _encode(self) -> None:
+        for item in self.finished:
+            if isinstance(item, Finished):
+                self._write(item)
+                self.report.frames_out += 1
+                self.progress(self.report)
+            elif isinstance(item, checkpoints.Checkpoint):
+                item.written = self.report.frames_out
+                if item.final:
+                    self.final = item
+                elif self.saver is not None:
+                    self.saver.wait_for_key(item)
+            else:
+                self.writer.copy(item)
+
+    # Writing
+
+    def _open_writer(self) -> VideoWriter:
+        video, options = self.reader.video, self.options
+        if options.interlaced != "keep":
+            video = replace(video, interlaced=False)
+        if options.compare:
+            # The captions must stand upright: the picture is turned here, not by the player.
+            if is_turned(video.display_matrix):
+                aspect = 1 / video.aspect if video.aspect else None
+                video = replace(video, width=video.height, height=video.width, aspect=aspect)
+            video = replace(video, display_matrix=None)
+        if options.compare == "side":
+            video = replace(video, width=2 * video.width)
+        part = part_name(Path(self.report.target))
+        previous = checkpoints.previous_part(part)
+        going_on = self.from_checkpoint
+        if going_on is not None and not previous.exists():
+            part.rename(previous)
+        writer = VideoWriter(
+            self.report.target,
+            video,
+            options.encoding,
+            source=self.reader,
+            overwrite=options.overwrite or going_on is not None,
+            format=options.format,
+            notice=self.report.notice,
+        )
+        if going_on is not None:
+            writer.muxer.copy_part(previous, going_on.written, writer.stream)
+            self.report.frames_out = self.report.resumed_at = going_on.written
+        return writer
+
+    def _write(self, item: Finished) -> None:
+        frame = item.frame
+        if self.options.layers and item.output is not None:
+            from derain.pipeline.streaming.layer_images import write_layers
+
+            write_layers(Path(self.options.layers), frame.index - self.first, item.output)
+        if self.options.compare:
+            rgb = self.reader.to_rgb(frame)
+            before, after = (
+                upright(to_bytes(each), self.reader.video.display_matrix)
+                for each in (rgb, rgb + item.change)
+            )
+            both = compare_frames(before, after, self.options.compare)
+            return self.writer.write_rgb(both, frame.pts)
+        key = self.saver is not None and self.saver.wants_key(frame.pts * frame.time_base)
+        self.writer.write(frame, item.difference, key=key)
+
+    # Ends that are not the end
+
+    def _leave_part(self, final: checkpoints.Checkpoint) -> None:
+        """The user stopped: a playable part file, and the state to go on from where one can."""
+        self.writer.finish()
+        muxer = self.writer.muxer
+        text = f"Stopped after {self.report.frames_out} frames."
+        if muxer.is_file and not self.report.frames_out:
+            muxer.abandon()
+        elif muxer.is_file:
+            text += f" {muxer.part} plays up to there"
+            if self.saver is not None:
+                self.saver.save(final)
+                text += "; --resume goes on from it"
+            text += "."
+        raise Interrupted(text)
+
+    def _fail(self, error: BaseException) -> None:
+        """Something broke: keep what was written where it can be gone on from."""
+        muxer = self.writer.muxer
+        keep = self.report.frames_out > 0
+        if keep:
+            with suppress(OSError, ValueError):
+                self.writer.finish()
+        muxer.abandon(keep=keep)
+        if not isinstance(error, (OSError, DerainError)):
+            raise error
+        text = str(error)
+        if keep and muxer.is_file:
+            text += f" What was done is in {muxer.part}"
+            there = self.saver is not None and self.saver.file.exists()
+            text += "; --resume goes on from it." if there else "."
+        raise DerainError(text) from error

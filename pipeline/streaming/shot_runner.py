@@ -1,0 +1,132 @@
+"""Frames in, as many out, in order: shots, repeated frames, and the network's window.
+
+Which frames begin a shot or repeat is scenes.py's; files are video.py's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from derain.models import Derainer
+from derain.models.video_model import Output
+from derain.pipeline.streaming.checkpoints import Checkpoint, lengths_of, tensors_of, with_tensors
+from derain.pipeline.video.color import Difference
+from derain.pipeline.video.frames import Frame
+
+
+@dataclass(slots=True)
+class Finished:
+    """A frame on its way to the encoder."""
+
+    frame: Frame
+    difference: Difference  # what the network changed
+    output: Output | None = None  # None for a frame that repeats the one before it
+
+    @property
+    def change(self) -> NDArray[np.float32]:
+        """(H, W, 3): what the network changed, in RGB."""
+        return self.difference.whole()
+
+
+class Shots:
+    """Feed a `Derainer` with marked frames and give every frame back with its change.
+
+    A repeated frame does not enter the window; it gets the change of the frame it repeats.
+    """
+
+    def __init__(self, derainer: Derainer) -> None:
+        self.derainer = derainer
+        self.count = 0
+        self.repeats = 0
+        self._waiting: deque[Frame] = deque()
+        self._last: Difference | None = None  # of the last finished frame
+        self._next = 0
+        self._fed = 0  # index of the last frame that was fed
+
+    def push(self, frame: Frame) -> list[Finished]:
+        """Take a frame whose `rgb` is filled unless it repeats; give what is finished by it."""
+        done = self.flush() if frame.cut else []
+        self.count += frame.cut or frame.index == 0
+        self._next = frame.index + 1
+        if frame.repeat:
+            self.repeats += 1
+            self._waiting.append(frame)
+            return done + self._repeated()
+        return done + self._feed(frame)
+
+    def flush(self) -> list[Finished]:
+        """End the shot: the frames that still wait, in order."""
+        done = []
+        for output in self.derainer.flush():
+            done += self._finish(output)
+        return done
+
+    def _feed(self, frame: Frame) -> list[Finished]:
+        assert frame.rgb is not None
+        self._waiting.append(frame)
+        self._fed = frame.index
+        output = self.derainer.push(torch.from_numpy(frame.rgb).permute(2, 0, 1))
+        return self._finish(output) if output is not None else []
+
+    def _finish(self, output: Output) -> list[Finished]:
+        frame = self._waiting.popleft()
+        assert frame.rgb is not None
+        self._last = Difference(output.image[0].permute(1, 2, 0).cpu().numpy(), frame.rgb)
+        return [Finished(frame, self._last, output), *self._repeated()]
+
+    def _repeated(self) -> list[Finished]:
+        """Repeats at the head of the line: what they repeat is finished."""
+        done = []
+        while self._waiting and self._waiting[0].repeat and self._last is not None:
+            done.append(Finished(self._waiting.popleft(), self._last))
+        return done
+
+    # Checkpoints
+
+    @property
+    def can_snapshot(self) -> bool:
+        """Whether the network is inside a shot."""
+        return self.derainer.state is not None
+
+    def snapshot(self, final: bool = False) -> Checkpoint:
+        """All that a later run needs to go on after the last frame taken."""
+        waiting = [frame.index for frame in self._waiting]
+        fed = [frame.index for frame in self._waiting if not frame.repeat]
+        plain = torch.contiguous_format  # as files hold it
+        return Checkpoint(
+            next_in=self._next,
+            next_out=waiting[0] if waiting else self._next,
+            prime_from=fed[0] if fed else self._fed,
+            shots=self.count,
+            repeats=self.repeats,
+            state=[
+                t.detach().cpu().clone(memory_format=plain) for t in tensors_of(self.derainer.state)
+            ],
+            lengths=list(lengths_of(self.derainer.state)),
+            change=None if self._last is None else torch.from_numpy(self._last.whole()),
+            final=final,
+        )
+
+    def prime(self, frame: Frame, at: Checkpoint) -> None:
+        """Take a frame from before the checkpoint: those that wait there wait again."""
+        if frame.index < at.prime_from:
+            return
+        if frame.repeat:
+            self._waiting.append(frame)
+        elif frame.rgb is not None:
+            self._feed(frame)
+        while self._waiting and self._waiting[0].index < at.next_out:
+            self._waiting.popleft()
+
+    def restore(self, at: Checkpoint) -> None:
+        """Put back the state after the last frame of `prime`."""
+        self.count, self.repeats, self._next = at.shots, at.repeats, at.next_in
+        if at.change is not None:
+            self._last = Difference(at.change.numpy(), np.zeros(at.change.shape, np.float32))
+        device = torch.device(self.derainer.device)
+        self.derainer.state = with_tensors(self.derainer.state, at, device)

@@ -1,0 +1,64 @@
+"""Video files in and out, for everybody else: the reader, the writer, and whole clips as RGB.
+
+Reading is in reader.py, writing in writer.py; nothing here knows of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from derain.models.errors import VideoError
+from derain.pipeline.video.color import Color
+from derain.pipeline.video.encoders import Encoding
+from derain.pipeline.video.frames import Frame, Video
+from derain.pipeline.video.reader import VideoReader
+from derain.pipeline.video.writer import PLAIN, VideoWriter
+
+__all__ = [
+    "Color",
+    "Encoding",
+    "Frame",
+    "Video",
+    "VideoError",
+    "VideoReader",
+    "VideoWriter",
+    "read_rgb",
+    "write_rgb",
+]
+
+
+def read_rgb(source: str | Path, limit: int | None = None) -> Iterator[NDArray[np.float32]]:
+    """The frames of a file as (H, W, 3) float32 RGB in [0, 1], `limit` of them at most."""
+    with VideoReader(source) as reader:
+        for frame in reader.frames():
+            if limit is not None and frame.index >= limit:
+                return
+            yield reader.to_rgb(frame)
+
+
+def write_rgb(
+    target: str | Path,
+    pictures: Iterable[NDArray[np.uint8]],
+    rate: Fraction | int = 25,
+    encoding: Encoding = PLAIN,
+    overwrite: bool = True,
+) -> int:
+    """Write (H, W, 3) uint8 RGB pictures at a constant rate; how many there were."""
+    writer: VideoWriter | None = None
+    count = 0
+    for picture in pictures:
+        if writer is None:
+            height, width = picture.shape[:2]
+            video = Video(width, height, Fraction(rate), color=Color(1, 1, 1))
+            writer = VideoWriter(target, video, encoding, overwrite=overwrite)
+        writer.write_rgb(picture, count)
+        count += 1
+    if writer is None:
+        raise VideoError(f"There are no pictures to write to {target}.")
+    writer.close()
+    return count

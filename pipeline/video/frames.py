@@ -1,0 +1,283 @@
+"""Pictures of a video: what a stream is, one frame of it, its planes, and conversions with swscale.
+
+Files are video.py's, arithmetic of colour is color.py's.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import av
+import numpy as np
+from av.format import Flags
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from derain.pipeline.video.color import JPEG_MATRIX, SWSCALE, Color, to_float
+
+# What `plane` can view and color.py can add to; anything else is converted to the nearest of these.
+EDITABLE = (
+    [f"yuv{s}p" for s in ("420", "422", "444", "440", "411", "410")]
+    + [f"yuvj{s}p" for s in ("420", "422", "444", "440", "411")]
+    + [f"yuv{s}p{b}le" for s in ("420", "422", "444") for b in (9, 10, 12, 14, 16)]
+    + [f"yuva{s}p" for s in ("420", "422", "444")]
+    + [f"yuva{s}p{b}le" for s in ("420", "422", "444") for b in (10, 12, 16)]
+    + ["gray", "gray10le", "gray12le", "gray16le", "rgb24"]
+    + ["gbrp", "gbrp9le", "gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrap"]
+)
+
+INDEXED = ("mov", "avi")  # containers whose index lists every frame
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What a video stream is: everything a writer needs to make one like it."""
+
+    width: int
+    height: int
+    rate: Fraction = Fraction(25)
+    time_base: Fraction | None = None  # 1 / rate where None
+    pixel_format: str = "yuv420p"
+    color: Color = Color()  # noqa: RUF009 (frozen)
+    aspect: Fraction | None = None  # of one pixel
+    display_matrix: tuple[int, ...] | None = None  # 9 numbers, as in the MP4 track header
+    light: dict[str, str] = field(default_factory=dict)  # HDR: master-display, max-cll of x265
+    codec: str = ""
+    frames: int = 0  # to be shown, as declared or estimated; 0 where nobody knows
+    counted: bool = False  # `frames` is the file's own count, not an estimate
+    hidden: int = 0  # more frames that are there, but not shown: an edit list leaves them out
+    duration: float | None = None  # seconds
+    interlaced: bool = False
+    transparent: bool = False  # the file has an alpha channel, decoded or not
+    metadata: dict[str, str] = field(default_factory=dict)
+    disposition: int = 0
+
+    @property
+    def ticks(self) -> Fraction:
+        """The unit of time stamps, in seconds."""
+        return self.time_base or 1 / self.rate
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample."""
+        return depth(self.pixel_format)
+
+
+@dataclass(slots=True)
+class Frame:
+    """One decoded picture with its time stamp. `pts` counts `time_base` seconds."""
+
+    picture: av.VideoFrame
+    pts: int
+    time_base: Fraction
+    color: Color
+    index: int = 0
+    warm_up: bool = False  # before --start: the network sees it, the encoder does not
+    cut: bool = False  # begins a new shot
+    repeat: bool = False  # shows what the frame before it showed
+    rgb: NDArray[np.float32] | None = None  # (H, W, 3) in [0, 1], filled by VideoReader.to_rgb
+
+    @property
+    def time(self) -> float:
+        """Seconds."""
+        return self.pts * self.time_base.numerator / self.time_base.denominator
+
+    def luma(self) -> NDArray[np.uint8]:
+        """Its brightness as (H, W) uint8: a view of the first plane where it can be."""
+        name = self.picture.format.name
+        if name not in EDITABLE:
+            return plane(self.picture.reformat(format="gray"), 0)
+        first = plane(self.picture, 0)
+        if first.ndim == 3:
+            return np.ascontiguousarray(first[..., 1])
+        bits = depth(name)
+        return first if bits == 8 else (first >> (bits - 8)).astype(np.uint8)
+
+
+@cache
+def depth(pixel_format: str) -> int:
+    """Bits of a sample of a pixel format."""
+    return int(av.VideoFormat(pixel_format).components[0].bits)
+
+
+@cache
+def is_rgb(pixel_format: str) -> bool:
+    """Whether a pixel format holds red, green and blue, or numbers of such colours."""
+    format = av.VideoFormat(pixel_format)
+    return format.is_rgb or format.has_palette
+
+
+@cache
+def has_alpha(pixel_format: str) -> bool:
+    """Whether a pixel format says how transparent each pixel is."""
+    return any(c.is_alpha for c in av.VideoFormat(pixel_format).components)
+
+
+def plane(picture: av.VideoFrame, index: int) -> NDArray[Any]:
+    """A view of a plane, no copy: (H, W), or (H, W, 3) for rgb24; uint16 above eight bits."""
+    own = picture.planes[index]
+    rows = np.frombuffer(own, np.uint16 if depth(picture.format.name) > 8 else np.uint8)
+    rows = rows.reshape(-1, own.line_size // rows.itemsize)[: own.height]
+    if picture.format.name == "rgb24":
+        return rows[:, : own.width * 3].reshape(own.height, own.width, 3)
+    return rows[:, : own.width]
+
+
+def to_rgb(
+    picture: av.VideoFrame, color: Color, reformatter: VideoReformatter
+) -> NDArray[np.float32]:
+    """Convert a picture of any format to (H, W, 3) float32 RGB in [0, 1]."""
+    if depth(picture.format.name) > 8:
+        # swscale turns rgb48 into garbage with some flags; planar 16 bit is right with all.
+        deep = reformat(picture, "gbrp16le", color, reformatter)
+        green, blue, red = (plane(deep, i) for i in range(3))
+        return to_float(np.stack([red, green, blue], axis=-1), 65535)
+    return to_float(plane(reformat(picture, "rgb24", color, reformatter), 0))
+
+
+def reformat(
+    picture: av.VideoFrame,
+    format: str,
+    color: Color,
+    reformatter: VideoReformatter,
+    size: tuple[int, int] | None = None,
+) -> av.VideoFrame:
+    """Convert format (and size, width first) with the right matrix and range on both sides.
+
+    YUV that becomes one of the formats that FFmpeg has for JPEG alone (yuvj420p, …) gets the matrix
+    and the range of JPEG, which has no tags to say anything else.
+    """
+    width, height = size or (picture.width, picture.height)
+    if picture.format.name == format and (picture.width, picture.height) == (width, height):
+        return picture
+    name = picture.format.name
+    if is_rgb(name) and name not in EDITABLE and depth(name) <= 8 and not is_rgb(format):
+        # Straight to YUV, swscale makes them darker: bgr24 by 1, rgb555 by 3.
+        picture = reformat(picture, "rgb24", color, reformatter)
+        name = "rgb24"
+    matrix = SWSCALE.get(color.matrix, 5)
+    yuv_range = 2 if color.full_range else 1
+    jpeg = format.startswith("yuvj") and not name.startswith("yuvj")
+    return reformatter.reformat(
+        picture,
+        width=width,
+        height=height,
+        format=format,
+        src_colorspace=matrix,
+        dst_colorspace=SWSCALE[JPEG_MATRIX] if jpeg else matrix,
+        src_color_range=2 if is_rgb(name) else yuv_range,
+        dst_color_range=2 if jpeg or is_rgb(format) else yuv_range,
+        threads=1,
+    )
+
+
+def frame_rate(container: Any, stream: Any) -> Fraction:
+    """Frames per second."""
+    bare = Flags.no_timestamps in Flags(container.format.flags)
+    if bare and "framerate" not in container.options:
+        # Without time in the file, what FFmpeg calls its average is 25 whatever the codec says.
+        said = stream.codec_context.framerate
+        if said and 1 <= said <= 1000:
+            return Fraction(said)
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 25
+    return Fraction(rate)
+
+
+def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
+    """What the stream is, by its header and its first decoded picture."""
+    rate = frame_rate(container, stream)
+    duration = None
+    if stream.duration:
+        duration = float(stream.duration * stream.time_base)
+    elif container.duration:
+        duration = container.duration / av.time_base
+    name = first.format.name
+    color = Color(
+        int(first.colorspace),
+        int(first.color_primaries),
+        int(first.color_trc),
+        int(first.color_range) == 2 or name.startswith("yuvj"),
+    )
+    context = stream.codec_context
+    counted, hidden = count(container, stream)
+    return Video(
+        width=first.width,
+        height=first.height,
+        rate=rate,
+        time_base=stream.time_base,
+        pixel_format=name,
+        color=color.resolved(first.height, is_rgb(name)),
+        aspect=stream.sample_aspect_ratio or context.sample_aspect_ratio,
+        display_matrix=display_matrix(first),
+        light=light(first),
+        codec=context.name,
+        frames=counted or (round(duration * rate) if duration else 0),
+        counted=bool(counted),
+        hidden=hidden,
+        duration=duration,
+        interlaced=bool(first.interlaced_frame),
+        transparent=transparent(stream, first),
+        # Matroska's alpha_mode tells how it is stored, which is for the new file's muxer to say.
+        metadata={k: v for k, v in stream.metadata.items() if k.lower() != "alpha_mode"},
+        disposition=int(stream.disposition),
+    )
+
+
+def transparent(stream: Any, first: av.VideoFrame) -> bool:
+    """Whether a stream has an alpha channel that could matter."""
+    if any(k.lower() == "alpha_mode" and v != "0" for k, v in stream.metadata.items()):
+        return True  # FFmpeg's own decoders of VP8 and VP9 leave it out
+    if stream.codec_context.name == "gif" or first.format.has_palette:
+        # There alpha is the decoder's habit; most are opaque.
+        return bool(first.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
+    return has_alpha(first.format.name)
+
+
+def count(container: Any, stream: Any) -> tuple[int, int]:
+    """Frames that are to be shown, and frames that an edit list leaves out; 0 where unknown."""
+    stored, index = stream.frames, stream.index_entries
+    if not (stored and len(index) and container.format.name.startswith(INDEXED)):
+        return stored, 0
+    # The header's number is the first fragment's in some MP4, and counts ticks of time in some AVI.
+    shown = sum(not entry.is_discard for entry in index)
+    return shown, max(0, stored - shown) if shown < len(index) else 0
+
+
+def side_data(picture: av.VideoFrame, name: str) -> bytes | None:
+    """One kind of side data of a picture; the others have odd sizes and are left alone."""
+    for item in picture.side_data:
+        if item.type.name == name:
+            return bytes(item)
+    return None
+
+
+def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    """How players must turn the picture, or None."""
+    data = side_data(picture, "DISPLAYMATRIX")
+    return struct.unpack("<9i", data[:36]) if data else None
+
+
+def light(picture: av.VideoFrame) -> dict[str, str]:
+    """Mastering display and content light level, in the words of x265's parameters."""
+    words = {}
+    data = side_data(picture, "MASTERING_DISPLAY_METADATA")
+    if data and len(data) >= 88:
+        numbers = struct.unpack("<20i2i", data[:88])
+        pairs = zip(numbers[0:20:2], numbers[1:20:2], strict=True)
+        value = [Fraction(n, d) if d else Fraction(0) for n, d in pairs]
+        red, green, blue, white = (value[i : i + 2] for i in (0, 2, 4, 6))
+        points = "".join(
+            f"{letter}({round(x * 50000)},{round(y * 50000)})"
+            for letter, (x, y) in zip(("G", "B", "R", "WP"), (green, blue, red, white), strict=True)
+        )
+        if numbers[20] and numbers[21]:
+            low, high = value[8], value[9]
+            words["master-display"] = f"{points}L({round(high * 10000)},{round(low * 10000)})"
+    data = side_data(picture, "CONTENT_LIGHT_LEVEL")
+    if data and len(data) >= 8:
+        words["max-cll"] = "{},{}".format(*struct.unpack("<2I", data[:8]))
+    return words

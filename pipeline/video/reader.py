@@ -1,0 +1,351 @@
+"""Reading one video with PyAV: frames with exact time stamps, and the packets of all other streams.
+
+A source is read once, in order, and never held in memory. What pictures are is in frames.py, time
+stamps that jump are timeline.py's; nothing here knows of networks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.hwaccel import HWAccel
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from derain.models.errors import VideoError
+from derain.pipeline.video.color import Color
+from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
+from derain.pipeline.video.muxer import is_cover, stamp
+from derain.pipeline.video.paths import local
+from derain.pipeline.video.timestamps import Timeline
+
+WARM_UP = 24  # frames before --start that fill the network's window and memory
+
+
+class Order:
+    """Even time stamps for the pictures of an AVI, which stores an order of decoding only.
+
+    FFmpeg's guess at the times of H.264's B-frames jumps to and fro. Pictures come out of a decoder
+    one for one, in the order to show them: each gets the time of a packet, the first one the first.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.times: deque[int] = deque()  # of packets whose picture is not yet out
+
+    def begin(self, packet: av.Packet) -> None:
+        """See a packet before it is decoded."""
+        if packet.size and packet.dts is not None:
+            self.times.append(packet.dts)
+
+    def place(self, picture: av.VideoFrame) -> None:
+        """Stamp a picture, in place."""
+        if picture.dts is not None:
+            # A decoder holds back so many at most: what is older gave no picture, it was damaged.
+            held = self.stream.codec_context.reorder_depth + 1
+            fed = sum(time <= picture.dts for time in self.times)
+            for _ in range(fed - held):
+                self.times.popleft()
+        if self.times:
+            picture.pts = self.times.popleft()
+
+
+class VideoReader:
+    """Read one video: frames in order, and the packets of all other streams as they come.
+
+    Args:
+        source: a path, `-` for standard input, a URL, a camera, `%05d.png`, a lavfi graph.
+        format: FFmpeg's name of the container where it cannot be guessed (lavfi, v4l2, …).
+        options: FFmpeg's options for opening it, such as `framerate` of a picture sequence.
+        threads: of the decoder. None: half the cores, at most 4; the network needs the rest.
+        interlaced: "auto" deinterlaces frames that are marked as interlaced, "keep" does not.
+        start, end: seconds from the beginning of the file; time stamps then begin at 0.
+        warm_up: frames before `start` that are given all the same, marked.
+        hwaccel: decode on this kind of device, where it can (cuda, qsv, …).
+        notice: told what had to be done differently.
+
+    Raises:
+        VideoError: it cannot be opened, or no frame of it can be decoded.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        format: str | None = None,
+        options: dict[str, str] | None = None,
+        threads: int | None = None,
+        interlaced: str = "auto",
+        start: float | None = None,
+        end: float | None = None,
+        warm_up: int = WARM_UP,
+        hwaccel: str | None = None,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.name = str(source)
+        self.damaged = 0
+        self.notice = notice
+        self.interlaced = interlaced
+        self._open(format, options or {}, hwaccel)
+        try:
+            pictures = [s for s in self.container.streams.video if not is_cover(s)]
+            if not pictures:
+                raise VideoError(f"{self.name} holds no video; give a file with moving pictures.")
+            self.stream = pictures[0]
+            if self.stream.codec_context is None:
+                raise VideoError(f"Nobody here decodes the picture of {self.name}; convert it.")
+            self.others = [s for s in self.container.streams if s is not self.stream]
+            context = self.stream.codec_context
+            context.thread_type = "AUTO"
+            if threads is None:
+                threads = max(1, min(4, (os.cpu_count() or 2) // 2))
+            context.thread_count = threads
+            self._begin(start, end, warm_up)
+            self._items = self._read()
+            self._peeked: deque[Frame | av.Packet] = deque()
+            self.video = self._peek()
+        except BaseException:
+            self.container.close()
+            raise
+
+    def _open(self, format: str | None, options: dict[str, str], hwaccel: str | None) -> None:
+        name = "pipe:0" if self.name == "-" else self.name
+        if format is None and name.startswith("lavfi:"):
+            format, name = "lavfi", name.removeprefix("lavfi:")
+        elif format is None or Path(name).is_file():  # not devices, such as "0:1"
+            name = local(name)
+        if name.startswith("rtsp"):
+            # UDP, FFmpeg's first choice, loses packets.
+            options = {"rtsp_flags": "prefer_tcp"} | options
+        try:
+            self.container = av.open(
+                name,
+                format=format,
+                options=options,
+                metadata_errors="replace",
+                timeout=30 if "://" in name else None,
+                hwaccel=HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None,
+            )
+        except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+            raise VideoError(_why(self.name, error)) from error
+
+    def _begin(self, start: float | None, end: float | None, warm_up: int) -> None:
+        """Seek to --start, early enough to warm up."""
+        origin = Fraction(self.container.start_time or 0, av.time_base)
+        self._start = None if start is None else origin + Fraction(start).limit_denominator(1000)
+        self._end = None if end is None else origin + Fraction(end).limit_denominator(1000)
+        if self._start is None:
+            return
+        self._from = self._start - warm_up / frame_rate(self.container, self.stream)
+        try:
+            # Not before the beginning: AVI fails there, and then gives nothing more.
+            self.container.seek(int(max(origin, self._from) * av.time_base), backward=True)
+        except av.FFmpegError:
+            self.notice(f"{self.name} cannot be wound forward; it is read from its beginning.")
+
+    def _peek(self) -> Video:
+        """Decode up to the first frame: headers promise what files do not keep."""
+        for item in self._items:
+            self._peeked.append(item)
+            if isinstance(item, Frame):
+                video = describe(self.container, self.stream, item.picture)
+                if self._graph is not None:
+                    video = replace(video, interlaced=True)  # the picture no longer is
+                item.color = video.color
+                return video
+        raise VideoError(
+            f"No frame of {self.name} can be decoded; check the file, or the time to start at."
+        )
+
+    @property
+    def origin(self) -> Fraction:
+        """The time in the file that became 0: --start, else 0."""
+        return self._start or Fraction(0)
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    def __iter__(self) -> Iterator[Frame | av.Packet]:
+        """Frames, and packets of the other streams, in the order of the file."""
+        while self._peeked:
+            yield self._peeked.popleft()
+        for item in self._items:
+            if isinstance(item, Frame):
+                item.color = self.video.color
+            yield item
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames alone."""
+        return (item for item in self if isinstance(item, Frame))
+
+    def to_rgb(self, frame: Frame) -> NDArray[np.float32]:
+        """The frame as (H, W, 3) float32 RGB in [0, 1]; kept in `frame.rgb`.
+
+        A frame of another size than the first, or of another format, becomes like the first.
+        """
+        if frame.rgb is None:
+            video, picture = self.video, frame.picture
+            size = (video.width, video.height)
+            if (picture.width, picture.height) != size:
+                self.notice(f"The size changes; all is scaled to the first, {size[0]}x{size[1]}.")
+                pts = picture.pts
+                picture = reformat(picture, video.pixel_format, frame.color, self._scaler, size)
+                picture.pts = pts
+                frame.picture = picture
+            frame.rgb = to_rgb(picture, frame.color, self._scaler)
+        return frame.rgb
+
+    def _read(self) -> Iterator[Frame | av.Packet]:
+        self._scaler = VideoReformatter()
+        self._last: int | None = None
+        self._count = 0
+        self._ticks: Fraction = self.stream.time_base
+        self._graph: Any = None
+        self._size: tuple[int, int] | None = None
+        timeline = Timeline(self.notice)
+        order = Order(self.stream) if self.container.format.name == "avi" else None
+        for packet in self._demux():
+            if packet.size:
+                timeline.place(packet)
+            # A packet that ends a stream knows its stream, but not the stream's number.
+            if packet.stream.index != self.stream.index:
+                if packet.size and self._cut(packet):
+                    yield packet
+                continue
+            if order is not None:
+                order.begin(packet)
+            try:
+                pictures = self.stream.codec_context.decode(packet if packet.size else None)
+            except av.FFmpegError:
+                self.damaged += 1
+                continue
+            for picture in pictures:
+                if order is not None:
+                    order.place(picture)
+                for progressive in self._deinterlace(picture):
+                    yield from self._frame(progressive)
+            # A second more, for packets of other streams that lie behind their pictures.
+            if self._end is not None and packet.dts is not None and stamp(packet) > self._end + 1:
+                break
+        if self._graph is not None:
+            for progressive in self._deinterlace(None):
+                yield from self._frame(progressive)
+
+    def _wanted(self) -> list[Any]:
+        """The streams to be read."""
+        return [s for s in self.container.streams if s.type in ("video", "audio", "subtitle")]
+
+    def _demux(self) -> Iterator[av.Packet]:
+        streams = self._wanted()
+        failures = 0
+        while failures < 20:
+            try:
+                for packet in self.container.demux(streams):
+                    failures = 0
+                    yield packet
+                return
+            except av.BlockingIOError:
+                time.sleep(0.002)  # a device has nothing yet
+            except (TimeoutError, ConnectionError, av.ExitError):
+                # Asking again would wait as long again.
+                self.notice(f"{self.name} sends nothing more; it ends there.")
+                return
+            except av.FFmpegError:
+                # Demuxers often go on behind a damaged place; they must not try for ever.
+                self.damaged += 1
+                failures += 1
+        self.notice(f"{self.name} cannot be read to its end.")
+
+    def _deinterlace(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Pass frames through bwdif from the first interlaced one on; None ends the stream."""
+        if self._graph is None:
+            if picture is None or self.interlaced == "keep" or not picture.interlaced_frame:
+                return [picture] if picture is not None else []
+            self._graph = av.filter.Graph()
+            source = self._graph.add_buffer(template=self.stream, time_base=self.stream.time_base)
+            # Only marked frames, one frame for one frame: nothing is doubled, nothing dropped.
+            bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
+            sink = self._graph.add("buffersink")
+            source.link_to(bwdif)
+            bwdif.link_to(sink)
+            self._graph.configure()
+            self.notice("The video is interlaced; it is deinterlaced (--interlaced keep: not).")
+        self._graph.push(picture)
+        done = []
+        while True:
+            try:
+                done.append(self._graph.pull())
+            except (av.BlockingIOError, av.EOFError):
+                return done
+
+    def _frame(self, picture: av.VideoFrame) -> Iterator[Frame]:
+        self.damaged += bool(picture.is_corrupt)
+        ticks = self._ticks
+        pts = picture.pts
+        if self._graph is not None and pts is not None and picture.time_base:
+            pts = round(pts * picture.time_base / ticks)  # a filter's are finer than the stream's
+        if pts is None:
+            step = round(1 / (frame_rate(self.container, self.stream) * ticks))
+            pts = 0 if self._last is None else self._last + max(1, step)
+        if self._last is not None and pts <= self._last:
+            pts = self._last + 1
+        self._last = pts
+        warm_up = False
+        if self._start is not None:
+            if pts * ticks < self._from:
+                return
+            warm_up = pts * ticks < self._start
+            pts -= round(self._start / ticks)
+        if self._end is not None and self._last * ticks >= self._end:
+            return
+        yield Frame(picture, pts, ticks, Color(), self._count, warm_up)
+        self._count += 1
+
+    def _cut(self, packet: av.Packet) -> bool:
+        """Whether a packet of another stream lies between --start and --end; it is moved too."""
+        if self._start is None and self._end is None:
+            return True
+        due = stamp(packet)
+        if self._end is not None and due >= self._end:
+            return False
+        if self._start is not None:
+            if due + (packet.duration or 0) * packet.time_base <= self._start:
+                return False
+            late = round((self._start - due) / packet.time_base)
+            if late > 0:
+                if packet.stream.type != "subtitle":
+                    return False
+                # A caption that is on at the start stays on.
+                packet.pts = packet.dts = packet.pts + late
+                packet.duration -= late
+            shift = round(self._start / packet.time_base)
+            packet.pts -= shift
+            packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+        return True
+
+
+def _why(name: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"There is no file {name}; check the path."
+    if isinstance(error, IsADirectoryError):
+        return f"{name} is a folder; name a file."
+    if isinstance(error, PermissionError):
+        return f"{name} may not be read; check its permissions."
+    text = getattr(error, "strerror", None) or str(error)
+    return f"{name} is not a video that FFmpeg can read ({text}); check the file."

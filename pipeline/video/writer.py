@@ -1,0 +1,172 @@
+"""Writing one video with PyAV: a source's own planes plus what changed, encoded at its time stamps.
+
+The choice of an encoder is in encoders.py, the output file and its other streams in muxer.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from derain.models.errors import VideoError
+from derain.pipeline.video.color import RGB_MATRIX, Difference, add_change
+from derain.pipeline.video.encoders import Encoding, choose, configure, target_color
+from derain.pipeline.video.frames import Frame, Video, plane, reformat
+from derain.pipeline.video.muxer import Muxer
+from derain.pipeline.video.reader import VideoReader
+
+PLAIN = Encoding()
+UNTURNED = {".avi", ".ts", ".m2ts", ".mts", ".mpg", ".vob", ".flv", ".gif"}  # hold no rotation
+
+
+class VideoWriter:
+    """Write one video: pictures with their time stamps, packets of other streams as they are.
+
+    Args:
+        target: the file to make; it appears only when all is done, a part file before.
+        video: what to write; usually a reader's.
+        encoding: codec and quality.
+        source: a reader whose other streams, metadata and chapters go along.
+        overwrite: replace a file that is there.
+        format: FFmpeg's name of the container where the ending does not say it.
+        notice: told what had to be done differently.
+
+    Raises:
+        VideoError: the target cannot be made, or the codec is not for it.
+    """
+
+    def __init__(
+        self,
+        target: str | Path,
+        video: Video,
+        encoding: Encoding = PLAIN,
+        *,
+        source: VideoReader | None = None,
+        overwrite: bool = False,
+        format: str | None = None,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.video = video
+        self.muxer = Muxer(target, overwrite=overwrite, format=format, notice=notice)
+        try:
+            supported = self.muxer.supported
+            self.choice = choose(encoding, video, self.muxer.suffix, supported, notice)
+            self.color = target_color(video, self.choice.edit_format)
+            self.stream = self._add_stream()
+            if source is not None:
+                self.muxer.add_others(source)
+        except BaseException:
+            self.muxer.abandon()
+            raise
+        self._scaler, self._packer = VideoReformatter(), VideoReformatter()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def _add_stream(self) -> Any:
+        video, choice = self.video, self.choice
+        try:
+            stream = self.muxer.container.add_stream(
+                choice.codec, rate=video.rate, options=dict(choice.options)
+            )
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"'{choice.codec}' does not go into {self.muxer.suffix}; choose another --codec."
+            ) from error
+        configure(stream.codec_context, video, choice.encode_format)
+        stream.time_base = video.ticks
+        # How long the last frame stays is told by nothing else.
+        stream.codec_context.flags |= av.codec.context.Flags.frame_duration
+        # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
+        stream.codec_context.thread_type = "AUTO"
+        if choice.codec == "libx265" and self.muxer.fragmented:
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players want it
+        if video.display_matrix and self.muxer.suffix in UNTURNED:
+            self.muxer.notice(
+                f"{self.muxer.suffix} cannot say that its picture is turned, so players show it as "
+                "the camera stored it; an .mp4 or .mkv output is shown upright."
+            )
+        if video.display_matrix:
+            stream.set_display_matrix(list(video.display_matrix))
+        stream.metadata.update(self.muxer.without_timecode(video.metadata))
+        if video.disposition:
+            stream.disposition = video.disposition
+        return stream
+
+    def write(
+        self,
+        frame: Frame,
+        change: NDArray[np.float32] | Difference | None = None,
+        key: bool = False,
+    ) -> None:
+        """Encode a frame, plus the change of its RGB ((H, W, 3) float32), at the frame's time.
+
+        `key` asks for a key frame, so that a new encoder can go on from here.
+        """
+        yuv = frame.color if frame.color.matrix != RGB_MATRIX else self.color
+        size = (self.video.width, self.video.height)
+        picture = reformat(frame.picture, self.choice.edit_format, yuv, self._scaler, size)
+        if change is not None:
+            # The decoder still refers to its own pictures: change a copy.
+            picture.make_writable()
+            planes = [plane(picture, i) for i in range(min(3, len(picture.planes)))]
+            add_change(planes, change, self.color, picture.format.components[0].bits)
+        lasts = (frame.picture.duration or 0) * (frame.picture.time_base or 0) / frame.time_base
+        self._encode(picture, frame.pts, frame.time_base, key, round(lasts))
+
+    def write_rgb(self, rgb: NDArray[np.uint8], pts: int) -> None:
+        """Encode an (H, W, 3) uint8 RGB picture; `pts` counts `video.ticks`."""
+        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")
+        picture = reformat(picture, self.choice.edit_format, self.color, self._scaler)
+        self._encode(picture, pts, self.video.ticks, False)
+
+    def _encode(
+        self, picture: av.VideoFrame, pts: int, time_base: Fraction, key: bool, duration: int = 0
+    ) -> None:
+        choice = self.choice
+        if choice.edit_format != choice.encode_format:
+            picture = reformat(picture, choice.encode_format, self.color, self._packer)
+        picture.pts, picture.time_base, picture.duration = pts, time_base, duration
+        picture.pict_type = 1 if key else 0  # never the source's, which would fix the new one's
+        self._submit(picture)
+
+    def _submit(self, picture: av.VideoFrame | None) -> None:
+        try:
+            packets = self.stream.encode(picture)
+        except av.FFmpegError as error:
+            raise VideoError(
+                f"{self.choice.codec} fails ({error.strerror}); choose another --codec."
+            ) from error
+        for packet in packets:
+            self.muxer.write_video(packet)
+
+    def copy(self, packet: av.Packet) -> None:
+        """Write a packet of another stream of the source."""
+        self.muxer.write_other(packet)
+
+    def finish(self) -> None:
+        """Write what the encoder still holds and close the part file, leaving it a part file."""
+        self._submit(None)
+        self.muxer.close()
+
+    def close(self) -> Path:
+        """Finish the file and move it into place."""
+        self.finish()
+        return self.muxer.publish()
+
+    def abandon(self) -> None:
+        """Give up: close and delete the part file."""
+        self.muxer.abandon()

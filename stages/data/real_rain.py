@@ -1,0 +1,67 @@
+"""Training data of stage 2: clips with truth beside real rain without any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from derain.models.errors import DerainError
+from derain.stages.data.paired_samples import without_physics
+from derain.stages.data.rendered_clips import Batch, RainyClips, Samples, cached_clip, find_clips
+
+
+class RefinementBatch(NamedTuple):
+    """What a training step of stage 2 gets, float32."""
+
+    pairs: Batch
+    real: Tensor  # (B, T, 3, H, W); T = 0 where no real rain is given
+    chance: Tensor  # (B, 4) in [0, 1): all that is random in the losses
+
+
+class RealRain(RainyClips):
+    """Crops of rainy clips as they are; `clean` is the same, for want of a truth."""
+
+    def __getitem__(self, index: int) -> Batch:
+        clip = self._clean(np.random.default_rng((self.seed, index, 1)))
+        pictures = torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 255
+        return without_physics(pictures, pictures)
+
+
+@dataclass
+class RefinementSamples(Samples):
+    """Samples with truth, each with one of real rain and random numbers of its own."""
+
+    pairs: Samples
+    real: RealRain | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.config, self.length = self.pairs.config, self.pairs.length
+
+    def __getitem__(self, index: int) -> RefinementBatch:  # type: ignore[override]
+        pairs = self.pairs[index]
+        real = self.real[index].rainy if self.real is not None else pairs.rainy[:0]
+        chance = np.random.default_rng((self.seed, index, 2)).random(4, np.float32)
+        return RefinementBatch(pairs, real, torch.from_numpy(chance))
+
+
+def refinement_samples(pairs: Samples, seed: int, cache: Path) -> RefinementSamples:
+    """`pairs` with the real rain of their `config.real`, if any.
+
+    Raises:
+        DerainError: there are no clips at that place.
+    """
+    config = pairs.config
+    if config.real is None:
+        return RefinementSamples(pairs, None, seed)
+    place = Path(config.real)
+    if not place.exists():
+        raise DerainError(f"There is no {place}; set data.real to a rainy video or a folder.")
+    files = [cached_clip(x, cache) for x in (find_clips(place) if place.is_dir() else [place])]
+    as_they_are = config.model_copy(update={"still_share": 0.0})
+    return RefinementSamples(pairs, RealRain(files, as_they_are, seed, pairs.length), seed)

@@ -1,0 +1,234 @@
+"""Training data: clean clips in, batches of rainy clips with every layer of the rain out.
+
+Each sample is drawn from (seed, index) alone, so a run can be resumed at any step. Clips are
+decoded once into memory-mapped arrays. Rain is rendered by rain.py, artefacts are in augment.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from derain.configs.training import DataConfig
+from derain.models.errors import DerainError
+from derain.stages.data import augment
+from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
+from derain.stages.data.thumbnails import draw_glimpses
+
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+
+
+class Batch(NamedTuple):
+    """What a training step gets, float32, each (B, T, C, H, W)."""
+
+    rainy: Tensor
+    clean: Tensor
+    transmission: Tensor  # C = 1
+    airlight: Tensor  # C = 3, H = W = 1
+    streaks: Tensor
+    occlusion: Tensor  # C = 1
+    # Small whole frames for a glance (thumbnails.py), with their number in the place of T.
+    glimpses: Tensor = torch.empty(0)
+    glimpse_streaks: Tensor = torch.empty(0)
+    glimpse_transmission: Tensor = torch.empty(0)
+    glimpse_airlight: Tensor = torch.empty(0)
+
+
+class Samples(Dataset[Batch]):
+    """What training draws from: sample `index` depends on a seed and on `index` alone."""
+
+    config: DataConfig
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+def find_clips(folder: Path, licence_classes: tuple[str, ...] | None = None) -> list[Path]:
+    """Videos, and folders of frames, in `folder`; filtered by MANIFEST.csv beside it if asked.
+
+    Raises:
+        DerainError: no such folder, nothing in it that may be used, or no MANIFEST.csv.
+    """
+    if not folder.is_dir():
+        raise DerainError(f"There is no folder {folder}; set data.clips to your clean clips.")
+    clips = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
+    clips += [p for p in sorted(folder.iterdir()) if p.is_dir() and frame_files(p)]
+    if licence_classes is not None:
+        table = folder.parent / "MANIFEST.csv"
+        if not table.is_file():
+            raise DerainError(f"licence_classes needs {table}, which names each clip's licence.")
+        with table.open(newline="") as file:
+            allowed = {
+                Path(row["file"]).name
+                for row in csv.DictReader(file)
+                if row["licence_class"] in licence_classes
+            }
+        clips = [p for p in clips if p.name in allowed]
+    if not clips:
+        raise DerainError(f"{folder} holds no videos and no folders of frames that may be used.")
+    return clips
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The pictures of a frame folder, in order of their names; 2.jpg comes before 10.jpg."""
+    files = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(files, key=natural_order)
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names by their value."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def read_clip(path: Path) -> np.ndarray:
+    """All frames of a video or a frame folder: (T, H, W, 3) uint8 RGB.
+
+    OpenCV reads here, so that training runs where PyAV is missing; users' files go another way
+    (derain.pipeline.video), which keeps colour and time exact.
+
+    Raises:
+        DerainError: there are no frames, or they differ in size.
+    """
+    frames = []
+    if path.is_dir():
+        frames = [cv2.imread(str(p), cv2.IMREAD_COLOR) for p in frame_files(path)]
+    else:
+        capture = cv2.VideoCapture(str(path))
+        while True:
+            ok, frame = capture.read()
+            if not ok:
+                break
+            frames.append(frame)
+        capture.release()
+    if not frames or any(f is None or f.shape != frames[0].shape for f in frames):
+        raise DerainError(f"{path} cannot be read as a clip of equal frames.")
+    return np.stack(frames)[..., ::-1]
+
+
+def cached_clip(path: Path, cache: Path) -> Path:
+    """The clip as a .npy file that can be memory-mapped, decoded on first use."""
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    target = cache / f"{path.stem}-{key.hexdigest()[:12]}.npy"
+    if not target.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(f".{os.getpid()}.part.npy")  # two runs may decode at once
+        np.save(part, read_clip(path))
+        part.replace(target)
+    return target
+
+
+@dataclass
+class RainyClips(Samples):
+    """Clean clips with rain rendered on the fly."""
+
+    files: list[Path]  # .npy, from cached_clip
+    config: DataConfig
+    seed: int
+    length: int
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng((self.seed, index))
+        config = self.config
+        clip = torch.from_numpy(self._clean(rng)).permute(0, 3, 1, 2).float() / 255
+        clip = augment.colour_shift(clip, rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        settings = sample_settings(generator, haze_share=config.haze_share)
+        if rng.random() < config.clean_share:
+            settings = RainSettings(layers=())
+        factor = float(rng.uniform(0.7, 1.4))
+        rain = render_rain(clip, settings.scaled(factor), int(rng.integers(2**62)))
+        return self._finish(rain.rainy, clip, rain, rng)
+
+    def _clean(self, rng: np.random.Generator) -> np.ndarray:
+        """(T, crop, crop, 3) uint8 from one of the clips."""
+        frames, crop = self.config.frames, self.config.crop
+        clip = np.load(self.files[rng.integers(len(self.files))], mmap_mode="r")
+        if rng.random() < self.config.still_share:
+            return augment.panned_still(np.array(clip[rng.integers(len(clip))]), frames, crop, rng)
+        order = np.arange(frames) * (2 if rng.random() < 0.15 else 1)
+        if rng.random() < 0.1 and frames > 1:
+            order[rng.integers(1, frames) :] += rng.integers(1, 4)  # the camera jerks
+        if order[-1] >= len(clip):
+            order = np.arange(frames) % max(1, len(clip))
+        order = order + rng.integers(0, max(1, len(clip) - order[-1]))
+        low, high = self.config.scale
+        height, width = clip.shape[1:3]
+        scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        side = min(round(crop / scale), height, width)
+        top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+        part = clip[order, top : top + side, left : left + side]
+        if rng.random() < 0.5:
+            part = part[:, :, ::-1]
+        how = cv2.INTER_AREA if side > crop else cv2.INTER_CUBIC
+        return np.stack(
+            [cv2.resize(np.ascontiguousarray(f), (crop, crop), interpolation=how) for f in part]
+        )
+
+    def _finish(self, rainy: Tensor, clean: Tensor, rain: Rain, rng: np.random.Generator) -> Batch:
+        """Overlays and camera artefacts, after the rain, as a camera and an editor would."""
+        config = self.config
+        transmission, streaks, occlusion = rain.transmission, rain.streaks, rain.occlusion
+        if rng.random() < config.overlay_share:
+            picture = augment.overlay(config.crop, rng)
+            layer = torch.from_numpy(picture).permute(2, 0, 1)
+            rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
+            bare = 1 - layer[3:]  # what is laid over is not wet
+            streaks, occlusion = streaks * bare, occlusion * bare
+        restore = rng.random() < config.restore_share
+        if rng.random() < config.noise_share:
+            noise = augment.camera_noise(clean.shape, rng)
+            rainy = (rainy + noise).clamp(0, 1)
+            clean = clean if restore else (clean + noise).clamp(0, 1)
+        if rng.random() < config.jpeg_share:
+            quality = int(rng.integers(40, 96))
+            rainy = augment.jpeg(rainy, quality)
+            clean = clean if restore else augment.jpeg(clean, quality)
+        airlight = rain.airlight.expand(len(clean), -1, -1, -1)
+        batch = Batch(rainy, clean, transmission, airlight, streaks, occlusion)
+        if not config.glimpses:
+            return batch
+        glimpses = draw_glimpses(self.files, config.glimpses, rng, config.haze_share)
+        return batch._replace(
+            glimpses=glimpses.clean,
+            glimpse_streaks=glimpses.streaks,
+            glimpse_transmission=glimpses.transmission,
+            glimpse_airlight=glimpses.airlight,
+        )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def batches(data: Samples, start: int) -> Iterator[Batch]:
+    """Batches from step `start` on, made by spawned workers (OpenCV hangs in forked ones)."""
+    config = data.config
+    loader = DataLoader(
+        data,
+        batch_size=config.batch,
+        sampler=range(start * config.batch, len(data)),
+        num_workers=config.workers,
+        multiprocessing_context="spawn" if config.workers else None,
+        worker_init_fn=_one_thread,
+        drop_last=True,
+        prefetch_factor=3 if config.workers else None,
+        pin_memory=torch.cuda.is_available(),  # or copying to the GPU would wait
+    )
+    yield from loader

@@ -1,0 +1,1 @@
+"""What networks are paid for, and the figures they are judged by."""

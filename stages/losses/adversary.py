@@ -1,0 +1,164 @@
+"""The discriminator's side of stage 2: what it judges, and the losses of both players.
+
+Short clips are cut from what a network gave and from the truth, their frames aligned to the middle
+one, so that flicker is seen and motion is not. What else stage 2 learns from is refinement.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from derain.models.errors import DerainError
+from derain.models.networks.discriminator import PatchDiscriminator, ReferenceDiscriminator
+from derain.models.ops.optical_flow import dis_flow, warp
+from derain.stages.losses.losses import Critic, Objective, Terms
+
+SPACING = 3  # frames from one judged clip to the next
+LABELS_CLEAN, LABELS_MADE = (0.7, 1.2), (0.0, 0.3)  # noisy labels of the authors' least squares
+
+
+class Judged(NamedTuple):
+    """Aligned clips (N, n, 3, H, W), and random numbers in [0, 1) for their labels, (N, 1).
+
+    The first of the made clips have the places and the labels of the clean ones.
+    """
+
+    clean: Tensor
+    made: Tensor  # with gradients to the network
+    label_clean: Tensor
+    label_made: Tensor
+
+
+class Game(NamedTuple):
+    """A discriminator and what both players lose. Scores are (N, …)."""
+
+    build: Callable[..., nn.Module]
+    frames: int  # of a judged clip
+    network_loss: Callable[[Tensor, Judged], Tensor]  # of the scores of made clips
+    critic_loss: Callable[[Tensor, Tensor, Judged], Tensor]  # of the scores of clean and made ones
+
+
+def _hinge(clean: Tensor, made: Tensor, _: Judged) -> Tensor:
+    return F.relu(1 - clean).mean() + F.relu(1 + made).mean()
+
+
+def _to_labels(scores: Tensor, bounds: tuple[float, float], chance: Tensor) -> Tensor:
+    labels = torch.lerp(scores.new_tensor(bounds[0]), scores.new_tensor(bounds[1]), chance)
+    return F.mse_loss(scores, labels[: len(scores)])
+
+
+def _least_squares(clean: Tensor, made: Tensor, judged: Judged) -> Tensor:
+    as_clean = _to_labels(clean, LABELS_CLEAN, judged.label_clean)
+    return as_clean + _to_labels(made, LABELS_MADE, judged.label_made)
+
+
+GAMES = {
+    "patch": Game(PatchDiscriminator, 3, lambda made, _: -made.mean(), _hinge),
+    "reference": Game(
+        ReferenceDiscriminator,
+        1,
+        lambda made, judged: _to_labels(made, LABELS_CLEAN, judged.label_clean),
+        _least_squares,
+    ),
+}
+
+
+def build_discriminator(name: str, settings: dict[str, Any]) -> nn.Module:
+    """The discriminator of a game.
+
+    Raises:
+        DerainError: it has no such settings.
+    """
+    try:
+        return GAMES[name].build(**settings)
+    except TypeError as error:
+        raise DerainError(f"The discriminator '{name}' cannot be built so: {error}.") from error
+
+
+def judged_clips(made: Tensor, clean: Tensor, chance: Tensor, frames: int) -> Judged:
+    """Clips of `frames` frames, from a random first one on, SPACING apart.
+
+    Args:
+        made: (B + R, T, 3, H, W) outputs: B with truth, R of real rain without.
+        clean: (B, T, 3, H, W) the truth.
+        chance: (B, 3) uniform in [0, 1). Real rain takes the first rows again.
+    """
+    count = len(clean)
+    chance = torch.cat([chance, chance[: len(made) - count]])
+    valid = made.shape[1] - frames + 1
+    clips = max(1, valid // SPACING)
+    first = (chance[:, :1] * (valid - SPACING * (clips - 1))).long()
+    centres = frames // 2 + first + SPACING * torch.arange(clips, device=first.device)
+    flows = _flows_around(torch.cat([clean, made[count:].detach()]), centres, frames // 2)
+    labels = chance.repeat_interleave(clips, 0)
+    return Judged(
+        clean=_aligned(clean, centres[:count], [x[: count * clips] for x in flows]),
+        made=_aligned(made, centres, flows),
+        label_clean=labels[:, 1:2],
+        label_made=labels[:, 2:3],
+    )
+
+
+def _at(pictures: Tensor, times: Tensor) -> Tensor:
+    """Frames of (B, T, …) at `times` (B, k): (B k, …)."""
+    return pictures[torch.arange(len(times), device=times.device)[:, None], times].flatten(0, 1)
+
+
+def _offsets(reach: int) -> list[int]:
+    return [offset for offset in range(-reach, reach + 1) if offset]
+
+
+@torch.no_grad()
+def _flows_around(guide: Tensor, centres: Tensor, reach: int) -> list[Tensor]:
+    """Flow from the frames at `centres` to each of their neighbours."""
+    middle = _at(guide, centres)
+    return [dis_flow(middle, _at(guide, centres + offset))[0] for offset in _offsets(reach)]
+
+
+def _aligned(pictures: Tensor, centres: Tensor, flows: list[Tensor]) -> Tensor:
+    """Clips around `centres`, neighbours fetched along `flows`: (B k, n, 3, H, W)."""
+    middle, reach = _at(pictures, centres), len(flows) // 2
+    around = [
+        warp(_at(pictures, centres + offset), flow, middle)
+        for offset, flow in zip(_offsets(reach), flows, strict=True)
+    ]
+    return torch.stack([*around[:reach], middle, *around[reach:]], 1)
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """The module passes gradients on and takes none itself."""
+    module.requires_grad_(False)
+    try:
+        yield module
+    finally:
+        module.requires_grad_(True)
+
+
+def adversarial_loss(game: Game, critic: nn.Module, judged: Judged) -> Tensor:
+    """How far the made clips are from passing for clean ones; the discriminator learns nothing."""
+    with frozen(critic):
+        return game.network_loss(critic(judged.made), judged)
+
+
+def critic_of(game: Game, module: nn.Module, learning_rate: float) -> Critic:
+    """The discriminator as a learner; its batches have `judged` clips."""
+    objective = Objective(_judge, partial(_critic_loss, game), as_video=lambda module: module)
+    return Critic(module, objective, learning_rate)
+
+
+def _judge(critic: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    return critic(batch.judged.clean), critic(batch.judged.made.detach())
+
+
+def _critic_loss(game: Game, scores: tuple[Tensor, Tensor], batch: Any) -> tuple[Tensor, Terms]:
+    clean, made = scores
+    loss = game.critic_loss(clean, made, batch.judged)
+    return loss, {"score clean": clean.mean(), "score made": made.mean()}

@@ -1,0 +1,104 @@
+"""Stage 1: recovery guided by the physics of rain, I = (1 - a) (t B + (1 - t) A + S) + a M.
+
+Every layer that a network estimates is held to the one that was rendered: the recovered frame J,
+the hazy frame H, transmission t and airlight A, and where asked for the streaks S and the occlusion
+a. `training_loss` is all training with truth, of one stage or of two; what stage 2 adds to it is
+refinement.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from derain.configs.training import LossConfig
+from derain.models.networks.haze_estimator import GRID, Haze
+from derain.models.ops.scattering import veil
+from derain.models.video_model import Output
+from derain.stages.data.rendered_clips import Batch
+from derain.stages.data.thumbnails import Glimpses
+from derain.stages.losses.haze import haze_losses, look
+from derain.stages.losses.losses import (
+    Objective,
+    Terms,
+    decibel_loss,
+    picture_losses,
+    share_loss,
+    transmission_loss,
+    weighted,
+)
+
+
+def physics_losses(output: Output, batch: Batch) -> Terms:
+    """The layers that the network has; each (B, T, C, H, W).
+
+    The airlight counts only as far as there is haze to see it by, streaks only where no drop hides
+    them.
+    """
+    assert output.recovered is not None
+    terms = {"recovered": decibel_loss(output.recovered, batch.clean)}
+    if isinstance(output.features, Haze):
+        terms |= haze_losses(output.features, glimpses_of(batch))
+    elif output.hazy is not None:
+        assert output.transmission is not None and output.airlight is not None
+        hazy = veil(batch.clean, batch.transmission, batch.airlight)
+        weight = (1 - batch.transmission).mean((-1, -2), keepdim=True)
+        terms |= {
+            "hazy": decibel_loss(output.hazy, hazy),
+            "transmission": transmission_loss(output.transmission, batch.transmission),
+            "airlight": (weight * (output.airlight - batch.airlight).abs()).mean(),
+        }
+    if output.streaks is not None:
+        error = (output.streaks - batch.streaks).abs()
+        terms["streaks"] = ((1 - batch.occlusion) * error).mean()
+    if output.occlusion is not None:
+        terms["occlusion"] = share_loss(output.occlusion, batch.occlusion)
+    return terms
+
+
+def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Tensor, Terms]:
+    """The weighted sum, and its terms before weighting."""
+    terms = picture_losses(output.image, batch.clean)
+    if output.recovered is not None:
+        terms |= physics_losses(output, batch)
+    return weighted(terms, weights), terms
+
+
+def run(model: Any, batch: Batch) -> Output:
+    """One pass over the clips, and with a glance one over the glimpses: `features` is their haze.
+
+    A network with a glance is given the haze of the clips, whose crops do not show it.
+    """
+    glance = getattr(model, "glance", None)
+    if glance is None:
+        return model(batch.rainy)[0]
+    output = model(batch.rainy, haze=known_haze(batch))[0]
+    if not batch.glimpses.numel():
+        return output
+    return replace(output, features=look(glance, glimpses_of(batch)))
+
+
+def known_haze(batch: Batch) -> Haze:
+    """The truth, as a glance would give it; it changes little within a clip."""
+    transmission = F.adaptive_avg_pool2d(batch.transmission.mean(1), GRID)
+    return Haze(transmission, batch.airlight.mean(1))
+
+
+def glimpses_of(batch: Batch) -> Glimpses:
+    """The part of a batch that teaches a glance."""
+    return Glimpses(
+        batch.glimpses, batch.glimpse_streaks, batch.glimpse_transmission, batch.glimpse_airlight
+    )
+
+
+def video_objective(weights: LossConfig) -> Objective:
+    """Of networks under the contract: clips in, `training_loss` of all their frames."""
+    return Objective(
+        run=run,
+        loss=partial(training_loss, weights=weights),
+        as_video=lambda model: model,
+    )

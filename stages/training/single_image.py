@@ -1,0 +1,124 @@
+"""Losses of the single-image networks, as their papers train them.
+
+RESCAN (Li et al., ECCV 2018): the squared error of every stage. ReMAEN (Yang and Lu, ICME 2019):
+that of the last one and of its edges. DCSFN (Wang et al., ACM MM 2020): negative SSIM. SPANet (Wang
+et al., CVPR 2019): L1, SSIM and where the rain is. The schedules are in the presets
+(configs/rescan.yaml, …), the loop is training.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from derain.configs.single_image import SingleImageConfig
+from derain.models.networks.per_frame import PerFrame
+from derain.stages.data.rendered_clips import Batch
+from derain.stages.losses.losses import Objective, Terms, decibel_loss
+from derain.stages.losses.metrics import ssim_map, ssim_window
+from derain.stages.training.validation import Probe
+
+GREY = (0.2989, 0.5870, 0.1140)  # of R, G, B; the original weighs B, G, R so by mistake
+
+
+def same_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean SSIM of (B, C, H, W) pictures, padded with zeros to give a map of their size.
+
+    11x11 Gaussian, sigma 1.5, population variances, range 1. The originals train with it; figures
+    are of the map without its borders (metrics.ssim).
+    """
+    channels = a.shape[1]
+    gauss = ssim_window(a).expand(channels, 1, 1, 11)
+
+    def blur(x: Tensor) -> Tensor:
+        x = F.conv2d(x, gauss, padding=(0, 5), groups=channels)
+        return F.conv2d(x, gauss.transpose(2, 3), padding=(5, 0), groups=channels)
+
+    return ssim_map(*(blur(x) for x in (a, b, a * a, b * b, a * b))).mean()
+
+
+def edges(image: Tensor) -> Tensor:
+    """The bright side of edges of the grey picture: (B, 3, H, W) -> (B, 1, H, W), ReMAEN's E."""
+    grey = (image * image.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True)
+    kernel = image.new_full((1, 1, 3, 3), -1.0)
+    kernel[..., 1, 1] = 8
+    return F.relu(F.conv2d(grey, kernel, padding=1))
+
+
+def rainy_mask(rainy: Tensor, clean: Tensor, tolerance: float) -> Tensor:
+    """1 where any channel differs by more than `tolerance`, else 0: (B, 1, H, W)."""
+    return ((rainy - clean).abs().amax(1, keepdim=True) > tolerance).to(clean.dtype)
+
+
+def rescan_terms(
+    stages: list[Tensor], rainy: Tensor, clean: Tensor, config: SingleImageConfig
+) -> Terms:
+    """The squared error of every stage's estimate, all of equal weight."""
+    error = decibel_loss if config.decibels else F.mse_loss
+    return {f"stage {i}": error(stage, clean) for i, stage in enumerate(stages, 1)}
+
+
+def remaen_terms(
+    stages: list[Tensor], rainy: Tensor, clean: Tensor, config: SingleImageConfig
+) -> Terms:
+    """The squared error of the last estimate and, with a weight, of its edges."""
+    edge = F.mse_loss(edges(stages[-1]), edges(clean))
+    return {"image": F.mse_loss(stages[-1], clean), "edge": config.edge * edge}
+
+
+def dcsfn_terms(image: Tensor, rainy: Tensor, clean: Tensor, config: SingleImageConfig) -> Terms:
+    """Negative SSIM, and L1 if it has a weight."""
+    terms = {"ssim": -same_ssim(image, clean)}
+    return terms | ({"l1": config.l1 * F.l1_loss(image, clean)} if config.l1 else {})
+
+
+def spanet_terms(
+    given: tuple[Tensor, list[Tensor]], rainy: Tensor, clean: Tensor, config: SingleImageConfig
+) -> Terms:
+    """L1, 1 - SSIM, and the squared error of the first attention map against the rain's place."""
+    image, attention = given[0].float(), given[1]
+    mask = rainy_mask(rainy, clean, config.tolerance)
+    return {
+        "l1": F.l1_loss(image, clean),
+        "ssim": 1 - same_ssim(image, clean),
+        "attention": config.attention * F.mse_loss(attention[0].float(), mask),
+    }
+
+
+class Recipe(NamedTuple):
+    """How a network is run to be trained, and its loss: weighted terms that are added up."""
+
+    run: Callable[[Any, Tensor], Any]
+    terms: Callable[[Any, Tensor, Tensor, SingleImageConfig], Terms]
+
+
+RECIPES = {
+    "rescan": Recipe(lambda net, rainy: net.forward_stages(rainy), rescan_terms),
+    "remaen": Recipe(lambda net, rainy: net.forward_stages(rainy), remaen_terms),
+    "dcsfn": Recipe(lambda net, rainy: net(rainy).float(), dcsfn_terms),
+    "spanet": Recipe(lambda net, rainy: net.forward_with_attention(rainy), spanet_terms),
+}
+
+
+def single_image_objective(config: SingleImageConfig) -> Objective:
+    """The objective of `config.loss`: every frame of a batch is a picture by itself."""
+    recipe = RECIPES[config.loss]
+
+    def run(net: nn.Module, batch: Batch) -> Any:
+        return recipe.run(net, batch.rainy.flatten(0, 1))
+
+    def loss(result: Any, batch: Batch) -> tuple[Tensor, Terms]:
+        rainy, clean = batch.rainy.flatten(0, 1), batch.clean.flatten(0, 1)
+        terms = recipe.terms(result, rainy, clean, config)
+        return torch.stack(list(terms.values())).sum(), terms
+
+    return Objective(run=run, loss=loss, as_video=PerFrame)
+
+
+def stills(probes: list[Probe]) -> list[Probe]:
+    """The first frames of probes: more of them say nothing new of a single-image network."""
+    return [Probe(p.level, p.rainy[:, :1], p.clean[:, :1]) for p in probes]

@@ -1,0 +1,104 @@
+"""`derain convert` and `derain background`: options in, files and sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from derain.models import DerainError, load_model
+from derain.pipeline.cli.tools import add_commands
+
+app = typer.Typer(pretty_exceptions_enable=False)
+add_commands(app)
+run = CliRunner().invoke
+State = dict[str, torch.Tensor]
+
+
+def test_convert_writes_weights_that_load(rescan_state: State, tmp_path: Path) -> None:
+    source, target = tmp_path / "latest", tmp_path / "ours.safetensors"
+    torch.save({"net": rescan_state, "clock": 7}, source)
+    result = run(app, ["convert", str(source), "-o", str(target), "--set", "stages=3"])
+    assert result.exit_code == 0, result.output
+    assert "rescan" in result.output
+    assert "stages 3" in result.output
+    converted, direct = load_model(target), load_model(source)
+    assert converted.net.stages == 3
+    rainy = torch.rand(1, 3, 12, 10)
+    with torch.inference_mode():
+        three = converted.net(rainy)
+        assert not torch.allclose(three, direct.net(rainy))
+        torch.testing.assert_close(three, direct.net.forward_stages(rainy)[2])
+
+
+def test_convert_takes_either_order_of_channels(rescan_state: State, tmp_path: Path) -> None:
+    source = tmp_path / "net.pth"
+    torch.save(rescan_state, source)
+    for order in ("bgr", "rgb"):
+        target = str(tmp_path / f"{order}.safetensors")
+        assert run(app, ["convert", str(source), "-o", target, "--channels", order]).exit_code == 0
+    rainy = torch.rand(1, 3, 9, 9)
+    bgr, rgb = (load_model(tmp_path / f"{order}.safetensors").net for order in ("bgr", "rgb"))
+    with torch.inference_mode():
+        torch.testing.assert_close(bgr(rainy), rgb(rainy.flip(1)).flip(1))
+
+
+def test_convert_refuses_in_sentences(rescan_state: State, tmp_path: Path) -> None:
+    source, target = tmp_path / "net.pth", tmp_path / "ours.safetensors"
+    torch.save(rescan_state, source)
+    target.touch()
+    for arguments, words in (
+        (["-o", str(target)], "exists"),
+        (["-o", str(tmp_path / "x.safetensors"), "--set", "storeys=3"], "--set does not fit"),
+        (["-o", str(tmp_path / "x.safetensors"), "--channels", "grb"], "use bgr or rgb"),
+    ):
+        error = run(app, ["convert", str(source), *arguments]).exception
+        assert isinstance(error, DerainError)
+        assert words in str(error)
+    wrong = run(app, ["convert", str(source), "-o", str(tmp_path / "x"), "--set", "stages"])
+    assert wrong.exit_code == 2
+
+
+def raining(index: int, width: int, height: int) -> np.ndarray:
+    """A still scene; each frame has bright dots in other places."""
+    scene = np.random.default_rng(1).integers(20, 160, (height, width, 3), np.uint8)
+    drops = np.random.default_rng(100 + index).random((height, width)) < 0.1
+    scene[drops] = 250
+    return scene
+
+
+@pytest.fixture
+def rain(make_clip: Callable[..., Path]) -> Path:
+    return make_clip(
+        "rain.mkv", frames=30, codec="ffv1", pixel_format="bgr0", color=None, draw=raining
+    )
+
+
+def test_background_finds_the_scene_and_writes_pairs(rain: Path, tmp_path: Path) -> None:
+    picture, pairs = tmp_path / "clean.png", tmp_path / "pairs"
+    arguments = ["background", str(rain), "-o", str(picture), "--pairs", str(pairs)]
+    result = run(app, [*arguments, "--every", "10"])
+    assert result.exit_code == 0, result.output
+    assert "of 30 frames" in result.output
+    found = cv2.imread(str(picture))[..., ::-1].astype(int)
+    scene = np.random.default_rng(1).integers(20, 160, (48, 64, 3), np.uint8)
+    assert np.abs(found - scene).max() <= 1
+    lines = (pairs / "rain.txt").read_text().splitlines()
+    assert len(lines) == 3
+    from derain.stages.data.image_pairs import find_pairs, read_pair
+
+    read = [read_pair(pair) for pair in find_pairs(pairs / "rain.txt", "list")]
+    assert all(rainy.mean() > clean.mean() for rainy, clean in read if clean is not None)
+    assert "exists" in str(run(app, arguments).exception)
+
+
+def test_background_needs_something_to_write(rain: Path) -> None:
+    error = run(app, ["background", str(rain)]).exception
+    assert isinstance(error, DerainError)
+    assert "-o" in str(error)

@@ -1,0 +1,219 @@
+"""The page in a real browser: Debian's chromium, headless, driven over the WebDriver protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from derain.models.networks.per_frame import PerFrame
+from derain.pipeline.live.http import LiveServer
+from derain.pipeline.live.session import Live, LiveOptions
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+PATIENCE = 90.0
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM or not DRIVER, reason="needs chromium and chromedriver"),
+    pytest.mark.timeout(280),
+]
+
+
+class Darken(nn.Module):
+    """Half as bright, so that before and after can be told apart anywhere."""
+
+    def forward(self, rainy: Tensor) -> Tensor:
+        return rainy / 2
+
+
+class Browser:
+    """A few words of the WebDriver protocol."""
+
+    def __init__(self, port: int, profile: Path) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        flags += ["--window-size=1280,900", f"--user-data-dir={profile}"]
+        options = {"goog:chromeOptions": {"binary": CHROMIUM, "args": flags}}
+        found = self._send("POST", "/session", {"capabilities": {"alwaysMatch": options}})
+        self.base += f"/session/{found['sessionId']}"
+
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, url: str) -> None:
+        """Go to a page."""
+        self._send("POST", "/url", {"url": url})
+
+    def run(self, script: str) -> Any:
+        """Run JavaScript; what it returns."""
+        return self._send("POST", "/execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str) -> Any:
+        """Run it until it returns something true."""
+        until = time.perf_counter() + PATIENCE
+        while not (found := self.run(f"return {script}")):
+            assert time.perf_counter() < until, f"never true: {script}"
+            time.sleep(0.05)
+        return found
+
+    def drag(self, path: list[tuple[int, int]]) -> None:
+        """Press the mouse at the first point, move along the others, let go."""
+        moves = [
+            {"type": "pointerMove", "x": x, "y": y, "duration": 20, "origin": "viewport"}
+            for x, y in path
+        ]
+        press, let_go = {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
+        mouse = {"type": "pointer", "id": "mouse", "actions": [moves[0], press, *moves[1:], let_go]}
+        self._send("POST", "/actions", {"actions": [mouse]})
+
+    def screenshot(self) -> bytes:
+        """The page as PNG."""
+        return b64decode(self._send("GET", "/screenshot"))
+
+    def close(self) -> None:
+        """End the browser."""
+        self._send("DELETE", "")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    assert DRIVER is not None
+    driver = subprocess.Popen(
+        [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert driver.stdout is not None
+        # "ChromeDriver was started successfully on port 12345."
+        line = next(x for x in driver.stdout if "successfully on port" in x)
+        page = Browser(int(line.rsplit(" ", 1)[1].strip(".\n")), tmp_path_factory.mktemp("profile"))
+        yield page
+        page.close()
+    finally:
+        driver.terminate()
+        driver.wait()
+
+
+# The mean brightness of a place of the picture, as shares of its width.
+MEAN = """(() => {
+  const c = document.getElementById("picture"), w = c.width, h = c.height;
+  const data = c.getContext("2d").getImageData(%f * w, 0, Math.max(1, 0.1 * w), h).data;
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
+  return 1 + sum / data.length * 4 / 3;
+})()"""
+FRAME = 'Number(document.getElementById("picture").dataset.frame)'
+
+
+def text(name: str) -> str:
+    return f'document.getElementById("{name}").textContent'
+
+
+def test_the_page_shows_compares_and_controls(browser: Browser) -> None:
+    source = "lavfi:color=c=gray:size=320x180:rate=25,noise=alls=20:allf=t"
+    with Live(LiveOptions(source, resolution="source"), PerFrame(Darken())) as live:
+        server = LiveServer(live, ("127.0.0.1", 0), "secret").start()
+        browser.open(server.url)
+
+        # Moving frames.
+        first = browser.wait(FRAME)
+        browser.wait(f"{FRAME} > {first} + 3")
+        assert browser.run('return document.getElementById("picture").width') == 320
+
+        # Left of the border the rain, right of it what the network made.
+        left, right = browser.run(f"return {MEAN % 0.3}"), browser.run(f"return {MEAN % 0.6}")
+        assert right < 0.65 * left
+
+        # The slider moves the border.
+        box = browser.run(
+            'const b = document.getElementById("picture").getBoundingClientRect();'
+            "return [b.left, b.top, b.width, b.height]"
+        )
+        middle = round(box[1] + box[3] / 2)
+        at = [(round(box[0] + share * box[2]), middle) for share in (0.5, 0.6, 0.8)]
+        browser.drag(at)
+        browser.wait('document.getElementById("border").getAttribute("aria-valuenow") == "80"')
+        assert browser.run(f"return {MEAN % 0.6}") > 0.9 * left
+        assert browser.run(f"return {MEAN % 0.85}") < 0.65 * left
+
+        # The strength changes pixels.
+        browser.run(
+            'const s = document.getElementById("streaks"); s.value = 0;'
+            's.dispatchEvent(new Event("input")); s.dispatchEvent(new Event("change"))'
+        )
+        browser.wait(f"{MEAN % 0.85} > {0.9 * left}")
+        assert live.derainer.streaks == 0
+
+        # Numbers arrive.
+        browser.wait(f"Number({text('fps')}) > 0 && Number({text('p95')}) > 0")
+        browser.wait(f"{text('part-delivery')}.endsWith('ms')")
+        browser.wait(f"{text('state')} == 'live' && {text('viewers')} == '1'")
+
+        # Pause holds the picture.
+        browser.run('document.getElementById("pause").click()')
+        browser.wait(f"{text('state')} == 'paused'")
+        assert not live.running.is_set()
+        browser.run('document.getElementById("pause").click()')
+        browser.wait(f"{text('state')} == 'live'")
+        server.shutdown()
+
+
+def test_the_page_shows_the_same_by_webrtc(browser: Browser) -> None:
+    pytest.importorskip("aiortc", reason="needs aiortc: pip install 'derain[webrtc]'")
+    source = "lavfi:color=c=gray:size=320x180:rate=25,noise=alls=20:allf=t"
+    with Live(LiveOptions(source, resolution="source"), PerFrame(Darken())) as live:
+        server = LiveServer(live, ("127.0.0.1", 0), "secret").start()
+        browser.open(server.url)
+        browser.wait(f'{FRAME} && !document.getElementById("thin-label").hidden')
+        browser.run('document.getElementById("thin").click()')
+        browser.wait("peer?.connectionState == 'connected'")
+        for _ in range(3):  # MJPEG has ended: what comes now is WebRTC's
+            last = browser.run(f"return {FRAME}")
+            browser.wait(f"{FRAME} != {last}")
+        left, right = browser.run(f"return {MEAN % 0.3}"), browser.run(f"return {MEAN % 0.6}")
+        assert right < 0.65 * left
+        assert browser.run('return document.getElementById("thin").checked')
+        # Back again: the viewer by WebRTC leaves, the one by MJPEG is the only one.
+        browser.run('document.getElementById("thin").click()')
+        browser.wait(f"{text('viewers')} == '1' && peer === null")
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_screenshot_of_the_own_scene(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For README: set DERAIN_SCREENSHOT to where it goes, and DERAIN_SCREENSHOT_MODEL."""
+    from derain.pipeline.rendered.demo import RAIN
+    from derain.pipeline.rendered.scenes import demo_frames
+    from derain.pipeline.rendered.synth import named_rain, rain_on, to_picture
+    from derain.pipeline.video import Encoding, write_rgb
+
+    monkeypatch.chdir(tmp_path)  # the page shows the path
+    scene = "village.mp4"
+    rain = rain_on(demo_frames(360, 640, 40), named_rain(RAIN, 360), RAIN.seed)
+    write_rgb(scene, (to_picture(r.rainy[0]) for r in rain), 25, Encoding(crf=12))
+    model = os.environ.get("DERAIN_SCREENSHOT_MODEL", "median")
+    options = LiveOptions(scene, model=model, realtime=True, loop=True, resolution="source")
+    with Live(options) as live:
+        server = LiveServer(live, ("127.0.0.1", 0)).start()
+        browser.open(server.url)
+        browser.wait(f"{FRAME} > 60 && Number({text('p95')}) > 0")
+        picture = browser.screenshot()
+        assert picture[:4] == b"\x89PNG"
+        target = os.environ.get("DERAIN_SCREENSHOT")
+        if target:
+            Path(target).write_bytes(picture)
+        server.shutdown()

@@ -1,0 +1,224 @@
+"""The live server, without a browser: who may ask, the stream, the numbers, slow viewers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from torch import nn
+
+from derain.models.errors import DerainError
+from derain.pipeline.live.http import LiveServer, parse_address, read_controls
+from derain.pipeline.live.session import Live, LiveOptions
+
+SOURCE = "lavfi:testsrc2=size=64x48:rate=25,noise=alls=30:allf=t"  # no frame repeats
+PATIENCE = 60.0
+
+
+@contextmanager
+def serving(model: nn.Module, token: str | None = None, source: str = SOURCE) -> Iterator[Any]:
+    with Live(LiveOptions(source, resolution="source"), model) as live:
+        server = LiveServer(live, ("127.0.0.1", 0), token).start()
+        until = time.perf_counter() + PATIENCE
+        while live.hub.newest is None:
+            assert time.perf_counter() < until, "no picture came"
+            time.sleep(0.01)
+        yield server
+        server.shutdown()
+        server.server_close()
+
+
+def ask(
+    server: LiveServer,
+    path: str,
+    headers: dict[str, str] | None = None,
+    body: Any = None,
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=PATIENCE)
+    data = None if body is None else json.dumps(body)
+    connection.request("GET" if body is None else "POST", path, data, headers or {})
+    answer = connection.getresponse()
+    found = answer.status, dict(answer.getheaders()), answer.read()
+    connection.close()
+    return found
+
+
+class Viewer:
+    """A viewer that reads part after part."""
+
+    def __init__(self, server: LiveServer, path: str = "/stream?view=derained&pair=1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.server_port), PATIENCE)
+        host = f"127.0.0.1:{server.server_port}"
+        self.socket.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        self.file = self.socket.makefile("rb")
+        self.headers = self._head()
+
+    def _head(self) -> dict[str, str]:
+        lines = []
+        while (line := self.file.readline().decode().strip()) or not lines:
+            if line:
+                lines.append(line)
+        return dict(x.split(": ", 1) for x in lines[1:])
+
+    def part(self) -> tuple[dict[str, str], np.ndarray]:
+        head = self._head()
+        data = self.file.read(int(head["Content-Length"]))
+        return head, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+def test_the_stream_moves_and_holds_both_pictures(invert: nn.Module) -> None:
+    with serving(invert) as server:
+        viewer = Viewer(server)
+        parts = [viewer.part() for _ in range(3)]
+        numbers = [int(head["X-Frame"]) for head, _ in parts]
+        assert numbers == sorted(set(numbers))
+        assert all(float(head["X-Age"]) > 0 for head, _ in parts)
+        picture = parts[-1][1].astype(int)
+        assert picture.shape == (96, 64, 3)
+        assert np.abs(picture[:48] + picture[48:] - 255).mean() < 12
+        assert (parts[0][1] != parts[-1][1]).any()
+        _, _, body = ask(server, f"/stats?viewer={viewer.headers['X-Viewer']}")
+        status = json.loads(body)
+        assert status["viewers"] == 1
+        split = ("wait", "lookahead", "convert", "network", "jpeg", "delivery")
+        median = {name: status["latency"][name][0] for name in (*split, "total", "own")}
+        assert all(value >= 0 for value in median.values())
+        viewer.close()
+        plain = Viewer(server, "/stream?view=derained")
+        assert plain.part()[1].shape == (48, 64, 3)
+        plain.close()
+
+
+def test_a_viewer_that_stops_reading_slows_nobody(identity: nn.Module) -> None:
+    # Large and noisy, so that the sockets' buffers are full after a few frames.
+    source = "lavfi:testsrc2=size=640x480:rate=25,noise=alls=60:allf=t"
+    with serving(identity, source=source) as server:
+        stalled, reading = Viewer(server), Viewer(server)
+        stalled.part()
+        for _ in range(15):
+            reading.part()
+        behind = server.viewers[int(stalled.headers["X-Viewer"])]
+        ahead = server.viewers[int(reading.headers["X-Viewer"])]
+        assert len(ahead) >= 14 and len(behind) < len(ahead)
+        frames = server.live.frames
+        reading.part()
+        reading.part()
+        assert server.live.frames > frames
+        stalled.close()
+        reading.close()
+
+
+def test_only_this_machine_is_answered_without_a_token(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        status, headers, page = ask(server, "/")
+        assert status == 200 and b"derain live" in page
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert ask(server, "/", {"Host": "evil.example:8000"})[0] == 403
+        assert ask(server, "/stats", {"Origin": "http://evil.example"})[0] == 403
+        assert (
+            ask(server, "/control", {"Origin": "http://evil.example"}, {"paused": True})[0] == 403
+        )
+        assert server.live.running.is_set()
+        assert ask(server, "/elsewhere")[0] == 404
+        assert ask(server, "/stream?view=nothing")[0] == 404
+        with pytest.raises(DerainError, match="--token"):
+            LiveServer(server.live, ("0.0.0.0", 0))
+        with pytest.raises(DerainError, match="choose another --http"):
+            LiveServer(server.live, ("127.0.0.1", server.server_port))
+
+
+def test_the_address_for_others_is_one_they_can_reach(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        other = LiveServer(server.live, ("0.0.0.0", 0), "secret")
+        assert not other.url.startswith("http://0.0.0.0")
+        assert other.url.endswith(f":{other.server_port}/?token=secret")
+        other.server_close()
+
+
+def test_a_wrong_token_is_refused_and_the_right_one_kept(identity: nn.Module) -> None:
+    with serving(identity, token="secret") as server:
+        assert server.url.endswith("/?token=secret")
+        for path in ("/", "/?token=wrong", "/stats", "/stream", "/snapshot.png"):
+            assert ask(server, path)[0] == 403
+        assert ask(server, "/control", body={"paused": True})[0] == 403
+        status, headers, _ = ask(server, "/?token=secret", {"Host": "camera.example"})
+        assert status == 200 and "HttpOnly" in headers["Set-Cookie"]
+        cookie = {"Cookie": "other=1; " + headers["Set-Cookie"].split(";")[0]}
+        assert ask(server, "/stats", cookie)[0] == 200
+        assert ask(server, "/control", cookie, {"new_shot": True})[0] == 200
+
+
+def test_controls_and_snapshots(invert: nn.Module) -> None:
+    with serving(invert) as server:
+        status, _, body = ask(server, "/control", body={"streaks": 0, "haze": 0.5})
+        assert status == 200
+        assert (json.loads(body)["streaks"], json.loads(body)["haze"]) == (0, 0.5)
+        assert ask(server, "/control", body={"paused": True})[0] == 200
+        assert not server.live.running.is_set()
+        for wrong in ({"streaks": 2}, {"streaks": "all"}, {"paused": 1}, {"other": 1}, [], 3):
+            status, _, body = ask(server, "/control", body=wrong)
+            assert status == 400 and json.loads(body)["error"]
+        status, headers, png = ask(server, "/snapshot.png?view=derained")
+        assert status == 200 and "attachment" in headers["Content-Disposition"]
+        picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+        assert picture.shape == (48, 64, 3)
+
+
+def test_an_offer_needs_aiortc_and_must_be_one(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        if server.webrtc is not None:
+            status, _, body = ask(server, "/offer", body="nonsense")
+            assert status == 400 and "no WebRTC offer" in json.loads(body)["error"]
+        server.webrtc = None
+        status, _, body = ask(server, "/offer", body="nonsense")
+        assert status == 400 and "derain[webrtc]" in json.loads(body)["error"]
+        assert not server.viewers
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
+        ("[::1]:80", ("::1", 80)),
+        (":9000", ("127.0.0.1", 9000)),
+        ("9000", ("127.0.0.1", 9000)),
+    ],
+)
+def test_addresses(text: str, expected: tuple[str, int]) -> None:
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize("wrong", ["", "host", "host:", "host:x", "host:99999"])
+def test_wrong_addresses(wrong: str) -> None:
+    with pytest.raises(DerainError, match="--http"):
+        parse_address(wrong)
+
+
+def test_a_whole_number_is_a_share_but_true_is_none() -> None:
+    assert read_controls(b'{"streaks": 1}') == {"streaks": 1.0}
+    with pytest.raises(DerainError):
+        read_controls(b'{"streaks": true}')
+
+
+def test_the_session_ends_for_those_who_watch(
+    make_clip: Callable[..., Any], identity: nn.Module
+) -> None:
+    with serving(identity, source=str(make_clip(frames=5))) as server:
+        viewer = Viewer(server)
+        viewer.part()
+        server.live.__exit__(None)
+        while viewer.file.readline():
+            pass
+        viewer.close()

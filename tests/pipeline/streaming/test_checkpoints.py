@@ -1,0 +1,370 @@
+"""Interruptions: a stop, a kill, a full disk; what is left plays, and a resumed run is the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from derain.models import load_model
+from derain.models.errors import DerainError
+from derain.pipeline.streaming import checkpoints
+from derain.pipeline.streaming.derain_video import derain_video
+from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
+from derain.pipeline.video import Encoding
+
+FFV1 = VideoOptions(precision="fp32", encoding=Encoding("ffv1"), checkpoint_seconds=0.0)
+X264 = replace(FFV1, encoding=Encoding())
+Start = Callable[..., subprocess.Popen[str]]
+PATIENCE = 200.0  # seconds until a process is given up on a busy machine
+
+# A slow recurrent run in a process of its own, to be interrupted from outside.
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from conftest import Recurrent
+from derain.pipeline.streaming.inputs import interruptible
+from derain.pipeline.streaming.options import Interrupted, VideoOptions
+from derain.pipeline.streaming.derain_video import derain_video
+from derain.pipeline.video import Encoding
+{more}
+class Slow(Recurrent):
+    def step(self, frame, state):
+        time.sleep({sleep})
+        return super().step(frame, state)
+options = VideoOptions(precision="fp32", encoding=Encoding({codec!r}), checkpoint_seconds=0.05)
+def progress(report):
+    print(report.frames_out, flush=True)
+with interruptible() as stop:
+    try:
+        derain_video({source!r}, {target!r}, options, model=Slow(), progress=progress, stop=stop)
+    except Interrupted as error:
+        sys.stderr.write(str(error))
+        sys.exit(130)
+    except Exception as error:
+        sys.stderr.write(f"{{type(error).__name__}}: {{error}}")
+        sys.exit(1)
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """`start(source, target, codec)`: SCRIPT at work; what still runs after the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(
+        source: Path, target: Path, codec: str | None, sleep: float = 0.03, more: str = ""
+    ) -> subprocess.Popen[str]:
+        tests = str(Path(__file__).parents[2])
+        script = SCRIPT.format(
+            tests=tests, source=str(source), target=str(target), codec=codec, sleep=sleep, more=more
+        )
+        command, pipe = [sys.executable, "-c", script], subprocess.PIPE
+        started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(process: subprocess.Popen[str], frames: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) >= frames:
+            return
+    raise AssertionError(process.stderr.read() if process.stderr else "")
+
+
+def stopped_after(
+    frames: int, source: Path, target: Path, model: nn.Module, options: VideoOptions
+) -> str:
+    stop = threading.Event()
+
+    def progress(report: Report) -> None:
+        if report.frames_out >= frames:
+            stop.set()
+
+    with pytest.raises(Interrupted) as caught:
+        derain_video(source, target, options, model=model, progress=progress, stop=stop)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("at", [1, 2, 7, 20])
+@pytest.mark.parametrize("kind", ["recurrent", "identity"])
+def test_a_resumed_run_is_bit_equal(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    request: pytest.FixtureRequest,
+    kind: str,
+    at: int,
+    draw_picture: Callable[..., np.ndarray],
+) -> None:
+    model = request.getfixturevalue(kind)
+
+    def draw(index: int, width: int, height: int) -> np.ndarray:
+        return draw_picture(index - (index % 3 == 2), width, height)
+
+    source = make_clip(
+        "in.mkv",
+        codec="ffv1",
+        frames=40,
+        audio="aac",
+        draw=draw,
+        captions=[(0.1, 0.3, "one"), (0.5, 0.7, "two"), (1.1, 1.4, "three")],
+    )
+    whole, cut = source.parent / "whole.mkv", source.parent / "cut.mkv"
+    report = derain_video(source, whole, FFV1, model=model)
+    assert report.repeats == 13
+    text = stopped_after(at, source, cut, model, FFV1)
+    assert "cut.part.mkv" in text
+    assert not cut.exists()
+    part = contents(source.parent / "cut.part.mkv")
+    assert at <= len(part.times) < 40
+    again = derain_video(source, cut, replace(FFV1, resume=True), model=model)
+    assert again.resumed_at == len(part.times)
+    assert (again.frames_in, again.frames_out, again.repeats) == (40, 40, 13)
+    before, after = contents(whole), contents(cut)
+    assert before.same_pictures(after)
+    assert before.times == after.times
+    assert before.packets == after.packets
+    assert sorted(p.name for p in source.parent.iterdir()) == ["cut.mkv", "in.mkv", "whole.mkv"]
+
+
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.webm"])
+def test_resuming_keeps_every_packet_once_in_other_containers(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    name: str,
+) -> None:
+    source = make_clip(
+        "in.mkv", frames=50, audio="libopus", captions=[(0.1, 0.3, "one"), (0.9, 1.1, "two")]
+    )
+    target = source.parent / name
+    stopped_after(11, source, target, recurrent, X264)
+    stopped_after(30, source, target, recurrent, replace(X264, resume=True))
+    report = derain_video(source, target, replace(X264, resume=True), model=recurrent)
+    assert report.resumed_at >= 30
+    before, after = contents(source), contents(target)
+    assert after.times == pytest.approx(before.times, abs=1e-3)
+    assert [d for _, d in after.packets[1]] == [d for _, d in before.packets[1]]
+    sound = zip(after.packets[1], before.packets[1], strict=True)
+    assert all(a[0] == pytest.approx(b[0], abs=1e-3) for a, b in sound)
+
+
+def test_an_interruption_before_the_place_to_go_on_from_loses_nothing(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=40)
+    whole, cut = source.parent / "whole.mkv", source.parent / "cut.mkv"
+    derain_video(source, whole, FFV1, model=recurrent)
+    stopped_after(20, source, cut, recurrent, FFV1)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted, match="--resume goes on"):
+        derain_video(source, cut, replace(FFV1, resume=True), model=recurrent, stop=stop)
+    places: list[int] = []
+    monkeypatch.setattr(
+        checkpoints, "save", lambda _, checkpoint, __: places.append(checkpoint.next_in)
+    )
+    options = replace(FFV1, resume=True, checkpoint_seconds=0)
+    report = derain_video(source, cut, options, model=recurrent)
+    assert report.resumed_at >= 20
+    assert places and min(places) >= 20  # nothing is saved on the way there
+    assert contents(whole).same_pictures(contents(cut))
+
+
+def test_a_part_is_not_lost_by_accident(
+    make_clip: Callable[..., Path], recurrent: nn.Module
+) -> None:
+    source = make_clip("in.mkv", frames=20)
+    target = source.parent / "out.mkv"
+    stopped_after(5, source, target, recurrent, X264)
+    with pytest.raises(DerainError, match="--resume goes on"):
+        derain_video(source, target, X264, model=recurrent)
+    with pytest.raises(DerainError, match="other options"):
+        derain_video(source, target, replace(X264, resume=True, streaks=0.5), model=recurrent)
+    derain_video(source, target, replace(X264, overwrite=True), model=recurrent)
+    assert sorted(p.name for p in source.parent.iterdir()) == ["in.mkv", "out.mkv"]
+    report = derain_video(source, target, replace(X264, resume=True), model=recurrent)
+    assert report.skipped
+
+
+@pytest.mark.parametrize(("codec", "name"), [("ffv1", "out.mkv"), (None, "out.mp4")])
+def test_kill_leaves_a_part_that_plays_and_can_be_resumed(
+    start: Start,
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    codec: str | None,
+    name: str,
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=150, audio="aac")
+    target = source.parent / name
+    process = start(source, target, codec)
+    wait_for(process, 100)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    part = source.parent / f"out.part{target.suffix}"
+    assert not target.exists()
+    found = contents(part)
+    # x264 looks ahead; what it gave back is there.
+    assert len(found.times) >= (97 if codec else 40)
+    options = replace(FFV1, encoding=Encoding(codec), resume=True)
+    report = derain_video(source, target, options, model=recurrent)
+    assert report.resumed_at > 10
+    whole = source.parent / ("whole" + target.suffix)
+    derain_video(source, whole, replace(options, resume=False), model=recurrent)
+    before, after = contents(whole), contents(target)
+    assert len(after.times) == 150
+    assert after.times == pytest.approx(before.times, abs=1e-6)
+    assert after.packets == before.packets
+    if codec:
+        assert before.same_pictures(after)
+
+
+def test_one_signal_ends_well(
+    start: Start, make_clip: Callable[..., Path], contents: Callable[[Path], Any]
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=200)
+    process = start(source, source.parent / "out.mp4", None)
+    wait_for(process, 5)
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "out.part.mp4 plays up to there" in text
+    assert len(contents(source.parent / "out.part.mp4").times) >= 5
+
+
+def test_two_signals_end_at_once(start: Start, make_clip: Callable[..., Path]) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=50)
+    process = start(source, source.parent / "out.mkv", "ffv1", sleep=1.5)
+    wait_for(process, 1)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline().startswith("stopping")
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert text == "stopped at once\n"  # not after the last frame, which tells of its part file
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes there")
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_a_full_disk_is_one_sentence_and_keeps_what_is_there(
+    start: Start,
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    name: str,
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=60)
+    target = source.parent / name
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))"
+    process = start(source, target, "ffv1", sleep=0, more=limit)
+    _, text = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert text.startswith("DerainError") and "cannot be" in text
+    assert "out.part" in text
+    assert not target.exists()
+    assert len(contents(source.parent / f"out.part{target.suffix}").times) > 3
+    options = replace(FFV1, resume=True)
+    report = derain_video(source, target, options, model=recurrent)
+    assert report.frames_out == 60
+    assert len(contents(target).times) == 60
+
+
+def test_a_failing_network_keeps_the_part(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    class Breaks(nn.Module):
+        count = 0
+
+        def forward(self, rainy: torch.Tensor) -> torch.Tensor:
+            self.count += 1
+            return rainy * (float("nan") if self.count > 9 else 1.0)
+
+    from derain.models.networks.per_frame import PerFrame
+
+    source = make_clip("in.mkv", frames=30)
+    target = source.parent / "out.mkv"
+    with pytest.raises(DerainError, match=r"not finite.*out\.part\.mkv"):
+        derain_video(source, target, X264, model=PerFrame(Breaks()))
+    assert not target.exists()
+    assert 1 <= len(contents(source.parent / "out.part.mkv").times) <= 9
+
+
+def test_checkpoints_are_tensors_and_words_alone(tmp_path: Path) -> None:
+    checkpoint = checkpoints.Checkpoint(9, 7, 6, 7, 2, 1, state=[torch.ones(2, 3), torch.zeros(())])
+    path = tmp_path / "x.resume"
+    checkpoints.save(path, checkpoint, {"source": "a"})
+    back = checkpoints.load(path, {"source": "a"})
+    assert (back.next_in, back.next_out, back.prime_from, back.written) == (9, 7, 6, 7)
+    assert torch.equal(back.state[0], torch.ones(2, 3))
+    assert back.change is None
+    with pytest.raises(DerainError, match="another input"):
+        checkpoints.load(path, {"source": "b"})
+    path.write_bytes(b"\x80\x04 pickled")
+    with pytest.raises(DerainError, match="cannot be read"):
+        checkpoints.load(path, {"source": "a"})
+
+
+def test_states_keep_their_shape() -> None:
+    from typing import NamedTuple
+
+    class State(NamedTuple):
+        window: torch.Tensor
+        rest: tuple[Any, ...]
+
+    def checkpoint(state: Any) -> checkpoints.Checkpoint:
+        tensors = [t + 1 for t in checkpoints.tensors_of(state)]
+        return checkpoints.Checkpoint(
+            0, 0, 0, state=tensors, lengths=list(checkpoints.lengths_of(state))
+        )
+
+    device = torch.device("cpu")
+    state = State(torch.ones(2), (torch.zeros(3), [torch.ones(1)], None, 4))
+    saved = checkpoint(state)
+    assert [t.numel() for t in saved.state] == [2, 3, 1]
+    back = checkpoints.with_tensors(state, saved, device)
+    assert isinstance(back, State)
+    assert back.rest[1][0].item() == 2 and back.rest[2:] == (None, 4)
+    # A window that was longer, or shorter, than that of the state at hand.
+    for young in (State(torch.zeros(2), ()), State(torch.zeros(2), (torch.zeros(3),) * 5)):
+        old = checkpoint(State(torch.ones(2), (torch.ones(3), torch.zeros(3))))
+        back = checkpoints.with_tensors(young, old, device)
+        assert [t.tolist() for t in back.rest] == [[2.0] * 3, [1.0] * 3]
+    for other in (State(torch.ones(5), ()), State(torch.ones(2), ()), torch.ones(2)):
+        with pytest.raises(DerainError, match="another network"):
+            checkpoints.with_tensors(other, replace(saved, lengths=[]), device)
+
+
+@pytest.mark.parametrize("name", ["swift", "two_stage", "median", "rescan"])
+def test_shipped_networks_go_on_bit_for_bit(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], name: str
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=14)
+    whole, cut = source.parent / "whole.mkv", source.parent / "cut.mkv"
+    model = load_model(name)
+    derain_video(source, whole, FFV1, model=model)
+    stopped_after(2, source, cut, model, FFV1)
+    stopped_after(8, source, cut, model, replace(FFV1, resume=True))
+    report = derain_video(source, cut, replace(FFV1, resume=True), model=model)
+    assert report.resumed_at >= 8
+    assert contents(whole).same_pictures(contents(cut))

@@ -1,0 +1,318 @@
+"""Many inputs, exit codes, and the command line itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from torch import nn
+from typer.testing import CliRunner
+
+from derain.models.errors import UsageError
+from derain.pipeline.cli.main import app, report_error, seconds
+from derain.pipeline.streaming.derain_video import derain_video
+from derain.pipeline.streaming.inputs import Task, interruptible, plan, run_tasks
+from derain.pipeline.streaming.options import Report, VideoOptions
+from derain.pipeline.streaming.progress import JsonEvents, PlainLines
+
+
+@pytest.fixture
+def loads_identity(monkeypatch: pytest.MonkeyPatch, identity: nn.Module) -> None:
+    monkeypatch.setattr("derain.models.load_model", lambda *_: identity)
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def test_a_file_becomes_a_file_and_a_folder_a_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "in/b.mp4", "in/a.wmv", "in/deep/c.mkv", "in/notes.txt", "in/a.part.mkv")
+    folder = str(tmp_path / "in")
+    assert plan(["x.mp4"], "y.mkv") == [Task("x.mp4", "y.mkv")]
+    assert plan(["x.mp4"], str(tmp_path)) == [
+        Task("x.mp4", str(tmp_path / "x.mp4"), in_folder=True)
+    ]
+    assert [t.target for t in plan([folder], "out")] == ["out/a.mkv", "out/b.mp4"]
+    deep = plan([folder], "out", recursive=True)
+    assert [t.target for t in deep] == ["out/a.mkv", "out/b.mp4", "out/deep/c.mkv"]
+    assert len(plan([f"{folder}/*.mp4", f"{folder}/a.wmv"], "out")) == 2
+
+
+@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize("way", ["folder", "pattern", "shard", "slash"])
+def test_a_folder_of_one_video_becomes_a_folder(
+    make_clip: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    way: str,
+) -> None:
+    clip = make_clip("a.mp4", frames=2)
+    inputs = {"pattern": str(tmp_path / "*.mp4"), "slash": str(clip)}.get(way, str(tmp_path))
+    several = [inputs, "none.mp4"] if way == "shard" else [inputs]
+    tasks = plan(several, f"{tmp_path}/out/", shard="1/2" if way == "shard" else None)
+    options = VideoOptions(precision="fp32")
+    assert run_tasks(tasks, options, PlainLines()) == 0
+    made = (tmp_path / "out" / "a.mp4").stat().st_mtime_ns
+    assert run_tasks(tasks, options, PlainLines()) == 0
+    assert (tmp_path / "out" / "a.mp4").stat().st_mtime_ns == made
+    assert f"there already  {clip}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_an_input_is_not_taken_for_its_own_output(
+    make_clip: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip("a.mp4", frames=2)
+    assert run_tasks(plan([str(tmp_path)], str(tmp_path)), VideoOptions(), PlainLines()) == 1
+    assert "the input itself" in capsys.readouterr().err
+
+
+def test_a_shard_of_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = plan(["a.mp4", "b.mp4"], "out", shard="3/3")
+    assert run_tasks(tasks, VideoOptions(), PlainLines()) == 0
+    assert "nothing is done" in capsys.readouterr().err
+
+
+def test_shards_are_all_of_the_list_once(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{i}.mp4" for i in range(7)))
+    whole = plan([str(tmp_path)], "out")
+    parts = [plan([str(tmp_path)], "out", shard=f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(t.source for part in parts for t in part) == [t.source for t in whole]
+    for wrong in ("0/3", "4/3", "x", "1"):
+        with pytest.raises(UsageError):
+            plan([str(tmp_path)], "out", shard=wrong)
+
+
+def test_what_cannot_be_is_wrong_use(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.mp4", "b/x.mp4", "out.mp4")
+    with pytest.raises(UsageError, match="Two inputs"):
+        plan([str(tmp_path / "a" / "x.mp4"), str(tmp_path / "b" / "x.mp4")], "out")
+    with pytest.raises(UsageError, match="folder"):
+        plan(["a.mp4", "b.mp4"], str(tmp_path / "out.mp4"))
+    for output in ("-", "%05d.png"):
+        with pytest.raises(UsageError, match="folder"):
+            plan(["a.mp4", "b.mp4"], output)
+    with pytest.raises(UsageError, match="pattern"):
+        plan([str(tmp_path / "*.mkv")], "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="--recursive"):
+        plan([str(tmp_path / "empty")], "out")
+
+
+@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_does_not_end_the_rest(
+    make_clip: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    workers: int,
+) -> None:
+    for name in ("a.mp4", "c.mp4"):
+        make_clip(name, frames=4)
+    (tmp_path / "b.mp4").write_text("no video")
+    tasks = plan([str(tmp_path / f"{n}.mp4") for n in "abc"], str(tmp_path / "out"))
+    options = VideoOptions(precision="fp32")
+    assert run_tasks(tasks, options, PlainLines(), jobs=workers) == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mp4", "c.mp4"]
+    text = capsys.readouterr()
+    assert text.out == ""
+    assert "failed" in text.err and text.err.count("done") == 2
+    before = (tmp_path / "out" / "a.mp4").stat().st_mtime_ns
+    (tmp_path / "b.mp4").unlink()
+    make_clip("b.mp4", frames=4)
+    assert run_tasks(tasks, options, PlainLines(), jobs=workers) == 0
+    assert (tmp_path / "out" / "a.mp4").stat().st_mtime_ns == before
+    assert (tmp_path / "out" / "b.mp4").exists()
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_a_stop_ends_the_list(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    clip = make_clip("a.mp4", frames=4)
+    stop = threading.Event()
+    stop.set()
+    tasks = [Task(str(clip), str(tmp_path / "x.mp4")), Task(str(clip), str(tmp_path / "y.mp4"))]
+    assert run_tasks(tasks, VideoOptions(), PlainLines(), stop=stop) == 130
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def test_a_second_signal_ends_at_once_and_names_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    part = tmp_path / "out.part.mkv"
+    with interruptible(["-", str(tmp_path / "out.mkv")]) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set() and not codes
+        signal.raise_signal(signal.SIGTERM)
+        part.touch()
+        signal.raise_signal(signal.SIGINT)
+        part.write_bytes(b"x")
+        signal.raise_signal(signal.SIGINT)
+    assert codes == [130] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "stopping; once more to stop at once"
+    assert [line for line in said if line.startswith("stopped")] == [
+        "stopped at once",
+        "stopped at once",
+        f"stopped at once; what was written is in {part}",
+    ]
+
+
+def test_events_are_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    reporter = JsonEvents(0)
+    report = Report("a.mp4", "b.mp4", frames_out=3, total=9, notices=["something"])
+    reporter.frame(report)
+    reporter.done(report)
+    reporter.failed(report, "no", "error")
+    reporter.table([("a.mp4", "done")])
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["progress", "done", "error", "end"]
+    assert lines[0]["frames"] == 3 and lines[1]["notices"] == ["something"]
+
+
+def test_times_are_read_as_people_write_them() -> None:
+    assert seconds(None) is None
+    assert seconds("90") == 90
+    assert seconds("1:30.5") == 90.5
+    assert seconds("1:02:03") == 3723
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1:-5", "1e308:0", "1:nan:0"])
+def test_times_before_the_beginning_or_without_end_are_none(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="not a time"):
+        seconds(text)
+
+
+def test_errors_become_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    from derain.models.errors import DerainError
+
+    assert report_error(DerainError("a sentence")) == 1
+    assert report_error(UsageError("wrong use")) == 2
+    assert report_error(KeyboardInterrupt()) == 130
+    assert report_error(ValueError("oops")) == 1
+    text = capsys.readouterr().err
+    assert "error: a sentence" in text and "DERAIN_DEBUG" in text and "Traceback" not in text
+
+
+@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["video", "missing.mp4", "-o", "x.mp4"], 1, "There is no file missing.mp4"),
+        (["video", "a.mp4", "b.mp4", "-o", "x.mp4"], 2, "need a folder"),
+        (["video", "a.mp4", "-o", "x.mp4", "--start", "soon"], 2, "not a time"),
+        (["video", "a.mp4", "-o", "x.mp4", "--start", "-1"], 2, "not a time"),
+        (["video", "a.mp4", "-o", "x.mp4", "--start", "2", "--end", "2"], 2, "a later --end"),
+        (["video", "a.mp4", "-o", "x.mp4", "--end", "0"], 2, "a later --end"),
+        (["video", "a.mp4", "-o", "x.mp4", "--encoder-opt", "fast"], 2, "key=value"),
+        (["video", "a.mp4", "-o", "x.mp4", "--streaks", "3"], 2, "between 0 and 1"),
+        (["video", "a.mp4", "-o", "x.mp4", "--compare", "up"], 2, "side or wipe"),
+        (["video", "a.mp4", "-o", "x.mp4", "--shard", "7"], 2, "--shard is like"),
+    ],
+)
+def test_the_command_line_answers_in_one_sentence(
+    arguments: list[str], code: int, words: str
+) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code
+    assert words in result.output.replace("\n", " ") or words in " ".join(result.stderr.split())
+
+
+def test_frames_are_counted_from_the_first_that_is_written(
+    make_clip: Callable[..., Path], tmp_path: Path, layered: nn.Module
+) -> None:
+    """Those before --start, which warm the network up, have no number."""
+    clip = make_clip(frames=20)
+    folder = tmp_path / "layers"
+    options = VideoOptions(precision="fp32", start=0.48, layers=str(folder))
+    report = derain_video(clip, tmp_path / "out.mkv", options, model=layered)
+    names = sorted(path.name for path in (folder / "streaks").iterdir())
+    assert names == [f"{number:06d}.png" for number in range(1, 9)]
+    assert (report.frames_in, report.frames_out) == (8, 8)
+
+
+@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize("name", ["100%.mp4", "50% rain.mp4", "my%20dog.mp4"])
+def test_a_percent_in_a_name_is_no_sequence(
+    make_clip: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    clip = make_clip("in.mp4", frames=2)
+    tasks = plan([str(clip)], str(tmp_path / name))
+    assert run_tasks(tasks, VideoOptions(precision="fp32"), PlainLines()) == 0
+    assert (tmp_path / name).is_file()
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_the_command_line_makes_a_video(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    clip = make_clip("a.mp4", frames=5, audio="aac")
+    result = CliRunner().invoke(
+        app,
+        [
+            "video",
+            str(clip),
+            "-o",
+            str(tmp_path / "b.mp4"),
+            "--precision",
+            "fp32",
+            "--preset",
+            "ultrafast",
+            "--crf",
+            "30",
+            "--encoder-opt",
+            "tune=film",
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    assert len(contents(tmp_path / "b.mp4").times) == 5
+
+
+def test_pipes_carry_pictures_and_nothing_else(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """A y4m stream comes in by standard input, NUT goes out by standard output."""
+    source = make_clip("in.y4m", codec="wrapped_avframe", frames=6, color=None, options={"x": "y"})
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "import conftest, derain.models\n"
+        "from derain.models.networks.per_frame import PerFrame\n"
+        "derain.models.load_model = lambda *_: PerFrame(conftest.Identity())\n"
+        "from derain.pipeline.cli.main import main\n"
+        "sys.argv = ['derain', 'video', '-', '-o', '-', '--precision', 'fp32']\n"
+        "main()\n"
+    )
+    with source.open("rb") as stream, (tmp_path / "out.nut").open("wb") as target:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdin=stream, stdout=target, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(contents(source).times) == 6
+    assert contents(tmp_path / "out.nut").same_pictures(contents(source))
+
+
+def test_help_needs_no_heavy_packages() -> None:
+    script = (
+        "import sys\nsys.argv = ['derain', '--help']\nfrom derain.pipeline.cli.main import app\n"
+        "try:\n    app()\nexcept SystemExit:\n"
+        "    heavy = ('torch', 'av', 'cv2', 'kornia', 'lpips')\n"
+        "    sys.stderr.write(' '.join(m for m in heavy if m in sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "derain" in done.stdout
+    assert done.stderr == ""

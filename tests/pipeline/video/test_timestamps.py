@@ -1,0 +1,138 @@
+"""Time stamps that jump, forth and back: exact as far as the container can say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from derain.pipeline.streaming.options import Report
+from derain.pipeline.video.timestamps import LATE, Timeline
+
+Run = Callable[..., tuple[Path, Report]]
+BASE = Fraction(1, 90000)
+FRAME = 3600  # ticks: 25 frames a second
+
+
+def steps(times: list[float]) -> list[float]:
+    return [b - a for a, b in pairwise(times)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_gap_stays_and_ends_the_shot(
+    run: Run,
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    recurrent: nn.Module,
+    suffix: str,
+) -> None:
+    # Ten minutes, then a frame that is late, then one and a half seconds.
+    gaps = [FRAME] * 4 + [600 * 90000] + [FRAME] * 3 + [FRAME + 900] + [135000] + [FRAME] * 2
+    pts = [sum(gaps[:i]) for i in range(len(gaps) + 1)]
+    source = make_clip(f"in{suffix}", frames=len(pts), time_base=BASE, pts=pts)
+    target, report = run(source, f"out{suffix}", recurrent)
+    assert (report.frames_out, report.shots) == (len(pts), 3)
+    assert not report.notices
+    exact = 0.0011 if suffix == ".mkv" else 1e-6
+    found = contents(target).times
+    assert steps(found) == pytest.approx([g / 90000 for g in gaps], abs=exact)
+    assert steps(found) == pytest.approx(steps(contents(source).times), abs=exact)
+
+
+@pytest.mark.parametrize("seconds", [3, 14])
+@pytest.mark.parametrize("suffix", [".ts", ".mp4"])
+def test_joined_recordings_go_on_where_they_were(
+    run: Run,
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    identity: nn.Module,
+    seconds: int,
+    suffix: str,
+) -> None:
+    # 4 frames a second, and the sound begins later than the picture.
+    count = 4 * seconds
+    once = make_clip(
+        "once.ts", frames=count, rate=4, options={"bf": "0"}, audio="mp2", audio_start=0.3
+    )
+    part = contents(once)
+    source = once.parent / "twice.ts"
+    source.write_bytes(2 * once.read_bytes())
+    target, report = run(source, f"out{suffix}", identity)
+    assert report.frames_out == 2 * count
+    assert [n for n in report.notices if "jump back" in n] == report.notices
+    assert len(report.notices) == 1
+    after = contents(target)
+    first, second = after.times[:count], after.times[count:]
+    sounds = [time for time, _ in after.packets[1]]
+    half = len(part.packets[1])
+    assert len(sounds) == 2 * half
+    # Both halves are what one was, the second behind the first, sound and picture in step.
+    for times in (first, second):
+        assert steps(times) == pytest.approx(steps(part.times), abs=1e-4)
+    for start, own in ((0, first), (half, second)):
+        apart = part.packets[1][0][0] - part.times[0]
+        assert sounds[start] - own[0] == pytest.approx(apart, abs=1e-4)
+    assert second[0] > first[-1]
+    assert second[0] - first[-1] < 1
+
+
+def test_a_counter_that_wraps_goes_on(
+    run: Run, make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    # MPEG time stamps have 33 bits: after 26.5 hours they begin again.
+    begin = 2**33 - 20 * FRAME
+    pts = [begin + FRAME * i for i in range(40)]
+    source = make_clip("in.ts", frames=40, time_base=BASE, pts=pts, options={"bf": "0"})
+    target, report = run(source, "out.mkv", identity)
+    assert report.frames_out == 40
+    assert steps(contents(target).times) == pytest.approx([0.04] * 39, abs=0.0011)
+
+
+stretch = st.tuples(
+    # Where its time stamps begin, in ms after the end of the stretch before it: far back, or on.
+    st.one_of(st.integers(-(10**7), -3000), st.integers(1, 10**6)),
+    st.lists(st.integers(1, 900), min_size=1, max_size=12),  # steps between its packets
+    st.integers(-400, 400),  # how far the second stream lies behind the first
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(begin=st.integers(0, 10**6), stretches=st.lists(stretch, min_size=1, max_size=6))
+def test_jumps_back_are_closed_and_all_else_stays(
+    begin: int, stretches: list[tuple[int, list[int], int]]
+) -> None:
+    notices: list[str] = []
+    timeline = Timeline(notices.append)
+    last, shift, falls = begin, 0, 0  # the raw end, what is added to it, jumps back so far
+    ends: dict[int, int] = {}  # of both streams, placed
+    for number, (jump, gaps, behind) in enumerate(stretches):
+        times = [last + jump + sum(gaps[:i]) for i in range(len(gaps) + 1)]
+        # As files hold them: two streams, interleaved by time.
+        order = sorted([(t, 0) for t in times] + [(t + behind, 1) for t in times])
+        placed = []
+        for time, stream in order:
+            packet: Any = SimpleNamespace(dts=time, pts=time + 5, duration=0)
+            packet.stream_index, packet.time_base = stream, Fraction(1, 1000)
+            packet.stream = SimpleNamespace(type="video")
+            timeline.place(packet)
+            assert packet.pts == packet.dts + 5
+            placed.append((stream, packet.dts))
+        # Both streams are moved alike, so that they stay in step.
+        [moved] = {own - time for (time, _), (_, own) in zip(order, placed, strict=True)}
+        if number and jump < 0:
+            falls += 1
+            assert all(own >= ends[stream] - 1000 * LATE for stream, own in placed)
+            assert min(own for _, own in placed) == max(ends.values())
+        else:
+            assert moved == shift
+        last, shift = times[-1], moved
+        ends = dict(placed)
+    assert len(notices) == falls
