@@ -21,10 +21,8 @@ from typing import Any
 from derain.models.errors import DerainError, UsageError
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.progress import Reporter
+from derain.pipeline.video.containers import READ, WRITTEN
 from derain.pipeline.video.muxer import is_file, part_name
-
-WRITABLE = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".nut", ".gif"}
-READABLE = WRITABLE | {".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".vob", ".ogv", ".y4m"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def expand(inputs: list[str], recursive: bool) -> list[tuple[str, Path]]:
         path = Path(name)
         if path.is_dir():
             files = path.rglob("*") if recursive else path.glob("*")
-            videos = sorted(f for f in files if f.suffix.lower() in READABLE and not _is_part(f))
+            videos = sorted(f for f in files if f.suffix.lower() in READ and not _is_part(f))
             if not videos:
                 hint = "" if recursive else " itself; add --recursive for the folders in it"
                 raise UsageError(f"There is no video in {name}{hint}.")
@@ -78,7 +76,7 @@ def plan(
         folder = Path(output)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{output} is a file; name a folder for several inputs.")
-        if not one and (folder.suffix.lower() in WRITABLE or not is_file(output)):
+        if not one and (folder.suffix.lower() in WRITTEN or not is_file(output)):
             raise UsageError(f"Several inputs need a folder; {output} is not one.")
         tasks = [Task(source, str(folder / _output_name(place)), True) for source, place in found]
         targets = [task.target for task in tasks]
@@ -95,7 +93,7 @@ def plan(
 
 def _output_name(place: Path) -> Path:
     """The same name; .mkv where nobody writes the input's container any more."""
-    return place if place.suffix.lower() in WRITABLE else place.with_suffix(".mkv")
+    return place if place.suffix.lower() in WRITTEN else place.with_suffix(".mkv")
 
 
 @contextmanager

@@ -208,7 +208,7 @@ class Run:
             both = compare_frames(before, after, self.options.compare)
             return self.writer.write_rgb(both, frame.pts)
         key = self.saver is not None and self.saver.wants_key(frame.pts * frame.time_base)
-        self.writer.write(frame, item.difference, key=key)
+        self.writer.write(frame, item.residual, key=key)
 
     # Ends that are not the end
 
@@ -232,7 +232,7 @@ class Run:
         muxer = self.writer.muxer
         keep = self.report.frames_out > 0
         if keep:
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, DerainError):
                 self.writer.finish()
         muxer.abandon(keep=keep)
         if not isinstance(error, (OSError, DerainError)):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from derain.models import Derainer
 from derain.models.video_model import Output
 from derain.pipeline.streaming.checkpoints import Checkpoint, lengths_of, tensors_of, with_tensors
-from derain.pipeline.video.color import Difference
+from derain.pipeline.video.color import Residual
 from derain.pipeline.video.frames import Frame
 
 
@@ -24,13 +24,13 @@ class Finished:
     """A frame on its way to the encoder."""
 
     frame: Frame
-    difference: Difference  # what the network changed
+    residual: Residual  # what the network changed
     output: Output | None = None  # None for a frame that repeats the one before it
 
     @property
     def change(self) -> NDArray[np.float32]:
         """(H, W, 3): what the network changed, in RGB."""
-        return self.difference.whole()
+        return self.residual.whole()
 
 
 class Shots:
@@ -44,7 +44,7 @@ class Shots:
         self.count = 0
         self.repeats = 0
         self._waiting: deque[Frame] = deque()
-        self._last: Difference | None = None  # of the last finished frame
+        self._last: Residual | None = None  # of the last finished frame
         self._next = 0
         self._fed = 0  # index of the last frame that was fed
 
@@ -76,7 +76,7 @@ class Shots:
     def _finish(self, output: Output) -> list[Finished]:
         frame = self._waiting.popleft()
         assert frame.rgb is not None
-        self._last = Difference(output.image[0].permute(1, 2, 0).cpu().numpy(), frame.rgb)
+        self._last = Residual(output.image[0].permute(1, 2, 0).cpu().numpy(), frame.rgb)
         return [Finished(frame, self._last, output), *self._repeated()]
 
     def _repeated(self) -> list[Finished]:
@@ -127,6 +127,6 @@ class Shots:
         """Put back the state after the last frame of `prime`."""
         self.count, self.repeats, self._next = at.shots, at.repeats, at.next_in
         if at.change is not None:
-            self._last = Difference(at.change.numpy(), np.zeros(at.change.shape, np.float32))
+            self._last = Residual(at.change.numpy(), np.zeros(at.change.shape, np.float32))
         device = torch.device(self.derainer.device)
         self.derainer.state = with_tensors(self.derainer.state, at, device)

@@ -90,7 +90,7 @@ def to_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
 
 
-class Difference(NamedTuple):
+class Residual(NamedTuple):
     """A change of RGB as the two pictures it lies between, both (H, W, 3) float32 in [0, 1].
 
     Worked out where it is needed, a few rows at a time: a whole one does not fit into the cache.
@@ -104,9 +104,9 @@ class Difference(NamedTuple):
         return np.ascontiguousarray(self.after - self.before)
 
 
-def add_change(
+def add_residual(
     planes: list[NDArray[np.generic]],
-    change: NDArray[np.float32] | Difference,
+    change: NDArray[np.float32] | Residual,
     color: Color,
     bits: int,
 ) -> None:
@@ -116,7 +116,7 @@ def add_change(
         planes: writable views, uint8 or uint16: Y, Cb, Cr (chroma of any subsampling, its plane
             rounded up), or Y alone, or G, B, R where the matrix is RGB, or one (H, W, 3) RGB plane.
         change: (H, W, 3) float32, RGB, the finished picture minus the one the network was given;
-            or the two as a `Difference`.
+            or the two as a `Residual`.
         color: with a known matrix.
         bits: of the planes' values.
     """
@@ -142,11 +142,11 @@ def add_change(
                 _add(plane, _shrink(_project(strip, row), *plane.shape), bits)
 
 
-def _rows(change: NDArray[np.float32] | Difference, some: slice) -> NDArray[np.float32]:
+def _rows(change: NDArray[np.float32] | Residual, some: slice) -> NDArray[np.float32]:
     """Some rows of a change, contiguous."""
     import cv2
 
-    if isinstance(change, Difference):
+    if isinstance(change, Residual):
         after, before = (np.ascontiguousarray(x[some]) for x in change)
         return cv2.subtract(after, before)
     return np.ascontiguousarray(change[some])

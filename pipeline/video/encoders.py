@@ -5,7 +5,6 @@ Writing with it is writer.py's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,15 +13,14 @@ from av.codec.codec import Capabilities, UnknownCodecError, find_best_pix_fmt_of
 
 from derain.models.errors import VideoError
 from derain.pipeline.video.color import JPEG_MATRIX, RGB_MATRIX, Color
+from derain.pipeline.video.containers import PIPE, Container
 from derain.pipeline.video.frames import EDITABLE, Video, depth, has_alpha, is_rgb
-from derain.pipeline.video.muxer import MP4_FAMILY, PIPE
+from derain.pipeline.video.log import Log
 
 # Pixel formats that encoders want -> the editable one that holds the same.
 PACKED = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p16le", "rgb8": "rgb24"}
 PACKED |= {"bgr0": "rgb24", "bgra": "gbrap", "rgb48be": "gbrp16le", "gray16be": "gray16le"}
 
-BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif", ".nut": "ffv1", ".y4m": "wrapped_avframe"}
-BY_SUFFIX |= {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg"}
 SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
 
 X26X = ("libx264", "libx265")
@@ -80,26 +78,31 @@ class Choice:
 def choose(
     encoding: Encoding,
     video: Video,
-    suffix: str,
+    kind: Container,
     supported: set[str],
-    notice: Callable[[str], None],
+    notice: Log,
 ) -> Choice:
     """Find the encoder for a video and a container, and try it on nothing.
 
     Args:
+        encoding: what the user asks for.
+        video: what is to be encoded.
+        kind: the record of the container.
         supported: codec names that the container takes.
         notice: told what had to be done differently than asked.
 
     Raises:
         VideoError: no such encoder or option, or it does not go into the container.
     """
-    name = encoding.codec or by_container(video, suffix, supported)
+    name = encoding.codec or by_container(video, kind, supported)
     codec = encoder(name)
     if codec.name == "libx265" and _too_small(video):
         raise VideoError("x265 fails on pictures below 64x64; leave --codec out, or use libx264.")
     if supported and not {codec.name, codec.canonical_name} & supported:
-        raise VideoError(f"'{name}' does not go into {suffix}; choose another --codec or ending.")
-    reason = trial(codec, encoding, video, suffix)
+        raise VideoError(
+            f"'{name}' does not go into {kind.suffix}; choose another --codec or ending."
+        )
+    reason = trial(codec, encoding, video, kind)
     if isinstance(reason, str):
         software = SOFTWARE.get(codec.canonical_name, name)
         hardware = codec.capabilities & (Capabilities.hardware | Capabilities.hybrid)
@@ -112,19 +115,19 @@ def choose(
             )
         notice(f"{name} does not work on this machine ({reason}); {software} is used instead.")
         codec = encoder(software)
-        reason = trial(codec, Encoding(crf=encoding.crf), video, suffix)
+        reason = trial(codec, Encoding(crf=encoding.crf), video, kind)
         if isinstance(reason, str):
             raise VideoError(f"{software} cannot start ({reason}); choose another --codec.")
-    tell_losses(reason, video, suffix, notice)
+    warn_unsupported_features(reason, video, kind, notice)
     return reason
 
 
-def tell_losses(choice: Choice, video: Video, suffix: str, notice: Callable[[str], None]) -> None:
+def warn_unsupported_features(choice: Choice, video: Video, kind: Container, notice: Log) -> None:
     """Say what the encoder or the container does not keep, and what would."""
     codec, edit = choice.codec, choice.edit_format
     lost = video.bits - depth(edit)
     if lost > 0:
-        more = "ffv1" if codec == "libx265" else "libx265"
+        more = "ffv1" if codec == "libx265" else kind.deep_encoder or "libx265"
         notice(f"{codec} keeps {video.bits - lost} of {video.bits} bits; see --codec {more}.")
     if odd(video) and edit.startswith("yuv444") and "444" not in video.pixel_format:
         notice(f"{codec} stores the odd size {video.width}x{video.height} as 4:4:4.")
@@ -135,9 +138,17 @@ def tell_losses(choice: Choice, video: Video, suffix: str, notice: Callable[[str
     elif video.transparent and not has_alpha(choice.encode_format):
         notice(f"{codec} stores no transparency; --codec ffv1 into .mkv keeps it.")
     canonical = av.Codec(codec, "w").canonical_name
-    told = canonical in SHAPED or suffix in MP4_FAMILY
+    told = canonical in SHAPED or kind.pixel_aspect
     if video.aspect not in (None, 1) and not told:
         notice(f"{codec} does not keep the shape of a pixel, {video.aspect}; --codec libx264 does.")
+
+
+def _other_codec(kind: Container) -> str:
+    """What to do where a container refuses a codec."""
+    if kind.encoder is None:
+        return "choose another --codec or ending"
+    deep = f", or {kind.deep_encoder} for more than eight bits" if kind.deep_encoder else ""
+    return f"leave --codec out, which takes {kind.encoder}{deep}"
 
 
 def encoder(name: str) -> av.Codec:
@@ -148,11 +159,11 @@ def encoder(name: str) -> av.Codec:
         raise VideoError(f"There is no encoder '{name}'; derain info lists them.") from error
 
 
-def by_container(video: Video, suffix: str, supported: set[str]) -> str:
+def by_container(video: Video, kind: Container, supported: set[str]) -> str:
     """H.264 where the container takes it, H.265 for more than eight bits."""
-    if suffix in BY_SUFFIX:
-        return BY_SUFFIX[suffix]
-    if suffix == PIPE:
+    if kind.encoder is not None:
+        return kind.encoder
+    if kind.suffix == PIPE:
         # Whatever reads the pipe decides what is kept and how.
         for name in ("rawvideo", "wrapped_avframe"):
             if name in supported:
@@ -162,7 +173,7 @@ def by_container(video: Video, suffix: str, supported: set[str]) -> str:
     for name in (wanted, "libx264", *others):
         if not supported or name in supported:
             return name
-    raise VideoError(f"Nothing derain encodes goes into {suffix}; choose another ending.")
+    raise VideoError(f"Nothing derain encodes goes into {kind.suffix}; choose another ending.")
 
 
 def _too_small(video: Video) -> bool:
@@ -175,10 +186,10 @@ def odd(video: Video) -> bool:
     return bool(video.width % 2 or video.height % 2)
 
 
-def trial(codec: av.Codec, encoding: Encoding, video: Video, suffix: str) -> Choice | str:
+def trial(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) -> Choice | str:
     """Open the encoder for this video; the reason where it does not."""
     edit, encode = pixel_formats(codec, video)
-    options = quality(codec, encoding, video, suffix)
+    options = quality(codec, encoding, video, kind)
     context: Any = codec.create("video")
     configure(context, video, encode)
     context.options = dict(options)
@@ -249,7 +260,7 @@ def pixel_formats(codec: av.Codec, video: Video) -> tuple[str, str]:
     return PACKED.get(best.name, best.name), best.name
 
 
-def quality(codec: av.Codec, encoding: Encoding, video: Video, suffix: str) -> dict[str, str]:
+def quality(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) -> dict[str, str]:
     """Options for a constant quality, by the names that the encoder has for it."""
     known = {o.name for o in codec.create("video").supported_options.private}
     options = dict(TUNING.get(codec.name, {}))
@@ -262,8 +273,8 @@ def quality(codec: av.Codec, encoding: Encoding, video: Video, suffix: str) -> d
         options["preset"] = encoding.preset
     elif encoding.preset and "cpu-used" in known and encoding.preset.isdigit():
         options["cpu-used"] = encoding.preset
-    if suffix == ".avi" and codec.canonical_name in ("h264", "hevc"):
-        options["bf"] = "0"  # AVI has no time stamps: B-frames would come late
+    if not kind.b_frames and codec.canonical_name in ("h264", "hevc"):
+        options["bf"] = "0"
     if codec.name == "libx265":
         # x265 reports to standard error on its own.
         words = {"log-level": "none"} | video.light

@@ -12,31 +12,38 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import av
-import av.bitstream
+from av.stream import AttachmentStream, Stream
+from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
 from derain.pipeline.video import subtitles
-from derain.pipeline.video.mp4_finalize import (
-    Captions,
-    Cover,
-    Extras,
-    Stamps,
+from derain.pipeline.video.containers import PIPE, container_of
+from derain.pipeline.video.copied_streams import (
+    CopiedStream,
+    Source,
+    add_copy,
+    as_encoded,
+    bitstream_filter,
+    is_cover,
+    read_cover,
+    refusal,
+    shifted,
+    tags_of,
+)
+from derain.pipeline.video.log import Log, say_nothing
+from derain.pipeline.video.mp4_finalize import Captions, Extras, remux
+from derain.pipeline.video.packet_times import (
+    TimestampLog,
+    enforce_monotonic_dts,
     exact_timescale,
     in_units_of,
-    remux,
-    rising,
     stamp,
 )
 from derain.pipeline.video.paths import is_sequence, local
 
-MP4_FAMILY = {".mp4", ".m4v", ".mov", ".3gp"}
-TRANSPORT = {".ts", ".m2ts", ".mts"}
-PIPE = "-"
 HELD = 5000  # packets that may wait for their picture before they are written without it
 OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 MAKE_ROOM = "make room for it, or choose another place"
@@ -46,13 +53,6 @@ ADVICE = {
     errno.EDQUOT: MAKE_ROOM,
     errno.EPIPE: "whatever read it has ended",
 }
-# The codes that QuickTime's list of languages has instead of the usual ones.
-QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
-
-
-def is_cover(stream: Any) -> bool:
-    """Whether a video stream is a still picture attached to the file."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def is_file(target: str) -> bool:
@@ -70,7 +70,7 @@ class Muxer:
 
     While it is written, the file is `NAME.part.SUFFIX`: fragmented MP4 (playable to its last
     fragment after a kill) for the MP4 family, else the container itself, flushed at each packet.
-    Pipes, URLs and sequences of pictures are written directly.
+    Pipes, URLs and sequences are written directly.
     """
 
     def __init__(
@@ -79,40 +79,31 @@ class Muxer:
         *,
         overwrite: bool = False,
         format: str | None = None,
-        notice: Callable[[str], None] = lambda text: None,
+        notice: Log = say_nothing,
     ) -> None:
         self.name, self.target, self.notice = str(target), Path(target), notice
         self.is_file = is_file(self.name) and not self.target.is_fifo()
-        self.suffix = self.target.suffix.lower() if self.name != PIPE else PIPE
+        self.kind = container_of(self.name)
         if self.name != PIPE and "://" not in self.name:
             self._check(overwrite)
         self.part = part_name(self.target) if self.is_file else self.target
-        self.fragmented = self.is_file and self.suffix in MP4_FAMILY
+        self.fragmented = self.is_file and self.kind.fragmented
         if is_sequence(self.name):
             format = format or "image2"
         if self.name == PIPE:
             format = format or "nut"
         options = {"flush_packets": "1", "max_interleave_delta": "1"}
-        if self.fragmented:
-            # empty_moov would lose start offsets and the priming of AAC; delay_moov keeps them.
-            options["movflags"] = "frag_every_frame+delay_moov+default_base_moof"
-        elif self.suffix in (".mkv", ".webm"):
-            options["cluster_time_limit"] = "1000"
+        if self.is_file:
+            options |= self.kind.part_options
         where = "pipe:1" if self.name == PIPE else local(self.part)
         try:
             self.container = av.open(where, "w", format=format, container_options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise VideoError(f"{self.name} cannot be made ({reason}); choose another.") from error
-        # FFmpeg does not know what transport streams hold: anything, in practice.
-        unknown = self.suffix in TRANSPORT
-        self.supported = set() if unknown else set(self.container.supported_codecs)
-        # By the number of the source's stream:
-        self.streams: dict[int, Any] = {}
-        self.converted: dict[int, tuple[str, str]] = {}  # from one text form to another
-        self.filters: dict[int, Callable[[av.Packet], list[av.Packet]]] = {}
-        self.skipped: dict[int, int] = {}  # packets of a stream that a resumed part already has
-        self.late: dict[int, Captions] = {}  # that wait for the final file
+        codecs = set(self.container.supported_codecs)
+        self.supported = codecs if self.kind.lists_codecs else set()
+        self.copied: dict[int, CopiedStream] = {}  # by the number of the source's stream
         self.waiting: deque[av.Packet] = deque()  # for the pictures of their time
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
@@ -134,7 +125,7 @@ class Muxer:
 
     # Streams that come along
 
-    def add_others(self, source: Any) -> None:
+    def add_others(self, source: Source) -> None:
         """Take over metadata, chapters and all streams but the video from a VideoReader."""
         container = source.container
         if self.fragmented:
@@ -155,7 +146,7 @@ class Muxer:
                 chapters = stream.frames and stream.frames == len(container.chapters())
                 if not chapters and "timecode" not in stream.metadata:
                     self.notice(f"Data stream {stream.index} cannot be copied; it is left out.")
-            elif is_cover(stream) and (self.suffix == ".mkv" or self.fragmented):
+            elif is_cover(stream) and self.kind.covers is not None:
                 self._add_cover(source.name, stream)
             else:
                 self._add_copy(stream)
@@ -168,86 +159,70 @@ class Muxer:
         self.extras.metadata |= {k.lower(): v for k, v in codes.items()}
         return {k: v for k, v in words.items() if k not in codes}
 
-    def _add_copy(self, stream: Any) -> None:
+    def _add_copy(self, stream: Stream) -> None:
         if stream.codec_context is None:
             return self._leave_out(stream, "its codec is unknown")
         if stream.type == "subtitle":
             return self._add_captions(stream)
-        if reason := self._refusal(stream):
+        if reason := refusal(stream, self.container.format.name, self.kind):
             return self._leave_out(stream, reason)
-        if self.fragmented and stream.name == "aac" and not stream.codec_context.extradata:
+        made = CopiedStream(add_copy(self.container, stream))
+        if self.kind.needs_asc and stream.name == "aac" and not stream.codec_context.extradata:
             # As transport streams have it, with a header in each packet instead of one for all.
-            self.filters[stream.index] = filtered("aac_adtstoasc", stream)
-        copy = self.container.add_stream_from_template(stream)
+            made.filter = bitstream_filter("aac_adtstoasc", stream)
         if stream.type == "video" and not is_cover(stream):
             self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
-        copy.metadata.update(self._words(stream))
-        copy.disposition = stream.disposition
-        self.streams[stream.index] = copy
+        made.output.metadata.update(tags_of(stream, self.kind))
+        made.output.disposition = stream.disposition
+        self.copied[stream.index] = made
 
-    def _refusal(self, stream: Any) -> str | None:
-        """Why the container does not take a stream: many say so only when the header is written."""
-        try:
-            with av.open(BytesIO(), "w", format=self.container.format.name) as trial:
-                trial.add_stream_from_template(stream)
-                trial.start_encoding()
-        except (av.FFmpegError, ValueError):
-            return f"{self.suffix} does not hold {stream.codec_context.name}"
-        return None
-
-    def _words(self, stream: Any) -> dict[str, str]:
-        words = dict(stream.metadata)
-        if self.suffix == ".mov" and words.get("language") in QUICKTIME:
-            words["language"] = QUICKTIME[words["language"]]
-        return words
-
-    def _add_captions(self, stream: Any) -> None:
+    def _add_captions(self, stream: Stream) -> None:
         """Subtitles, in the form that the container has for them."""
         codec = stream.codec_context.name
         target = subtitles.target_codec(codec, self.supported)
-        template = stream
-        if target not in (None, codec):
+        made = CopiedStream()
+        template: Stream | str = stream
+        if target is not None and target != codec:
             template = target
-            self.converted[stream.index] = (codec, target)
+            made.text = (codec, target)
             self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
-        elif reason := self._refusal(stream):
+        elif reason := refusal(stream, self.container.format.name, self.kind):
             return self._leave_out(stream, reason)
-        captions = Captions(template, self._words(stream), stream.disposition)
+        captions = Captions(template, tags_of(stream, self.kind), stream.disposition)
         if self.fragmented:
-            self.late[stream.index] = captions
+            made.late = captions
             self.extras.captions.append(captions)
-            return
-        try:
-            self.streams[stream.index] = captions.add_to(self.container)
-        except (av.FFmpegError, ValueError) as error:
-            self._leave_out(stream, str(error))
+        else:
+            try:
+                made.output = captions.add_to(self.container)
+            except (av.FFmpegError, ValueError) as error:
+                return self._leave_out(stream, str(error))
+        self.copied[stream.index] = made
 
-    def _leave_out(self, stream: Any, why: str) -> None:
+    def _leave_out(self, stream: Stream, why: str) -> None:
         kind = "Cover picture" if is_cover(stream) else f"{stream.type.capitalize()} stream"
-        self.notice(f"{kind} {stream.index} is left out: {why}; an .mkv output may keep it.")
+        hint = "" if self.kind.attachments else "; an .mkv output may keep it"
+        self.notice(f"{kind} {stream.index} is left out: {why}{hint}.")
 
-    def _add_attachment(self, stream: Any) -> None:
-        if self.suffix != ".mkv":
-            return self.notice(
-                f"The attachment {stream.name} is left out: only .mkv holds attachments."
-            )
+    def _add_attachment(self, stream: AttachmentStream) -> None:
+        if not self.kind.attachments:
+            text = f"The attachment {stream.name} is left out: only .mkv holds attachments."
+            return self.notice(text)
         name = stream.metadata.get("filename", f"attachment{stream.index}")
         kind = stream.mimetype or "application/octet-stream"
         self.container.add_attachment(name, kind, stream.data)
 
-    def _add_cover(self, source: str, stream: Any) -> None:
+    def _add_cover(self, source: str, stream: VideoStream) -> None:
         """A cover is an attachment in Matroska; in MP4 it must wait for the final file."""
-        codec = stream.name
-        with suppress(av.FFmpegError, StopIteration), av.open(local(source)) as again:
-            data = bytes(next(again.demux(again.streams[stream.index])))
-            if self.fragmented:
-                self.extras.covers.append(Cover(codec, data, stream.width, stream.height))
-            else:
-                kind = codec.replace("mjpeg", "jpeg")
-                name = f"cover.{kind.replace('jpeg', 'jpg')}"
-                self.container.add_attachment(name, f"image/{kind}", data)
-            return
-        self._leave_out(stream, "it cannot be read")
+        cover = read_cover(source, stream)
+        if cover is None:
+            self._leave_out(stream, "it cannot be read")
+        elif self.kind.covers == "stream":
+            self.extras.covers.append(cover)
+        else:
+            kind = cover.codec.replace("mjpeg", "jpeg")
+            name = f"cover.{kind.replace('jpeg', 'jpg')}"
+            self.container.add_attachment(name, f"image/{kind}", cover.data)
 
     # Packets
 
@@ -260,26 +235,17 @@ class Muxer:
 
     def write_other(self, packet: av.Packet) -> None:
         """Write a packet of another stream of the source; nothing where it is left out."""
-        index = packet.stream_index
-        stream, late = self.streams.get(index), self.late.get(index)
-        if stream is None and late is None:
+        copied = self.copied.get(packet.stream_index)
+        if copied is None:
             return
-        if index in self.converted:
-            payload = subtitles.convert(bytes(packet), *self.converted[index])
-            if payload is None:
-                return
-            fresh = av.Packet(payload)
-            fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.pts, packet.duration
-            fresh.time_base = packet.time_base
-            packet = fresh
-        if late is not None:
-            late.packets.append(packet)
-            return
-        for ready in self.filters.get(index, as_it_is)(packet):
-            ready.stream = stream
-            if self.skipped.get(index):
-                self.skipped[index] -= 1
-                self._note(ready)
+        for ready in copied.convert(packet):
+            if copied.late is not None:
+                copied.late.packets.append(ready)
+                continue
+            ready.stream = copied.output
+            if copied.skip:
+                copied.skip -= 1
+                self._log_times(ready)
                 continue
             # The encoder lags behind: hold packets until the pictures of their time are written.
             self.waiting.append(ready)
@@ -290,39 +256,43 @@ class Muxer:
         while self.waiting and stamp(self.waiting[0]) <= time:
             self._mux(self.waiting.popleft())
 
-    def _note(self, packet: av.Packet) -> None:
+    def _log_times(self, packet: av.Packet) -> None:
         if self.fragmented:
-            self.extras.stamps.setdefault(packet.stream.index, Stamps()).add(packet)
+            self.extras.stamps.setdefault(packet.stream.index, TimestampLog()).add(packet)
 
-    def _mux(self, packet: av.Packet, note: bool = True) -> None:
-        if note:
-            self._note(packet)
+    def _mux(self, packet: av.Packet, log: bool = True) -> None:
+        if log:
+            self._log_times(packet)
         try:
-            if self.suffix == ".avi":  # which counts sound in blocks: stamps must rise there, too
+            if self.kind.stamps_in_blocks:
                 self.container.start_encoding()
                 in_units_of(packet, packet.stream.time_base)
-            rising(packet, self.last)
+            enforce_monotonic_dts(packet, self.last)
             self.container.mux_one(packet)
         except av.FFmpegError as error:
-            advice = ADVICE.get(error.errno, "an .mkv output may take it")
+            hint = (
+                "leave the other streams out"
+                if self.kind.attachments
+                else "an .mkv output may take it"
+            )
+            advice = ADVICE.get(error.errno, hint)
             raise VideoError(
                 f"{self.part} cannot be written ({error.strerror}); {advice}."
             ) from error
 
-    def copy_part(self, previous: Path, pictures: int, video: Any) -> None:
+    def copy_part(self, previous: Path, pictures: int, video: VideoStream) -> None:
         """Begin with what an interrupted run wrote: all before its picture number `pictures`.
 
         The packets of other streams that are in it are skipped when the source brings them again.
         """
-        targets = [video, *self.streams.values()]
-        sources = list(self.streams)
+        others = [copied for copied in self.copied.values() if copied.output is not None]
         seen = 0
         try:
             with av.open(local(previous), metadata_errors="replace") as part:
                 main = next(s for s in part.streams.video if not is_cover(s))
                 convert = as_encoded(main)
                 for packet in part.demux():
-                    if not packet.size or packet.stream_index >= len(targets):
+                    if not packet.size or packet.stream_index > len(others):
                         continue
                     if packet.stream_index == main.index:
                         if seen == pictures:
@@ -332,11 +302,11 @@ class Muxer:
                             ready.stream = video
                             self._mux(ready)
                     else:
-                        source = sources[packet.stream_index - 1]
-                        self.skipped[source] = self.skipped.get(source, 0) + 1
-                        packet.stream = self.streams[source]
+                        copied = others[packet.stream_index - 1]
+                        copied.skip += 1
+                        packet.stream = copied.output
                         # The source brings it again, with its true time stamps.
-                        self._mux(packet, note=False)
+                        self._mux(packet, log=False)
         except av.FFmpegError as error:
             raise VideoError(f"{previous} cannot be read; use -y to start again.") from error
         if seen < pictures:
@@ -358,7 +328,7 @@ class Muxer:
         if self.fragmented:
             final = self.part.with_name(f"{self.target.stem}.final.part{self.target.suffix}")
             try:
-                remux(self.part, final, self.extras, self.notice)
+                remux(self.part, final, self.extras, self.kind, self.notice)
                 os.replace(final, self.target)
             except (av.FFmpegError, OSError, ValueError) as error:
                 final.unlink(missing_ok=True)
@@ -378,44 +348,3 @@ class Muxer:
             self.container.close()
         if self.is_file and not keep:
             self.part.unlink(missing_ok=True)
-
-
-def as_encoded(stream: Any) -> Callable[[av.Packet], list[av.Packet]]:
-    """What turns a stored packet into the form that encoders give and muxers expect of them.
-
-    H.264 and H.265 come with start codes from the encoder and with lengths from MP4 and Matroska.
-    """
-    name = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}.get(stream.codec_context.name)
-    return as_it_is if name is None else filtered(name, stream)
-
-
-def as_it_is(packet: av.Packet) -> list[av.Packet]:
-    """A packet in the form it has."""
-    return [packet]
-
-
-def filtered(name: str, stream: Any) -> Callable[[av.Packet], list[av.Packet]]:
-    """FFmpeg's bitstream filter of that name, for the packets of a stream."""
-    bsf = av.bitstream.BitStreamFilterContext(name, stream)
-
-    def convert(packet: av.Packet) -> list[av.Packet]:
-        time_base = packet.time_base  # the filter empties the packet it is given
-        done = list(bsf.filter(packet))
-        for each in done:
-            each.time_base = time_base
-        return done
-
-    return convert
-
-
-def shifted(chapters: list[Any], origin: Fraction) -> list[Any]:
-    """Chapters of a cut that begins at `origin` seconds."""
-    if not origin:
-        return chapters
-    kept = []
-    for chapter in chapters:
-        ticks = round(origin / chapter["time_base"])
-        if chapter["end"] > ticks:
-            start = max(0, chapter["start"] - ticks)
-            kept.append(chapter | {"start": start, "end": chapter["end"] - ticks})
-    return kept

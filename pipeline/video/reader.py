@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
 from derain.pipeline.video.color import Color
+from derain.pipeline.video.copied_streams import is_cover
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
-from derain.pipeline.video.muxer import is_cover, stamp
+from derain.pipeline.video.packet_times import stamp
 from derain.pipeline.video.paths import local
 from derain.pipeline.video.timestamps import Timeline
 

@@ -5,25 +5,24 @@ The choice of an encoder is in encoders.py, the output file and its other stream
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
-from derain.pipeline.video.color import RGB_MATRIX, Difference, add_change
+from derain.pipeline.video.color import RGB_MATRIX, Residual, add_residual
 from derain.pipeline.video.encoders import Encoding, choose, configure, target_color
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
+from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.muxer import Muxer
 from derain.pipeline.video.reader import VideoReader
 
 PLAIN = Encoding()
-UNTURNED = {".avi", ".ts", ".m2ts", ".mts", ".mpg", ".vob", ".flv", ".gif"}  # hold no rotation
 
 
 class VideoWriter:
@@ -51,13 +50,13 @@ class VideoWriter:
         source: VideoReader | None = None,
         overwrite: bool = False,
         format: str | None = None,
-        notice: Callable[[str], None] = lambda text: None,
+        notice: Log = say_nothing,
     ) -> None:
         self.video = video
         self.muxer = Muxer(target, overwrite=overwrite, format=format, notice=notice)
         try:
             supported = self.muxer.supported
-            self.choice = choose(encoding, video, self.muxer.suffix, supported, notice)
+            self.choice = choose(encoding, video, self.muxer.kind, supported, notice)
             self.color = target_color(video, self.choice.edit_format)
             self.stream = self._add_stream()
             if source is not None:
@@ -76,15 +75,15 @@ class VideoWriter:
         else:
             self.abandon()
 
-    def _add_stream(self) -> Any:
-        video, choice = self.video, self.choice
+    def _add_stream(self) -> VideoStream:
+        video, choice, kind = self.video, self.choice, self.muxer.kind
         try:
             stream = self.muxer.container.add_stream(
                 choice.codec, rate=video.rate, options=dict(choice.options)
             )
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
-                f"'{choice.codec}' does not go into {self.muxer.suffix}; choose another --codec."
+                f"'{choice.codec}' does not go into {kind.suffix}; choose another --codec."
             ) from error
         configure(stream.codec_context, video, choice.encode_format)
         stream.time_base = video.ticks
@@ -92,12 +91,12 @@ class VideoWriter:
         stream.codec_context.flags |= av.codec.context.Flags.frame_duration
         # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
         stream.codec_context.thread_type = "AUTO"
-        if choice.codec == "libx265" and self.muxer.fragmented:
-            stream.codec_context.codec_tag = "hvc1"  # Apple's players want it
-        if video.display_matrix and self.muxer.suffix in UNTURNED:
+        if choice.codec == "libx265" and kind.hevc_tag is not None:
+            stream.codec_context.codec_tag = kind.hevc_tag
+        if video.display_matrix and not kind.rotation:
             self.muxer.notice(
-                f"{self.muxer.suffix} cannot say that its picture is turned, so players show it as "
-                "the camera stored it; an .mp4 or .mkv output is shown upright."
+                f"{kind.suffix} cannot say that its picture is turned, so players show it as the "
+                "camera stored it; an .mp4 or .mkv output is shown upright."
             )
         if video.display_matrix:
             stream.set_display_matrix(list(video.display_matrix))
@@ -109,7 +108,7 @@ class VideoWriter:
     def write(
         self,
         frame: Frame,
-        change: NDArray[np.float32] | Difference | None = None,
+        residual: NDArray[np.float32] | Residual | None = None,
         key: bool = False,
     ) -> None:
         """Encode a frame, plus the change of its RGB ((H, W, 3) float32), at the frame's time.
@@ -119,11 +118,11 @@ class VideoWriter:
         yuv = frame.color if frame.color.matrix != RGB_MATRIX else self.color
         size = (self.video.width, self.video.height)
         picture = reformat(frame.picture, self.choice.edit_format, yuv, self._scaler, size)
-        if change is not None:
+        if residual is not None:
             # The decoder still refers to its own pictures: change a copy.
             picture.make_writable()
             planes = [plane(picture, i) for i in range(min(3, len(picture.planes)))]
-            add_change(planes, change, self.color, picture.format.components[0].bits)
+            add_residual(planes, residual, self.color, picture.format.components[0].bits)
         lasts = (frame.picture.duration or 0) * (frame.picture.time_base or 0) / frame.time_base
         self._encode(picture, frame.pts, frame.time_base, key, round(lasts))
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from derain.pipeline.video import Encoding, VideoReader, VideoWriter
-from derain.pipeline.video.color import Color, add_change
+from derain.pipeline.video.color import Color, add_residual
 from derain.pipeline.video.frames import Frame, Video
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
@@ -35,16 +35,16 @@ def test_a_grey_change_moves_brightness_alone(
     middle = 2 ** (bits - 1)
     chroma = (-(-height // down), -(-width // across))
     planes = [np.full(s, middle, kind) for s in ((height, width), chroma, chroma)]
-    add_change(
+    add_residual(
         planes, np.zeros((height, width, 3), np.float32), Color(matrix, full_range=full), bits
     )
     assert all((p == middle).all() for p in planes)
     change = np.full((height, width, 3), 0.1, np.float32)
-    add_change(planes, change, Color(matrix, full_range=full), bits)
+    add_residual(planes, change, Color(matrix, full_range=full), bits)
     unit = (2**bits - 1) if full else 219 * 2 ** (bits - 8)
     assert (np.abs(planes[0].astype(float) - middle - 0.1 * unit) <= 0.51).all()
     assert (planes[1] == middle).all() and (planes[2] == middle).all()
-    add_change(planes, change * 100, Color(matrix, full_range=full), bits)
+    add_residual(planes, change * 100, Color(matrix, full_range=full), bits)
     assert (planes[0] == 2**bits - 1).all()
 
 

@@ -1,0 +1,133 @@
+"""What each kind of file can hold and how it is written: one record per container.
+
+A quirk of a container is one field here; nothing else of the pipeline compares endings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+PIPE = "-"
+FRAGMENTS = {
+    # empty_moov would lose start offsets and the priming of AAC; delay_moov keeps them.
+    "movflags": "frag_every_frame+delay_moov+default_base_moof"
+}
+# The codes that QuickTime's list of languages has instead of the usual ones.
+QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One kind of file: what it can hold, and what its muxer wants."""
+
+    suffix: str  # as sentences name it
+    muxer: str = ""  # FFmpeg's name of it, where it is tried in memory
+    encoder: str | None = None  # the usual one where that is not H.264 or H.265
+    deep_encoder: str | None = None  # the one to advise for more than eight bits; None: libx265
+    written: bool = True  # whether an input of this kind becomes an output of the same kind
+    fragmented: bool = False  # the part is a fragmented MP4, put in its usual order at the end
+    lists_codecs: bool = True  # FFmpeg knows which codecs it takes
+    rotation: bool = True  # says how the picture is turned
+    pixel_aspect: bool = False  # says the shape of a pixel for any codec
+    b_frames: bool = True  # has time stamps, so that frames may be stored out of order
+    stamps_in_blocks: bool = False  # counts sound in blocks: time stamps must rise in its own units
+    timestamp_step: float = 0.0  # seconds to which time stamps are rounded; 0: the stream's own
+    starts_at_zero: bool = False  # a clock that begins late would show as a film that begins late
+    attachments: bool = False
+    covers: str | None = None  # "attachment", "stream", or None
+    free_tags: bool = True  # keeps metadata under any name
+    needs_annexb: bool = False  # stores H.264 and H.265 with start codes
+    needs_asc: bool = False  # wants the header of AAC once, not in each packet
+    hevc_tag: str | None = None  # the code of H.265 that players want
+    languages: Mapping[str, str] = field(
+        default_factory=dict
+    )  # codes it has instead of the usual ones
+    part_options: Mapping[str, str] = field(default_factory=dict)  # of the muxer
+
+
+MP4 = Container(
+    suffix=".mp4",
+    muxer="mp4",
+    fragmented=True,
+    pixel_aspect=True,
+    starts_at_zero=True,
+    covers="stream",
+    free_tags=False,
+    needs_asc=True,
+    hevc_tag="hvc1",
+    part_options=FRAGMENTS,
+)
+MATROSKA = Container(
+    suffix=".mkv",
+    timestamp_step=0.001,
+    attachments=True,
+    covers="attachment",
+    part_options={"cluster_time_limit": "1000"},
+)
+TRANSPORT = Container(
+    suffix=".ts",
+    lists_codecs=False,
+    rotation=False,
+    timestamp_step=1 / 90000,
+    free_tags=False,
+    needs_annexb=True,
+)
+PROGRAM = replace(TRANSPORT, suffix=".mpg", lists_codecs=True, needs_annexb=False, written=False)
+OTHER = Container(suffix="", written=False)  # whatever else FFmpeg writes
+PICTURES = replace(OTHER, rotation=False, free_tags=False)
+
+CONTAINERS = {
+    c.suffix: c
+    for c in (
+        MP4,
+        replace(MP4, suffix=".m4v"),
+        replace(MP4, suffix=".mov", muxer="mov", free_tags=True, languages=QUICKTIME),
+        replace(MP4, suffix=".3gp", written=False, covers=None),
+        MATROSKA,
+        replace(
+            MATROSKA,
+            suffix=".webm",
+            encoder="libvpx-vp9",
+            deep_encoder="libsvtav1",
+            attachments=False,
+            covers=None,
+        ),
+        Container(
+            suffix=".avi",
+            rotation=False,
+            b_frames=False,
+            stamps_in_blocks=True,
+            free_tags=False,
+        ),
+        TRANSPORT,
+        replace(TRANSPORT, suffix=".m2ts"),
+        replace(TRANSPORT, suffix=".mts", written=False),
+        PROGRAM,
+        replace(PROGRAM, suffix=".mpeg"),
+        replace(PROGRAM, suffix=".vob"),
+        Container(suffix=".nut", encoder="ffv1"),
+        Container(suffix=".flv", rotation=False, timestamp_step=0.001, written=False),
+        Container(suffix=".wmv", timestamp_step=0.001, written=False),
+        Container(suffix=".ogv", written=False),
+        Container(
+            suffix=".gif", encoder="gif", rotation=False, timestamp_step=0.01, free_tags=False
+        ),
+        replace(PICTURES, suffix=".y4m", encoder="wrapped_avframe"),
+        replace(PICTURES, suffix=".png", encoder="png"),
+        replace(PICTURES, suffix=".jpg", encoder="mjpeg"),
+        replace(PICTURES, suffix=".jpeg", encoder="mjpeg"),
+    )
+}
+# Films by their ending: those that are read, and those that are also written as what they are.
+READ = frozenset(CONTAINERS) - {".png", ".jpg", ".jpeg"}
+WRITTEN = frozenset(s for s in READ if CONTAINERS[s].written and s != ".y4m")
+
+
+def container_of(target: str | Path) -> Container:
+    """The record for an output; what FFmpeg alone knows is taken to hold everything."""
+    if str(target) == PIPE:
+        return replace(OTHER, suffix=PIPE)
+    suffix = Path(target).suffix.lower()
+    return CONTAINERS.get(suffix) or replace(OTHER, suffix=suffix)

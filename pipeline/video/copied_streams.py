@@ -1,0 +1,157 @@
+"""Streams of the source that go along as they are: what becomes of each, and of its packets.
+
+Packets are never decoded; only text subtitles change form where the container wants another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from typing import TYPE_CHECKING, Protocol
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from derain.pipeline.video import subtitles
+from derain.pipeline.video.containers import Container
+from derain.pipeline.video.mp4_finalize import Captions, Cover
+from derain.pipeline.video.paths import local
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter  # only the stubs have it
+
+USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+Filter = Callable[[av.Packet], list[av.Packet]]
+
+
+class Source(Protocol):
+    """What is copied from: a `VideoReader`."""
+
+    name: str
+    container: InputContainer
+    stream: VideoStream
+    others: list[Stream]
+
+    @property
+    def origin(self) -> Fraction:
+        """The time in the file that becomes 0, in seconds."""
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether a video stream is a still picture attached to the file."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def as_it_is(packet: av.Packet) -> list[av.Packet]:
+    """A packet in the form it has."""
+    return [packet]
+
+
+@dataclass(slots=True)
+class CopiedStream:
+    """One stream of the source on its way into the output."""
+
+    output: Stream | None = None  # None while its packets wait for the final file
+    late: Captions | None = None  # where they wait
+    text: tuple[str, str] | None = None  # text subtitles change from one codec to another
+    filter: Filter = as_it_is
+    skip: int = 0  # packets that a resumed part already has
+
+    def convert(self, packet: av.Packet) -> list[av.Packet]:
+        """A packet of the source in the form that the output wants; none where it says nothing."""
+        if self.text is None:
+            return self.filter(packet)
+        payload = subtitles.convert(bytes(packet), *self.text)
+        if payload is None:
+            return []
+        fresh = av.Packet(payload)
+        fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.pts, packet.duration
+        fresh.time_base = packet.time_base
+        return [fresh]
+
+
+def add_copy(container: OutputContainer, stream: Stream) -> Stream:
+    """Make a stream like one of the source; sound of an unknown layout gets the usual one."""
+    copy = container.add_stream_from_template(stream)
+    if stream.type == "audio":
+        context = copy.codec_context
+        usual = USUAL_LAYOUTS.get(context.layout.nb_channels)
+        # FFmpeg calls it "2 channels" where the file does not say which they are.
+        if usual is not None and context.layout.name.endswith("channels"):
+            context.layout = usual
+    return copy
+
+
+def refusal(stream: Stream, muxer: str, kind: Container) -> str | None:
+    """Why a container does not take a stream: many say so only when the header is written.
+
+    Args:
+        stream: of the source.
+        muxer: FFmpeg's name of the container.
+        kind: its record.
+    """
+    try:
+        with av.open(BytesIO(), "w", format=muxer) as trial:
+            add_copy(trial, stream)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return f"{kind.suffix} does not hold {stream.codec_context.name}"
+    return None
+
+
+def tags_of(stream: Stream, kind: Container) -> dict[str, str]:
+    """The metadata of a stream, in the container's words."""
+    tags = dict(stream.metadata)
+    if tags.get("language") in kind.languages:
+        tags["language"] = kind.languages[tags["language"]]
+    return tags
+
+
+def bitstream_filter(name: str, stream: Stream) -> Filter:
+    """FFmpeg's bitstream filter of that name, for the packets of a stream."""
+    bsf = BitStreamFilterContext(name, stream)
+
+    def convert(packet: av.Packet) -> list[av.Packet]:
+        time_base = packet.time_base  # the filter empties the packet it is given
+        done = list(bsf.filter(packet))
+        for each in done:
+            each.time_base = time_base
+        return done
+
+    return convert
+
+
+def as_encoded(stream: Stream) -> Filter:
+    """What turns a stored packet into the form that encoders give and muxers expect of them.
+
+    H.264 and H.265 come with start codes from the encoder and with lengths from MP4 and Matroska.
+    """
+    name = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}.get(stream.codec_context.name)
+    return as_it_is if name is None else bitstream_filter(name, stream)
+
+
+def read_cover(source: str, stream: VideoStream) -> Cover | None:
+    """The picture of a cover stream; None where it cannot be read."""
+    with suppress(av.FFmpegError, StopIteration), av.open(local(source)) as again:
+        data = bytes(next(again.demux(again.streams[stream.index])))
+        return Cover(stream.name, data, stream.width, stream.height)
+    return None
+
+
+def shifted(chapters: list[Chapter], origin: Fraction) -> list[Chapter]:
+    """Chapters of a cut that begins at `origin` seconds."""
+    if not origin:
+        return chapters
+    kept = []
+    for chapter in chapters:
+        ticks = round(origin / chapter["time_base"])
+        if chapter["end"] > ticks:
+            start = max(0, chapter["start"] - ticks)
+            kept.append(chapter | {"start": start, "end": chapter["end"] - ticks})
+    return kept
