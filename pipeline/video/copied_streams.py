@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from derain.pipeline.video import subtitles
 from derain.pipeline.video.containers import Container
-from derain.pipeline.video.mp4_finalize import Captions, Cover
+from derain.pipeline.video.mp4_finalize import Captions, Cover, add_like
 from derain.pipeline.video.paths import local
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class CopiedStream:
 
 def add_copy(container: OutputContainer, stream: Stream) -> Stream:
     """Make a stream like one of the source; sound of an unknown layout gets the usual one."""
-    copy = container.add_stream_from_template(stream)
+    copy = add_like(container, stream)
     if stream.type == "audio":
         context = copy.codec_context
         usual = USUAL_LAYOUTS.get(context.layout.nb_channels)

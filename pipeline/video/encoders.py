@@ -96,12 +96,12 @@ def choose(
     """
     name = encoding.codec or by_container(video, kind, supported)
     codec = encoder(name)
-    if codec.name == "libx265" and _too_small(video):
-        raise VideoError("x265 fails on pictures below 64x64; leave --codec out, or use libx264.")
     if supported and not {codec.name, codec.canonical_name} & supported:
         raise VideoError(
             f"'{name}' does not go into {kind.suffix}; choose another --codec or ending."
         )
+    if codec.name == "libx265" and _too_small(video):
+        raise VideoError("x265 fails on pictures below 64x64; leave --codec out, or use libx264.")
     reason = trial(codec, encoding, video, kind)
     if isinstance(reason, str):
         software = SOFTWARE.get(codec.canonical_name, name)
@@ -143,7 +143,7 @@ def warn_unsupported_features(choice: Choice, video: Video, kind: Container, not
         notice(f"{codec} does not keep the shape of a pixel, {video.aspect}; --codec libx264 does.")
 
 
-def _other_codec(kind: Container) -> str:
+def other_codec(kind: Container) -> str:
     """What to do where a container refuses a codec."""
     if kind.encoder is None:
         return "choose another --codec or ending"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+from av.codec.codec import UnknownCodecError
 from av.container import OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -29,6 +30,15 @@ from derain.pipeline.video.paths import local
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # only the stubs have it
+
+
+def add_like(container: OutputContainer, stream: Stream) -> Stream:
+    """A stream for the packets of another one, whose decoder may have no encoder of its name."""
+    try:
+        av.Codec(stream.codec_context.codec.name, "w")
+    except UnknownCodecError:
+        return container.add_stream_from_template(stream, opaque=True)
+    return container.add_stream_from_template(stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class Captions:
             stream = container.add_mux_stream(self.template)
             stream.time_base = Fraction(1, 1000)
         else:
-            stream = container.add_stream_from_template(self.template)
+            stream = add_like(container, self.template)
         stream.metadata.update(self.metadata)
         stream.disposition = self.disposition
         return stream
@@ -104,7 +114,7 @@ def remux(
             for stream in source.streams:
                 if stream.type == "data":  # FFmpeg made it of metadata, and does so again
                     continue
-                copy = out.add_stream_from_template(stream)
+                copy = add_like(out, stream)
                 if "timecode" in words and stream is picture:
                     _count_frames(copy, picture)
                 if stream.type == "video" and stream.sample_aspect_ratio:
@@ -144,7 +154,7 @@ def _takes_timecode(picture: VideoStream, kind: Container, timecode: str) -> boo
     """Whether FFmpeg can write a time code, or says only with the header that it cannot."""
     try:
         with av.open(BytesIO(), "w", format=kind.muxer) as trial:
-            _count_frames(trial.add_stream_from_template(picture), picture)
+            _count_frames(add_like(trial, picture), picture)
             trial.metadata["timecode"] = timecode
             trial.start_encoding()
     except (av.FFmpegError, ValueError):

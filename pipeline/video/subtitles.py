@@ -1,14 +1,16 @@
 """Text subtitles from one container's form to another's, packet by packet.
 
-A packet's payload in, its payload out; the packets themselves are mux.py's.
+A packet's payload in, its payload out; the packets themselves are muxer.py's.
 """
 
 from __future__ import annotations
 
-import re
+import html
+
+import pysubs2
 
 TEXT = {"subrip", "srt", "text", "mov_text", "ass", "ssa", "webvtt"}
-OVERRIDE = re.compile(r"\{\\[^}]*\}")
+TIMES = "1\n00:00:00,000 --> 00:00:01,000\n"  # pysubs2 parses whole files alone
 
 
 def target_codec(codec: str, supported: set[str]) -> str | None:
@@ -25,12 +27,17 @@ def to_text(payload: bytes, codec: str) -> str:
     if codec == "mov_text":
         length = int.from_bytes(payload[:2], "big")
         payload = payload[2 : 2 + length]
-    text = payload.decode("utf-8", "replace")
+    text = payload.decode("utf-8", "replace").strip("\r\n\0")
     if codec in ("ass", "ssa"):
         # ReadOrder, Layer, Style, Name, three margins, Effect, and then the text.
-        text = text.split(",", 8)[-1]
-        text = OVERRIDE.sub("", text).replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
-    return text.strip("\r\n\0")
+        event = pysubs2.SSAEvent(text=text.split(",", 8)[-1])
+        return "" if event.is_drawing else event.plaintext.strip("\n")
+    if codec == "mov_text" or not text:
+        return text
+    # A blank line would end the caption, and with it the file's entry.
+    lines = "\n".join(line or " " for line in text.splitlines())
+    events = pysubs2.SSAFile.from_string(TIMES + lines, format_="srt", keep_unknown_html_tags=False)
+    return html.unescape("\n".join(event.plaintext for event in events)).strip("\n")
 
 
 def from_text(text: str, codec: str) -> bytes:

@@ -5,24 +5,28 @@ The choice of an encoder is in encoders.py, the output file and its other stream
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
 from derain.pipeline.video.color import RGB_MATRIX, Residual, add_residual
-from derain.pipeline.video.encoders import Encoding, choose, configure, target_color
+from derain.pipeline.video.encoders import Encoding, choose, configure, other_codec, target_color
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
 from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.muxer import Muxer
 from derain.pipeline.video.reader import VideoReader
 
 PLAIN = Encoding()
+LONGEST_DELAY = 10**6  # seconds; no encoder holds a frame for so long
 
 
 class VideoWriter:
@@ -58,12 +62,14 @@ class VideoWriter:
             supported = self.muxer.supported
             self.choice = choose(encoding, video, self.muxer.kind, supported, notice)
             self.color = target_color(video, self.choice.edit_format)
+            self._check_header()
             self.stream = self._add_stream()
             if source is not None:
                 self.muxer.add_others(source)
         except BaseException:
             self.muxer.abandon()
             raise
+        self._last_dts: int | None = None
         self._scaler, self._packer = VideoReformatter(), VideoReformatter()
 
     def __enter__(self) -> VideoWriter:
@@ -75,24 +81,45 @@ class VideoWriter:
         else:
             self.abandon()
 
-    def _add_stream(self) -> VideoStream:
-        video, choice, kind = self.video, self.choice, self.muxer.kind
+    def _check_header(self) -> None:
+        """Write a header to memory: some containers refuse a codec only then."""
+        muxer = self.muxer
+        if not muxer.is_file:
+            return
+        trial = av.open(BytesIO(), "w", format=muxer.container.format.name)
         try:
-            stream = self.muxer.container.add_stream(
-                choice.codec, rate=video.rate, options=dict(choice.options)
-            )
+            self._new_stream(trial)
+            trial.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
-                f"'{choice.codec}' does not go into {kind.suffix}; choose another --codec."
+                f"'{self.choice.codec}' does not go into {muxer.kind.suffix}; "
+                f"{other_codec(muxer.kind)}."
             ) from error
+        finally:
+            with suppress(av.FFmpegError, ValueError):  # some refuse to end without a frame
+                trial.close()
+
+    def _new_stream(self, container: OutputContainer) -> VideoStream:
+        video, choice = self.video, self.choice
+        stream = container.add_stream(choice.codec, rate=video.rate, options=dict(choice.options))
         configure(stream.codec_context, video, choice.encode_format)
+        if choice.codec == "libx265" and self.muxer.kind.hevc_tag is not None:
+            stream.codec_context.codec_tag = self.muxer.kind.hevc_tag
         stream.time_base = video.ticks
+        return stream
+
+    def _add_stream(self) -> VideoStream:
+        video, kind = self.video, self.muxer.kind
+        try:
+            stream = self._new_stream(self.muxer.container)
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"'{self.choice.codec}' does not go into {kind.suffix}; {other_codec(kind)}."
+            ) from error
         # How long the last frame stays is told by nothing else.
         stream.codec_context.flags |= av.codec.context.Flags.frame_duration
         # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
         stream.codec_context.thread_type = "AUTO"
-        if choice.codec == "libx265" and kind.hevc_tag is not None:
-            stream.codec_context.codec_tag = kind.hevc_tag
         if video.display_matrix and not kind.rotation:
             self.muxer.notice(
                 f"{kind.suffix} cannot say that its picture is turned, so players show it as the "
@@ -150,7 +177,18 @@ class VideoWriter:
                 f"{self.choice.codec} fails ({error.strerror}); choose another --codec."
             ) from error
         for packet in packets:
+            self._check_times(packet)
             self.muxer.write_video(packet)
+
+    def _check_times(self, packet: av.Packet) -> None:
+        """Mend decode times that cannot be: x265 leaves them unset in streams of a frame or two."""
+        if packet.pts is None or packet.dts is None or not packet.time_base:
+            return
+        late = (packet.pts - packet.dts) * packet.time_base
+        if not 0 <= late < LONGEST_DELAY:
+            before = packet.pts - 1 if self._last_dts is None else self._last_dts
+            packet.dts = min(packet.pts, before + 1)
+        self._last_dts = packet.dts
 
     def copy(self, packet: av.Packet) -> None:
         """Write a packet of another stream of the source."""
