@@ -97,9 +97,7 @@ def choose(
     name = encoding.codec or by_container(video, kind, supported)
     codec = encoder(name)
     if supported and not {codec.name, codec.canonical_name} & supported:
-        raise VideoError(
-            f"'{name}' does not go into {kind.suffix}; choose another --codec or ending."
-        )
+        raise VideoError(f"'{name}' does not go into {kind.suffix}; {other_codec(kind)}.")
     if codec.name == "libx265" and _too_small(video):
         raise VideoError("x265 fails on pictures below 64x64; leave --codec out, or use libx264.")
     reason = trial(codec, encoding, video, kind)

@@ -166,14 +166,14 @@ class Muxer:
             return self._add_captions(stream)
         if reason := refusal(stream, self.container.format.name, self.kind):
             return self._leave_out(stream, reason)
-        made = CopiedStream(add_copy(self.container, stream))
+        made = CopiedStream(output := add_copy(self.container, stream))
         if self.kind.needs_asc and stream.name == "aac" and not stream.codec_context.extradata:
             # As transport streams have it, with a header in each packet instead of one for all.
             made.filter = bitstream_filter("aac_adtstoasc", stream)
         if stream.type == "video" and not is_cover(stream):
             self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
-        made.output.metadata.update(tags_of(stream, self.kind))
-        made.output.disposition = stream.disposition
+        output.metadata.update(tags_of(stream, self.kind))
+        output.disposition = stream.disposition
         self.copied[stream.index] = made
 
     def _add_captions(self, stream: Stream) -> None:
