@@ -33,12 +33,8 @@ class Container:
     pixel_aspect: bool = False  # says the shape of a pixel for any codec
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
     stamps_in_blocks: bool = False  # counts sound in blocks: time stamps must rise in its own units
-    timestamp_step: float = 0.0  # seconds to which time stamps are rounded; 0: the stream's own
-    starts_at_zero: bool = False  # a clock that begins late would show as a film that begins late
     attachments: bool = False
     covers: str | None = None  # "attachment", "stream", or None
-    free_tags: bool = True  # keeps metadata under any name
-    needs_annexb: bool = False  # stores H.264 and H.265 with start codes
     needs_asc: bool = False  # wants the header of AAC once, not in each packet
     hevc_tag: str | None = None  # the code of H.265 that players want
     languages: Mapping[str, str] = field(
@@ -52,16 +48,13 @@ MP4 = Container(
     muxer="mp4",
     fragmented=True,
     pixel_aspect=True,
-    starts_at_zero=True,
     covers="stream",
-    free_tags=False,
     needs_asc=True,
     hevc_tag="hvc1",
     part_options=FRAGMENTS,
 )
 MATROSKA = Container(
     suffix=".mkv",
-    timestamp_step=0.001,
     attachments=True,
     covers="attachment",
     part_options={"cluster_time_limit": "1000"},
@@ -70,20 +63,17 @@ TRANSPORT = Container(
     suffix=".ts",
     lists_codecs=False,
     rotation=False,
-    timestamp_step=1 / 90000,
-    free_tags=False,
-    needs_annexb=True,
 )
-PROGRAM = replace(TRANSPORT, suffix=".mpg", lists_codecs=True, needs_annexb=False, written=False)
+PROGRAM = replace(TRANSPORT, suffix=".mpg", lists_codecs=True, written=False)
 OTHER = Container(suffix="", written=False)  # whatever else FFmpeg writes
-PICTURES = replace(OTHER, rotation=False, free_tags=False)
+PICTURES = replace(OTHER, rotation=False)
 
 CONTAINERS = {
     c.suffix: c
     for c in (
         MP4,
         replace(MP4, suffix=".m4v"),
-        replace(MP4, suffix=".mov", muxer="mov", free_tags=True, languages=QUICKTIME),
+        replace(MP4, suffix=".mov", muxer="mov", languages=QUICKTIME),
         replace(MP4, suffix=".3gp", written=False, covers=None),
         MATROSKA,
         replace(
@@ -99,7 +89,6 @@ CONTAINERS = {
             rotation=False,
             b_frames=False,
             stamps_in_blocks=True,
-            free_tags=False,
         ),
         TRANSPORT,
         replace(TRANSPORT, suffix=".m2ts"),
@@ -108,12 +97,10 @@ CONTAINERS = {
         replace(PROGRAM, suffix=".mpeg"),
         replace(PROGRAM, suffix=".vob"),
         Container(suffix=".nut", encoder="ffv1"),
-        Container(suffix=".flv", rotation=False, timestamp_step=0.001, written=False),
-        Container(suffix=".wmv", timestamp_step=0.001, written=False),
+        Container(suffix=".flv", rotation=False, written=False),
+        Container(suffix=".wmv", written=False),
         Container(suffix=".ogv", written=False),
-        Container(
-            suffix=".gif", encoder="gif", rotation=False, timestamp_step=0.01, free_tags=False
-        ),
+        Container(suffix=".gif", encoder="gif", rotation=False),
         replace(PICTURES, suffix=".y4m", encoder="wrapped_avframe"),
         replace(PICTURES, suffix=".png", encoder="png"),
         replace(PICTURES, suffix=".jpg", encoder="mjpeg"),

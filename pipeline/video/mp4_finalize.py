@@ -144,6 +144,16 @@ def remux(
                     _write(out, packet, stream, last)
 
 
+def contents_of(part: Path) -> str:
+    """What a part holds, counted, for the sentence that says why there is no final file."""
+    try:
+        with av.open(local(part), metadata_errors="replace") as file:
+            frames = sum(bool(packet.size) for packet in file.demux(file.streams.video[0]))
+    except (av.FFmpegError, OSError, ValueError, IndexError):
+        return f"{part} does not open either"
+    return f"{part} opens and holds {frames} frames"
+
+
 def _count_frames(copy: VideoStream, picture: VideoStream) -> None:
     """A time code counts frames: FFmpeg must know how many a second."""
     if picture.average_rate:

@@ -34,7 +34,7 @@ from derain.pipeline.video.copied_streams import (
     tags_of,
 )
 from derain.pipeline.video.log import Log, say_nothing
-from derain.pipeline.video.mp4_finalize import Captions, Extras, remux
+from derain.pipeline.video.mp4_finalize import Captions, Extras, contents_of, remux
 from derain.pipeline.video.packet_times import (
     TimestampLog,
     enforce_monotonic_dts,
@@ -334,7 +334,7 @@ class Muxer:
                 final.unlink(missing_ok=True)
                 reason = getattr(error, "strerror", None) or str(error)
                 raise VideoError(
-                    f"{self.target} cannot be written ({reason}); {self.part} is complete."
+                    f"{self.target} cannot be written ({reason}); {contents_of(self.part)}."
                 ) from error
             self.part.unlink()
         elif self.is_file:
