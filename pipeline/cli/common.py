@@ -62,7 +62,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 def say(text: str) -> None:
     """A line to standard error; standard output is for results."""
-    sys.stderr.write(text + "\n")
+    from derain.pipeline.video.urls import mask_credentials  # brings PyAV
+
+    sys.stderr.write(mask_credentials(text) + "\n")
     sys.stderr.flush()
 
 

@@ -80,7 +80,7 @@ def live(
     snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
 ) -> None:
     """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
-    import cv2  # noqa: F401  (before PyAV, or no window ever opens: see frame_window.py)
+    import cv2  # noqa: F401  (before PyAV, or no window ever opens: see window.py)
 
     from derain.pipeline.live.session import Live, LiveOptions
     from derain.pipeline.streaming.inputs import interruptible
@@ -136,14 +136,16 @@ def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
 
 
 def _serve(session: Live, address: str, token: str | None) -> LiveServer:
-    from derain.pipeline.live.http import LOOPBACK, LiveServer, parse_address
+    from derain.pipeline.live.http import LiveServer
+    from derain.pipeline.web.address import LOOPBACK, parse_address
 
     host, port = parse_address(address)
     if token is not None and not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
         raise typer.BadParameter("--token takes letters, digits and -._~ alone")
     if token is None and host not in LOOPBACK:
         token = secrets.token_urlsafe(12)
-    server = LiveServer(session, (host, port), token).start()
+    server = LiveServer(session, (host, port), token)
+    server.start()
     say(f"open {server.url}")
     return server
 
@@ -169,7 +171,7 @@ def _until_the_end(
 
 
 def _summary(session: Live, options: LiveOptions) -> str:
-    text = f"{session.frames} frames derained, {session.slot.dropped} dropped"
+    text = f"{session.frames} frames derained, {session.latest.dropped} dropped"
     if session.size is not None:
         text += f", at {session.size[0]}x{session.size[1]}"
     return text + (f"; recorded to {options.record}" if options.record else "")

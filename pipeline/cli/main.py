@@ -238,12 +238,13 @@ class errors:  # noqa: N801 (reads as a statement)
 def report_error(error: BaseException) -> int:
     """Write one sentence to standard error; the exit code."""
     from derain.models.errors import DerainError, UsageError
+    from derain.pipeline.video.urls import mask_credentials
 
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         return 130
     if isinstance(error, (DerainError, OSError)):
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {mask_credentials(str(error))}\n")
         return 2 if isinstance(error, UsageError) else 1
     if not isinstance(error, Exception):
         raise error

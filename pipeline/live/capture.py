@@ -1,6 +1,6 @@
-"""Reading a live source as it comes, and the slot in which the newest frame waits for the network.
+"""Reading a live source as it comes, and the place in which the newest frame waits.
 
-What a source is, is live_source.py's; the network and the viewers are live.py's.
+What a source is, is source.py's; the network and the viewers are session.py's.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def stand_in(frame: LiveFrame, lost: LiveFrame) -> None:
     frame.repeat &= lost.repeat
 
 
-class Slot:
+class LatestFrame:
     """Room for one frame between capture and network.
 
     A newer frame takes the place of one that waits there, which is counted as dropped: however late
-    the network is, what it takes is fresh. With `patient`, `put` waits and nothing is dropped.
+    the network is, what it takes is fresh. With `block`, `put` waits and nothing is dropped.
     """
 
-    def __init__(self, stop: threading.Event, patient: bool = False) -> None:
-        self.stop, self.patient = stop, patient
+    def __init__(self, stop: threading.Event, block: bool = False) -> None:
+        self.stop, self.block = stop, block
         self.dropped = 0
         self._changed = threading.Condition()
         self._frame: LiveFrame | None = None
@@ -53,7 +53,7 @@ class Slot:
     def put(self, frame: LiveFrame) -> None:
         """Leave a frame; Stopped when all is over."""
         with self._changed:
-            while self.patient and self._frame is not None:
+            while self.block and self._frame is not None:
                 self._wait()
             if self._frame is not None:
                 stand_in(frame, self._frame)
@@ -83,7 +83,7 @@ class Slot:
 
 
 class Capture:
-    """Read a source into a slot until it ends or `stop` is set; a lost one is opened again.
+    """Read a source into a `LatestFrame` until it ends or `stop` is set; reopen a lost one.
 
     Args:
         every: only each so many-th frame goes on.
@@ -97,7 +97,7 @@ class Capture:
     def __init__(
         self,
         source: Source,
-        slot: Slot,
+        latest: LatestFrame,
         *,
         every: int = 1,
         fps: float | None = None,
@@ -108,7 +108,7 @@ class Capture:
         notice: Callable[[str], None],
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.source, self.slot = source, slot
+        self.source, self.latest = source, latest
         self.every, self.fps, self.scenes, self.loop = every, fps, scenes, loop
         self.running, self.stop, self.notice, self.say = running, stop, notice, say
         self.state = "live"
@@ -144,7 +144,7 @@ class Capture:
                     break
         finally:
             self.state = "ended"
-            self.slot.end()
+            self.latest.end()
 
     def _open(self) -> Reader:
         try:
@@ -201,7 +201,7 @@ class Capture:
         return time.perf_counter() - began
 
     def _offer(self, frame: Frame) -> None:
-        """Give the frame to the slot, or leave it out where the user asked for fewer."""
+        """Hand the frame on, or leave it out where the user asked for fewer."""
         live = LiveFrame(
             frame.picture,
             round(self._last / TICKS),
@@ -227,4 +227,4 @@ class Capture:
             self._due = max(self._due, self._last - 1 / self.fps) + 1 / self.fps
         self._skipped = None
         live.repeat &= not live.cut
-        self.slot.put(live)
+        self.latest.put(live)

@@ -1,13 +1,15 @@
-"""What viewers of a live picture see: the newest frame, its bytes, and the hub they all look at.
+"""What viewers of a live picture see: the newest frame, its bytes, and who tells of a new one.
 
 Bytes are made when the first viewer asks, so a frame that nobody looks at costs nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import cast
 
 import cv2
@@ -24,7 +26,7 @@ DERAINED = "derained"
 QUALITY = 85  # of JPEG
 
 
-class Shown:
+class PreviewFrame:
     """One derained frame for viewers. Bytes and JPEG are made once, when the first viewer asks.
 
     `times` are the durations so far, in seconds; `done` the moment the network finished.
@@ -40,6 +42,7 @@ class Shown:
         self._lock = threading.RLock()
         self._pictures: dict[str, NDArray[np.uint8]] = {}
         self._jpegs: dict[tuple[str, bool], bytes] = {}
+        self._pngs: dict[str, bytes] = {}
 
     @property
     def views(self) -> list[str]:
@@ -80,7 +83,11 @@ class Shown:
 
     def png(self, view: str = DERAINED) -> bytes:
         """A view as PNG."""
-        return cv2.imencode(".png", to_bgr(self.picture(view)))[1].tobytes()
+        with self._lock:
+            if view not in self._pngs:
+                _, data = cv2.imencode(".png", to_bgr(self.picture(view)))
+                self._pngs[view] = data.tobytes()
+            return self._pngs[view]
 
     def seen(self, spent: dict[str, float]) -> dict[str, float]:
         """All durations of this frame for a viewer that has it now."""
@@ -102,37 +109,73 @@ class Shown:
         return layer if layer.ndim == 3 else np.repeat(layer[..., None], 3, -1)
 
 
-class Hub:
-    """The newest frame, for any number of viewers. Whoever is late misses frames, nothing else."""
+class Broadcaster:
+    """The newest frame, for any number of viewers. Whoever is late misses frames, nothing else.
+
+    Threads `wait` for a frame; coroutines iterate over `frames`, which takes no thread.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._shown: Shown | None = None
+        self._frame: PreviewFrame | None = None
+        self._listeners: set[Callable[[], object]] = set()
         self.closed = False
 
-    def publish(self, shown: Shown) -> None:
+    def publish(self, frame: PreviewFrame) -> None:
         """Show a frame."""
         with self._changed:
-            self._shown = shown
-            self._changed.notify_all()
+            self._frame = frame
+            self._tell()
 
     def close(self) -> None:
         """No more frames come; nobody has to wait."""
         with self._changed:
             self.closed = True
-            self._changed.notify_all()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed.notify_all()
+        for listener in self._listeners:
+            with suppress(RuntimeError):  # its event loop has ended
+                listener()
 
     @property
-    def newest(self) -> Shown | None:
+    def newest(self) -> PreviewFrame | None:
         """The newest frame, None before the first."""
-        return self._shown
+        return self._frame
 
-    def wait(self, after: int, timeout: float = 1.0) -> Shown | None:
+    def wait(self, after: int, timeout: float = 1.0) -> PreviewFrame | None:
         """The newest frame if it is newer than number `after`, else None when time is up."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self.closed or (self._shown is not None and self._shown.number > after),
+                lambda: self.closed or (self._frame is not None and self._frame.number > after),
                 timeout,
             )
-            shown = self._shown
-        return shown if shown is not None and shown.number > after else None
+            frame = self._frame
+        return frame if frame is not None and frame.number > after else None
+
+    async def frames(self, repeat: float = float("inf")) -> AsyncGenerator[PreviewFrame, None]:
+        """The newest frame whenever there is one; the last again after `repeat` seconds without."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def listener() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        with self._changed:
+            self._listeners.add(listener)
+        last = 0
+        try:
+            while not self.closed:
+                changed.clear()
+                if self._frame is None or self._frame.number == last:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(None if repeat == float("inf") else repeat):
+                            await changed.wait()
+                    if self.closed:
+                        return
+                if self._frame is not None:
+                    last = self._frame.number
+                    yield self._frame
+        finally:
+            with self._changed:
+                self._listeners.discard(listener)

@@ -1,10 +1,10 @@
 """Live: capture, network and viewers side by side, always at the newest frame.
 
-    source -> Capture -> Slot (1 frame) -> network -> Hub (the newest) -> any number of viewers
-                                              '-> Channel (4 frames) -> recorder
+    source -> Capture -> LatestFrame -> network -> Broadcaster -> any number of viewers
+                                             '-> Channel (4 frames) -> recorder
 
-All viewers share one pass of the network; none can slow it. Sources are live_capture.py's, what
-viewers see live_view.py's, the page live_http.py's, the window live_window.py's.
+All viewers share one pass of the network; none can slow it. Sources are capture.py's, what
+viewers see preview.py's, the page http.py's, the window window.py's.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from derain.models import Derainer, list_models, load_model
 from derain.models.errors import DerainError, UsageError
 from derain.models.registry import ENTRIES, is_ready
 from derain.models.video_model import Output
-from derain.pipeline.live.capture import Capture, LiveFrame, Slot
-from derain.pipeline.live.preview import DERAINED, Hub, Shown
+from derain.pipeline.live.capture import Capture, LatestFrame, LiveFrame
+from derain.pipeline.live.preview import DERAINED, Broadcaster, PreviewFrame
 from derain.pipeline.live.record import check_target, record
 from derain.pipeline.live.source import find_source
 from derain.pipeline.live.stats import Rate, Times
@@ -35,6 +35,7 @@ from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
 from derain.pipeline.video.encoders import Encoding
 from derain.pipeline.video.frames import reformat, to_rgb
+from derain.pipeline.video.urls import mask_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class LiveOptions(NetworkOptions):
 
 
 class Live:
-    """One live source on its way through the network. Start it, then look at `hub`.
+    """One live source on its way through the network. Start it, then look at `broadcaster`.
 
     Args:
         model: under the contract, instead of the one that `options` name.
@@ -73,8 +74,9 @@ class Live:
         model: Any = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.options, self.say = options, say
-        self.hub, self.times, self.rate = Hub(), Times(), Rate()
+        self.options = options
+        self.say = lambda text: say(mask_credentials(text))
+        self.broadcaster, self.times, self.rate = Broadcaster(), Times(), Rate()
         self.notices: list[str] = []
         self.stop, self.running = threading.Event(), threading.Event()
         self._broken = threading.Event()  # the recorder failed; `stop` must not end it early
@@ -100,10 +102,10 @@ class Live:
             realtime=options.realtime,
             opencv=options.opencv,
         )
-        self.slot = Slot(self.stop, patient=not source.lives and not source.paced)
+        self.latest = LatestFrame(self.stop, block=not source.lives and not source.paced)
         self.capture = Capture(
             source,
-            self.slot,
+            self.latest,
             every=options.every,
             fps=options.fps,
             scenes=options.scene_reset == "auto",
@@ -111,7 +113,7 @@ class Live:
             running=self.running,
             stop=self.stop,
             notice=self.notice,
-            say=say,
+            say=self.say,
         )
         self._to_record = Channel(self._broken)
         self._workers = [
@@ -132,6 +134,7 @@ class Live:
 
     def notice(self, text: str) -> None:
         """Note a sentence, once."""
+        text = mask_credentials(text)
         if text not in self.notices:
             self.notices.append(text)
             self.say(f"notice: {text}")
@@ -149,7 +152,7 @@ class Live:
         try:
             self._join(quiet=kind is not None)
         finally:
-            self.hub.close()
+            self.broadcaster.close()
 
     @property
     def ended(self) -> bool:
@@ -188,6 +191,9 @@ class Live:
         for name, share in (("streaks", streaks), ("haze", haze)):
             if share is not None and not 0 <= share <= 1:
                 raise DerainError(f"{name} is a share between 0 and 1, not {share:g}.")
+        if model is not None and model not in self.models:
+            names = ", ".join(self.models)
+            raise DerainError(f"There is no model '{model}' to choose; there are {names}.")
         if model is not None and model != self.model_name:
             with self._switching:
                 fresh = replace(self.derainer, model=load_model(model))
@@ -208,12 +214,12 @@ class Live:
 
     def status(self, times: Times | None = None) -> dict[str, Any]:
         """Everything a viewer may want to know, as JSON; latencies are of `times`, in ms."""
-        newest, derainer = self.hub.newest, self.derainer
+        newest, derainer = self.broadcaster.newest, self.derainer
         state = self.capture.state
         if state == "live" and not self.running.is_set():
             state = "paused"
         return {
-            "source": self.options.source,
+            "source": mask_credentials(self.options.source),
             "state": "ended" if self.ended else state,
             "size": self.size,
             "source_size": self.source_size,
@@ -228,7 +234,7 @@ class Live:
             "source_fps": round(self.capture.rate, 2),
             "frames": self.frames,
             "captured": self.capture.captured,
-            "dropped": self.slot.dropped,
+            "dropped": self.latest.dropped,
             "shots": self.shots,
             "reconnects": self.capture.reconnects,
             "latency": (times or self.times).percentiles(),
@@ -250,7 +256,7 @@ class Live:
         shots = Shots(self.derainer)
         try:
             with suppress(Stopped):
-                while (frame := self.slot.take()) is not None:
+                while (frame := self.latest.take()) is not None:
                     frame.taken = time.perf_counter()
                     if self._next is not None or self.size is None:
                         self._show(shots.flush(), frame)
@@ -274,10 +280,10 @@ class Live:
         elif self._asked == "source":
             self.size = self.source_size
         elif self.size is None or self.options.record is None:
-            dropped = self.slot.dropped
+            dropped = self.latest.dropped
             rgb = to_rgb(picture, frame.color, self._scaler)
             self.size = fit(self.source_size, measure(self.derainer, rgb), self._rate_asked)
-            self.slot.dropped = dropped  # measuring drops frames, being late does not
+            self.latest.dropped = dropped  # measuring drops frames, being late does not
         self._shape = picture.width / picture.height
         return Shots(self.derainer)
 
@@ -310,7 +316,7 @@ class Live:
             self.frames += 1
             self.rate.tick()
             self.times.add(times)
-            self.hub.publish(Shown(self.frames, item, self._output, times))
+            self.broadcaster.publish(PreviewFrame(self.frames, item, self._output, times))
             if self.options.record is not None:
                 self._to_record.put(item)
 

@@ -1,7 +1,7 @@
 """What a live source is: what a user's word for it means, and how it is opened.
 
 Cameras, streams, lavfi graphs and files, through PyAV; cameras also through OpenCV. Reading them
-in time is live_capture.py's.
+in time is capture.py's.
 """
 
 from __future__ import annotations

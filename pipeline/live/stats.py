@@ -10,7 +10,7 @@ import time
 from collections import deque
 
 KEPT = 300  # frames that percentiles are taken over
-# Where a frame's time goes. wait: in the slot before the network. lookahead: for the frames after
+# Where a frame's time goes. wait: for the network. lookahead: for the frames after
 # it that the network wants to see. convert: to RGB, and back to bytes. delivery: waking the viewer,
 # and its socket or window.
 SPLIT = ("wait", "lookahead", "convert", "network", "jpeg", "delivery")

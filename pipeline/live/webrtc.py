@@ -1,4 +1,4 @@
-"""WebRTC for the page: what the hub shows, as VP8, for lines too thin for MJPEG.
+"""WebRTC for the page: what the broadcaster shows, as VP8, for lines too thin for MJPEG.
 
 Needs aiortc (`pip install 'derain[webrtc]'`). The browser offers, http.py hands the offer on,
 and the answer tells where the pictures come from: UDP, encrypted, for that browser alone. Nobody
@@ -8,12 +8,9 @@ outside is asked for addresses (no STUN), so browser and server must reach each 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -21,36 +18,33 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import VideoFrame
 
 from derain.models.errors import DerainError
-from derain.pipeline.live.preview import Hub
+from derain.pipeline.live.preview import Broadcaster, PreviewFrame
 from derain.pipeline.live.stats import Times
 
 CLOCK = 90000  # of RTP video
-PATIENCE = 20.0  # seconds for an answer
+CONNECT_SECONDS = 15.0  # until an offer that did not become a connection is closed
 OVER = ("failed", "closed")
 
 
-class HubTrack(MediaStreamTrack):
-    """The rainy frame above a view, each frame of the hub once; whoever is late misses some."""
+class BroadcastTrack(MediaStreamTrack):
+    """The rainy frame above a view, each frame once; whoever is late misses some."""
 
     kind = "video"
 
-    def __init__(self, hub: Hub, view: str, times: Times) -> None:
+    def __init__(self, broadcaster: Broadcaster, view: str, times: Times) -> None:
         super().__init__()
-        self.hub, self.view, self.times = hub, view, times
-        self.last = 0
+        self.frames = broadcaster.frames()
+        self.view, self.times = view, times
         self.began = time.perf_counter()
 
     async def recv(self) -> VideoFrame:
         """The next frame, as aiortc's encoder wants it."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._next)
+        shown = await anext(self.frames, None)
+        if shown is None or self.readyState != "live":
+            raise MediaStreamError
+        return await asyncio.get_running_loop().run_in_executor(None, self._convert, shown)
 
-    def _next(self) -> VideoFrame:
-        shown = None
-        while shown is None:
-            if self.hub.closed or self.readyState != "live":
-                raise MediaStreamError
-            shown = self.hub.wait(self.last)
-        self.last = shown.number
+    def _convert(self, shown: PreviewFrame) -> VideoFrame:
         began = time.perf_counter()
         pair = np.concatenate([shown.rainy(), shown.picture(self.view)])
         even = pair[:, : pair.shape[1] // 2 * 2]  # as VP8's chroma wants; two heights are even
@@ -62,46 +56,64 @@ class HubTrack(MediaStreamTrack):
 
 
 class Connections:
-    """All WebRTC viewers of a hub, on an event loop with a thread of its own."""
+    """All WebRTC viewers of a broadcaster. To be used in one event loop."""
 
-    def __init__(self, hub: Hub, viewers: int) -> None:
-        self.hub = hub
-        self.loop = asyncio.new_event_loop()
-        # Each viewer waits for a frame or encodes one.
-        self.loop.set_default_executor(ThreadPoolExecutor(viewers, "webrtc"))
-        self._open: set[RTCPeerConnection] = set()
-        threading.Thread(target=self.loop.run_forever, name="webrtc", daemon=True).start()
+    def __init__(self, broadcaster: Broadcaster) -> None:
+        self.broadcaster = broadcaster
+        self._open: dict[RTCPeerConnection, Callable[[], object]] = {}
 
-    def answer(self, offer: str, view: str, times: Times, gone: Callable[[], object]) -> str:
-        """Answer a browser's offer (both SDP); `gone` is called when that viewer has left.
+    async def answer(self, offer: str, view: str, times: Times, gone: Callable[[], object]) -> str:
+        """Answer a browser's offer.
+
+        Args:
+            offer: the browser's SDP.
+            view: what it wants to see.
+            times: where the durations of its frames are noted.
+            gone: called when that viewer has left, or has not connected in time.
+
+        Returns:
+            The SDP of the answer.
 
         Raises:
             DerainError: this is no offer for a picture.
         """
-        work = self._answer(offer, HubTrack(self.hub, view, times), gone)
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
-        except Exception as error:  # whatever aiortc's parser stumbles over
-            raise DerainError("This is no WebRTC offer to receive video.") from error
-
-    async def _answer(self, offer: str, track: HubTrack, gone: Callable[[], object]) -> str:
         connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        track = BroadcastTrack(self.broadcaster, view, times)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+                connection.addTrack(track)
+                await connection.setLocalDescription(await connection.createAnswer())
+        except BaseException as error:
+            await connection.close()
+            if isinstance(error, Exception):  # whatever aiortc's parser stumbles over
+                raise DerainError("This is no WebRTC offer to receive video.") from error
+            raise
+        self._open[connection] = gone
 
         @connection.on("connectionstatechange")
         async def changed() -> None:
-            if connection.connectionState in OVER and connection in self._open:
-                self._open.remove(connection)
-                track.stop()
-                gone()
-                await connection.close()
+            if connection.connectionState in OVER:
+                await self._drop(connection)
 
-        try:
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            connection.addTrack(track)
-            await connection.setLocalDescription(await connection.createAnswer())
-        except BaseException:
+        asyncio.get_running_loop().create_task(self._await_connection(connection))
+        return str(connection.localDescription.sdp)
+
+    async def close(self) -> None:
+        """End all of them."""
+        for connection in list(self._open):
+            await self._drop(connection)
+
+    async def _await_connection(self, connection: RTCPeerConnection) -> None:
+        await asyncio.sleep(CONNECT_SECONDS)
+        if connection.connectionState != "connected":
+            await self._drop(connection)
+
+    async def _drop(self, connection: RTCPeerConnection) -> None:
+        gone = self._open.pop(connection, None)
+        if gone is not None:
+            gone()
+            for sender in connection.getSenders():
+                if sender.track is not None:
+                    sender.track.stop()
             await connection.close()
-            raise
-        self._open.add(connection)
-        found: Any = connection.localDescription.sdp
-        return str(found)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from derain.pipeline.live.preview import Shown
+from derain.pipeline.live.preview import PreviewFrame
 from derain.pipeline.live.session import Live
 from derain.pipeline.live.stats import Times
 from derain.pipeline.video.color import to_bgr
@@ -55,7 +55,7 @@ class Window:
     border: float = 0.5  # of the wipe, as a share of the width
     done: bool = False
 
-    def key(self, code: int, shown: Shown | None) -> None:
+    def key(self, code: int, shown: PreviewFrame | None) -> None:
         """Obey a key; other keys do nothing."""
         key = chr(code) if 0 < code < 128 else ""
         if key in ("q", "\x1b"):
@@ -72,7 +72,7 @@ class Window:
                 return self.say(f"{path} cannot be written ({error.strerror}).")
             self.say(f"saved {path}")
 
-    def compose(self, shown: Shown) -> NDArray[np.uint8]:
+    def compose(self, shown: PreviewFrame) -> NDArray[np.uint8]:
         """The picture to show, (H, W, 3) BGR."""
         picture = shown.rainy() if self.mode == "rain" else shown.picture()
         if self.mode == "wipe":
@@ -94,7 +94,7 @@ def show_window(
     Must be called from the main thread, where `can_open_window`.
     """
     window, times, last = Window(live, folder, say), Times(), 0
-    newest: Shown | None = None
+    newest: PreviewFrame | None = None
 
     def mouse(event: int, x: int, y: int, flags: int, _: object) -> None:
         if flags & cv2.EVENT_FLAG_LBUTTON and newest is not None:
@@ -107,7 +107,7 @@ def show_window(
     cv2.setMouseCallback(TITLE, mouse)
     try:
         while not (window.done or stop.is_set() or live.ended):
-            fresh = live.hub.wait(last, 0.02)
+            fresh = live.broadcaster.wait(last, 0.02)
             newest = fresh or newest
             if newest is not None:
                 if last == 0:

@@ -85,7 +85,8 @@ def measure_live(
     """What the page shows after so long, with one viewer."""
     options = LiveOptions(f"lavfi:{graph}", model=name, resolution="source")
     with Live(options, model) as live:
-        server = LiveServer(live, ("127.0.0.1", 0)).start()
+        server = LiveServer(live, ("127.0.0.1", 0))
+        server.start()
         with viewer(server.url, browser):
             until = time.perf_counter() + 30
             while not server.viewers and time.perf_counter() < until:

@@ -56,14 +56,15 @@ def main() -> int:
     latencies, memory = [], []
     stop = threading.Event()
     with Live(LiveOptions(source, model=asked.model, resolution="source")) as live:
-        server = LiveServer(live, ("127.0.0.1", 0)).start()
+        server = LiveServer(live, ("127.0.0.1", 0))
+        server.start()
         began = time.monotonic()
 
         def odd_minute() -> bool:
             return int((time.monotonic() - began) / 60) % 2 == 0
 
         for reads in (lambda: True, odd_minute):
-            arguments = (server.server_port, stop, reads)
+            arguments = (server.port, stop, reads)
             threading.Thread(target=watch, args=arguments, daemon=True).start()
         for minute in range(1, max(2, round(asked.minutes)) + 1):
             time.sleep(60)

@@ -124,7 +124,8 @@ def text(name: str) -> str:
 def test_the_page_shows_compares_and_controls(browser: Browser) -> None:
     source = "lavfi:color=c=gray:size=320x180:rate=25,noise=alls=20:allf=t"
     with Live(LiveOptions(source, resolution="source"), PerFrame(Darken())) as live:
-        server = LiveServer(live, ("127.0.0.1", 0), "secret").start()
+        server = LiveServer(live, ("127.0.0.1", 0), "secret")
+        server.start()
         browser.open(server.url)
 
         # Moving frames.
@@ -174,7 +175,8 @@ def test_the_page_shows_the_same_by_webrtc(browser: Browser) -> None:
     pytest.importorskip("aiortc", reason="needs aiortc: pip install 'derain[webrtc]'")
     source = "lavfi:color=c=gray:size=320x180:rate=25,noise=alls=20:allf=t"
     with Live(LiveOptions(source, resolution="source"), PerFrame(Darken())) as live:
-        server = LiveServer(live, ("127.0.0.1", 0), "secret").start()
+        server = LiveServer(live, ("127.0.0.1", 0), "secret")
+        server.start()
         browser.open(server.url)
         browser.wait(f'{FRAME} && !document.getElementById("thin-label").hidden')
         browser.run('document.getElementById("thin").click()')
@@ -208,7 +210,8 @@ def test_a_screenshot_of_the_own_scene(
     model = os.environ.get("DERAIN_SCREENSHOT_MODEL", "median")
     options = LiveOptions(scene, model=model, realtime=True, loop=True, resolution="source")
     with Live(options) as live:
-        server = LiveServer(live, ("127.0.0.1", 0)).start()
+        server = LiveServer(live, ("127.0.0.1", 0))
+        server.start()
         browser.open(server.url)
         browser.wait(f"{FRAME} > 60 && Number({text('p95')}) > 0")
         picture = browser.screenshot()

@@ -16,8 +16,10 @@ import pytest
 from torch import nn
 
 from derain.models.errors import DerainError
-from derain.pipeline.live.http import LiveServer, parse_address, read_controls
+from derain.pipeline.live.http import LiveServer
 from derain.pipeline.live.session import Live, LiveOptions
+from derain.pipeline.web import protocol
+from derain.pipeline.web.address import parse_address
 
 SOURCE = "lavfi:testsrc2=size=64x48:rate=25,noise=alls=30:allf=t"  # no frame repeats
 PATIENCE = 60.0
@@ -26,14 +28,14 @@ PATIENCE = 60.0
 @contextmanager
 def serving(model: nn.Module, token: str | None = None, source: str = SOURCE) -> Iterator[Any]:
     with Live(LiveOptions(source, resolution="source"), model) as live:
-        server = LiveServer(live, ("127.0.0.1", 0), token).start()
+        server = LiveServer(live, ("127.0.0.1", 0), token)
+        server.start()
         until = time.perf_counter() + PATIENCE
-        while live.hub.newest is None:
+        while live.broadcaster.newest is None:
             assert time.perf_counter() < until, "no picture came"
             time.sleep(0.01)
         yield server
         server.shutdown()
-        server.server_close()
 
 
 def ask(
@@ -41,12 +43,15 @@ def ask(
     path: str,
     headers: dict[str, str] | None = None,
     body: Any = None,
+    raw: bytes | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=PATIENCE)
-    data = None if body is None else json.dumps(body)
-    connection.request("GET" if body is None else "POST", path, data, headers or {})
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    data = raw if raw is not None or body is None else json.dumps(body)
+    kind = {} if data is None else {"Content-Type": "application/json"}
+    connection.request("GET" if data is None else "POST", path, data, kind | (headers or {}))
     answer = connection.getresponse()
-    found = answer.status, dict(answer.getheaders()), answer.read()
+    names = {name.title(): value for name, value in answer.getheaders()}
+    found = answer.status, names, answer.read()
     connection.close()
     return found
 
@@ -55,8 +60,8 @@ class Viewer:
     """A viewer that reads part after part."""
 
     def __init__(self, server: LiveServer, path: str = "/stream?view=derained&pair=1") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.server_port), PATIENCE)
-        host = f"127.0.0.1:{server.server_port}"
+        self.socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        host = f"127.0.0.1:{server.port}"
         self.socket.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
         self.file = self.socket.makefile("rb")
         self.headers = self._head()
@@ -66,7 +71,8 @@ class Viewer:
         while (line := self.file.readline().decode().strip()) or not lines:
             if line:
                 lines.append(line)
-        return dict(x.split(": ", 1) for x in lines[1:])
+        pairs = (x.split(": ", 1) for x in lines[1:])
+        return {name.title(): value for name, value in pairs}
 
     def part(self) -> tuple[dict[str, str], np.ndarray]:
         head = self._head()
@@ -136,15 +142,15 @@ def test_only_this_machine_is_answered_without_a_token(identity: nn.Module) -> N
         with pytest.raises(DerainError, match="--token"):
             LiveServer(server.live, ("0.0.0.0", 0))
         with pytest.raises(DerainError, match="choose another --http"):
-            LiveServer(server.live, ("127.0.0.1", server.server_port))
+            LiveServer(server.live, ("127.0.0.1", server.port))
 
 
 def test_the_address_for_others_is_one_they_can_reach(identity: nn.Module) -> None:
     with serving(identity) as server:
         other = LiveServer(server.live, ("0.0.0.0", 0), "secret")
         assert not other.url.startswith("http://0.0.0.0")
-        assert other.url.endswith(f":{other.server_port}/?token=secret")
-        other.server_close()
+        assert other.url.endswith(f":{other.port}/?token=secret")
+        other.shutdown()
 
 
 def test_a_wrong_token_is_refused_and_the_right_one_kept(identity: nn.Module) -> None:
@@ -206,10 +212,152 @@ def test_wrong_addresses(wrong: str) -> None:
         parse_address(wrong)
 
 
-def test_a_whole_number_is_a_share_but_true_is_none() -> None:
-    assert read_controls(b'{"streaks": 1}') == {"streaks": 1.0}
-    with pytest.raises(DerainError):
-        read_controls(b'{"streaks": true}')
+COOKIE = {"Cookie": "derain=secret"}
+
+
+def raw(server: LiveServer, data: bytes) -> bytes:
+    """What comes back for these bytes until the server closes."""
+    found = b""
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(data)
+        while part := connection.recv(65536):
+            found += part
+    return found
+
+
+def test_only_the_own_token_is_ever_set(identity: nn.Module) -> None:
+    with serving(identity, token="secret") as server:
+        for token in ("wrong", "x%0d%0aX-Evil:%201%0d%0a%0d%0a<script>", "%E2%98%83", "%ff", ""):
+            for path in ("/", "/stats"):
+                status, headers, body = ask(server, f"{path}?token={token}", COOKIE)
+                assert status == 403 and "Set-Cookie" not in headers
+                assert b"script" not in body
+        _, headers, _ = ask(server, "/?token=secret")
+        assert headers["Set-Cookie"].startswith("derain=secret; HttpOnly;")
+        assert "Set-Cookie" not in ask(server, "/", COOKIE)[1]
+        assert ask(server, "/", {"Cookie": "derain=wrong"})[0] == 403
+
+
+def test_only_the_pages_own_script_runs(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        nonces = set()
+        for _ in range(2):
+            _, headers, page = ask(server, "/")
+            policy = headers["Content-Security-Policy"]
+            nonce = policy.split("script-src 'nonce-")[1].split("'")[0]
+            assert "unsafe" not in policy and "default-src 'none'" in policy
+            assert page.count(f'nonce="{nonce}"'.encode()) == 2 and b"NONCE" not in page
+            nonces.add(nonce)
+        assert len(nonces) == 2
+
+
+def test_pages_of_other_sites_are_refused(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        picture = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+        link = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        for site in ("cross-site", "same-site"):
+            where = {"Sec-Fetch-Site": site}
+            assert ask(server, "/snapshot.png", where | picture)[0] == 403
+            assert ask(server, "/snapshot.png", where | link)[0] == 403
+            assert ask(server, "/control", where | link, {"paused": True})[0] == 403
+            assert ask(server, "/", where | link)[0] == 200
+        status, headers, _ = ask(server, "/snapshot.png", {"Sec-Fetch-Site": "same-origin"})
+        assert status == 200 and headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "a:b", "evil.example", "127.0.0.1.evil.example", ""])
+def test_hosts_that_are_not_this_machine(identity: nn.Module, host: str) -> None:
+    with serving(identity) as server:
+        head = f"GET /stats HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        status = raw(server, head.encode()).split()[1]
+        assert status == (b"400" if host in ("[", "[::1", "a:b") else b"403")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"streaks": 1%s}' % (b"0" * 400),
+        b'{"streaks": 1%s}' % (b"0" * 9000),
+        b'{"streaks": 1e400}',
+        b'{"streaks": NaN}',
+        b'{"streaks": true}',
+        b'{"new_shot": %s}' % (b"[" * 30000),
+        b"{" * 30000,
+        b"\xff\xfe",
+        b"",
+    ],
+)
+def test_nonsense_in_controls_changes_nothing(identity: nn.Module, body: bytes) -> None:
+    with serving(identity) as server:
+        status, _, answer = ask(server, "/control", raw=body)
+        assert status == 400 and json.loads(answer)["error"]
+        assert server.live.derainer.streaks == 1.0
+        assert ask(server, "/control", raw=b" " * 100_000)[0] == 413
+
+
+def test_only_networks_that_are_offered_can_be_chosen(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        said = []
+        for name in ("/etc/passwd", "/etc/not-there", "remaen"):
+            status, _, answer = ask(server, "/control", body={"model": name})
+            assert status == 400
+            said.append(answer.decode().replace(name, ""))
+        assert len(set(said)) == 1
+
+
+def test_who_sends_nothing_keeps_nobody_out(
+    identity: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "WAITING", 4)
+    with serving(identity, token="secret") as server:
+        where = ("127.0.0.1", server.port)
+        silent = [socket.create_connection(where, PATIENCE) for _ in range(12)]
+        assert ask(server, "/stats", COOKIE)[0] == 200
+        assert silent[0].recv(1) == b""  # the one that waited longest had to go
+        for each in silent:
+            each.close()
+
+
+def test_a_request_has_to_come_in_time_as_a_whole(
+    identity: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    with serving(identity) as server:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as slow:
+            slow.settimeout(0.1)
+            for letter in b"GET /stats HTTP/1.1\r\nX-Slow: " + b"a" * 500:
+                try:
+                    slow.sendall(bytes([letter]))
+                    assert slow.recv(1) == b""
+                    break
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+            else:
+                pytest.fail("a byte at a time was waited for")
+        viewer = Viewer(server)
+        for _ in range(30):  # an answer may take longer
+            viewer.part()
+        viewer.close()
+
+
+def test_who_does_not_read_is_cut_off(identity: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.5)
+    source = "lavfi:testsrc2=size=640x480:rate=25,noise=alls=60:allf=t"
+    with serving(identity, source=source) as server:
+        stalled = Viewer(server)
+        until = time.perf_counter() + PATIENCE
+        while server.viewers:
+            assert time.perf_counter() < until, "still counted"
+            time.sleep(0.05)
+        stalled.close()
+
+
+def test_a_snapshot_is_encoded_once_a_frame(identity: nn.Module) -> None:
+    with serving(identity) as server:
+        shown = server.live.broadcaster.newest
+        assert shown.png() is shown.png()
 
 
 def test_the_session_ends_for_those_who_watch(

@@ -1,4 +1,4 @@
-"""Parts of a live picture without a session: the slot, words for sources, sizes, numbers."""
+"""Parts of a live picture without a session: the latest frame, sources, sizes, numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from derain.models import Derainer
 from derain.models.errors import DerainError
 from derain.models.networks.per_frame import PerFrame
 from derain.pipeline.live import stats
-from derain.pipeline.live.capture import LiveFrame, Slot
+from derain.pipeline.live.capture import LatestFrame, LiveFrame
 from derain.pipeline.live.source import find_source
 from derain.pipeline.live.stats import Rate, Times
 from derain.pipeline.live.working_size import fit, measure, parse_resolution
@@ -30,14 +30,14 @@ def frame(index: int, cut: bool = False, repeat: bool = False) -> LiveFrame:
 
 
 def test_a_newer_frame_takes_the_place_of_the_one_that_waits() -> None:
-    slot = Slot(threading.Event())
+    latest = LatestFrame(threading.Event())
     for index in range(3):
-        slot.put(frame(index))
-    slot.end()
-    taken = slot.take()
+        latest.put(frame(index))
+    latest.end()
+    taken = latest.take()
     assert taken is not None and taken.index == 2
-    assert slot.dropped == 2
-    assert slot.take() is None
+    assert latest.dropped == 2
+    assert latest.take() is None
 
 
 @pytest.mark.parametrize(
@@ -52,23 +52,23 @@ def test_a_newer_frame_takes_the_place_of_the_one_that_waits() -> None:
 def test_what_a_dropped_frame_meant_for_the_shot_stays_true(
     lost: LiveFrame, newer: LiveFrame, cut: bool, repeat: bool
 ) -> None:
-    slot = Slot(threading.Event())
-    slot.put(lost)
-    slot.put(newer)
-    taken = slot.take()
+    latest = LatestFrame(threading.Event())
+    latest.put(lost)
+    latest.put(newer)
+    taken = latest.take()
     assert taken is newer and (taken.cut, taken.repeat) == (cut, repeat)
 
 
 def test_a_patient_slot_waits_and_leaves_when_all_is_over() -> None:
     stop = threading.Event()
-    slot = Slot(stop, patient=True)
-    slot.put(frame(0))
-    threading.Timer(0.05, slot.take).start()
-    slot.put(frame(1))
-    assert slot.dropped == 0
+    latest = LatestFrame(stop, block=True)
+    latest.put(frame(0))
+    threading.Timer(0.05, latest.take).start()
+    latest.put(frame(1))
+    assert latest.dropped == 0
     stop.set()
     with pytest.raises(Stopped):
-        slot.put(frame(2))
+        latest.put(frame(2))
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_opencv_reads_too(make_clip: Callable[..., Path], identity: nn.Module) -
     options = LiveOptions(str(clip), opencv=True, resolution="source")
     with Live(options, identity) as live:
         wait_for(lambda: live.frames >= 1)
-        newest = live.hub.newest
+        newest = live.broadcaster.newest
     assert newest is not None
     seen, truth = newest.rainy().astype(float), np.array(list(read_rgb(clip)))
     assert min(np.abs(seen - 255 * each).mean() for each in truth) < 3
@@ -93,8 +93,8 @@ def test_a_file_is_recorded_frame_by_frame_at_its_times(
     options = LiveOptions(str(clip), record=str(target), resolution="source")
     with Live(options, recurrent) as live:
         wait_for(lambda: live.ended)
-        live.hub.wait(7)
-    assert (live.frames, live.slot.dropped) == (8, 0)
+        live.broadcaster.wait(7)
+    assert (live.frames, live.latest.dropped) == (8, 0)
     assert contents(target).times == pytest.approx([x / 25 for x in pts], abs=0.002)
     with pytest.raises(DerainError, match="add -y"):
         Live(options, recurrent)
@@ -127,7 +127,7 @@ def test_each_third_frame_and_fewer_a_second(
     ):
         with Live(options, identity) as live:
             wait_for(lambda live=live: live.ended)
-        assert (live.frames, live.slot.dropped, live.capture.captured) == (frames, 0, 12)
+        assert (live.frames, live.latest.dropped, live.capture.captured) == (frames, 0, 12)
 
 
 def test_a_file_at_its_own_pace_begins_again(
@@ -175,13 +175,13 @@ def test_controls_change_pixels_and_refuse_nonsense(
     options = LiveOptions(str(make_clip(frames=25)), realtime=True, loop=True, resolution="source")
     with Live(options, invert) as live:
         wait_for(lambda: live.frames >= 1)
-        shown = live.hub.newest
+        shown = live.broadcaster.newest
         assert shown is not None
         assert np.abs(shown.picture().astype(int) + shown.rainy() - 255).max() <= 1
         live.control(streaks=0.0)
         at = live.frames
         wait_for(lambda: live.frames > at + 1)
-        shown = live.hub.newest
+        shown = live.broadcaster.newest
         assert shown is not None
         assert (shown.picture() == shown.rainy()).all()
         shots = live.shots
@@ -222,7 +222,7 @@ def test_layers_are_views_and_each_jpeg_is_made_once(
     options = LiveOptions(str(make_clip(frames=4)), resolution="source")
     with Live(options, layered) as live:
         wait_for(lambda: live.ended)
-    shown = live.hub.newest
+    shown = live.broadcaster.newest
     assert shown is not None
     assert shown.views == ["derained", "streaks"]
     streaks = shown.picture("streaks")
@@ -248,7 +248,7 @@ def test_a_slow_network_works_at_a_smaller_size() -> None:
         status = live.status()
     assert status["source_size"] == (480, 272)
     assert 160 <= status["size"][0] < 300
-    shown = live.hub.newest
+    shown = live.broadcaster.newest
     assert shown is not None and shown.picture().shape == (*status["size"][::-1], 3)
 
 

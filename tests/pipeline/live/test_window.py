@@ -14,7 +14,7 @@ import cv2
 import pytest
 from torch import nn
 
-from derain.pipeline.live.preview import Shown
+from derain.pipeline.live.preview import PreviewFrame
 from derain.pipeline.live.session import Live, LiveOptions
 from derain.pipeline.live.window import Window, can_open_window
 
@@ -25,9 +25,9 @@ def test_keys_and_what_is_shown(
     said: list[str] = []
     with Live(LiveOptions(str(make_clip(frames=3)), resolution="source"), invert) as live:
         while not live.ended:
-            live.hub.wait(99, 0.05)
-        shown = live.hub.newest
-        assert isinstance(shown, Shown)
+            live.broadcaster.wait(99, 0.05)
+        shown = live.broadcaster.newest
+        assert isinstance(shown, PreviewFrame)
         window = Window(live, tmp_path, said.append)
         assert (window.compose(shown) == shown.picture()[..., ::-1]).all()
         window.key(ord("c"), shown)

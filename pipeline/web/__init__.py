@@ -1,0 +1,1 @@
+"""What every page of derain stands on: who may ask, a server that slow clients cannot fill."""
