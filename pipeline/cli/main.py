@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -170,6 +170,9 @@ def image(
     compare: Compare = None,
     layers: Layers = None,
     recursive: Recursive = False,
+    pages: Annotated[
+        Literal["first", "all"], typer.Option(help="Of a TIFF that holds several.")
+    ] = "first",
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -190,7 +193,7 @@ def image(
             layers=layers,
             overwrite=overwrite,
         )
-        code = derain_images(inputs, output, options, recursive=recursive)
+        code = derain_images(inputs, output, options, recursive=recursive, pages=pages)
     sys.exit(code)
 
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from derain.models import Derainer, create_model, save_model
 from derain.models.networks.per_frame import PerFrame
-from derain.pipeline.image.derain_images import derain_images, read_picture
+from derain.pipeline.image.derain_images import derain_images
+from derain.pipeline.image.image_file import read_image
 from derain.pipeline.streaming.layer_images import layer_pictures, write_layers
 from derain.pipeline.streaming.options import VideoOptions
 
@@ -78,4 +79,4 @@ def test_derain_image_writes_the_attention(tmp_path: Path) -> None:
     assert derain_images([str(tmp_path / "in.png")], str(tmp_path / "out.png"), options) == 0
     written = sorted(path.name for path in (tmp_path / "layers").iterdir())
     assert written == [f"in.{name}.png" for name in LAYERS["spanet"]]
-    assert read_picture(tmp_path / "layers" / "in.attention1.png").grey
+    assert read_image(tmp_path / "layers" / "in.attention1.png").grey

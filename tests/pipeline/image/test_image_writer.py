@@ -1,0 +1,196 @@
+"""Writing stills: what comes along, and what is named where a format does not hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from derain.models.errors import DerainError
+from derain.pipeline.image.formats import FORMATS
+from derain.pipeline.image.image_file import read_image
+from derain.pipeline.image.image_writer import write_image
+from derain.pipeline.image.metadata import png_chunks
+
+Draw = Callable[..., NDArray[np.uint8]]
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rating>5</rating></x:xmpmeta>"
+
+
+def rewrite(source: Path, target: Path) -> list[str]:
+    """Read and write an image unchanged; what is said."""
+    said: list[str] = []
+    image = read_image(source)
+    write_image(target, image.rgb, image, said.append)
+    return said
+
+
+def labelled(path: Path, pixels: NDArray[np.uint8], profile: bytes) -> Path:
+    """An image with EXIF (maker, an exposure, a place), turned, a profile, XMP and a resolution."""
+    exif = Image.Exif()
+    exif[0x112], exif[0x10F] = 6, "abc"
+    exif.get_ifd(0x8769)[0x829A] = 0.01
+    exif.get_ifd(0x8825)[1] = "N"
+    options: dict[str, object] = {"exif": exif, "icc_profile": profile, "dpi": (300, 300)}
+    if path.suffix == ".tif":
+        options["tiffinfo"] = {700: XMP}
+        del options["exif"]
+        tags = {0x112: 6, 0x10F: "abc", 0x8769: {0x829A: 0.01}, 0x8825: {1: "N"}, 700: XMP}
+        options["tiffinfo"] = tags
+    elif path.suffix != ".png":
+        options["xmp"] = XMP
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif", ".avif"])
+@pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif"])
+def test_what_an_image_says_comes_along(
+    tmp_path: Path, draw: Draw, profile: bytes, source: str, target: str
+) -> None:
+    path = labelled(tmp_path / f"in{source}", draw(), profile)
+    said = rewrite(path, tmp_path / f"out{target}")
+    with Image.open(tmp_path / f"out{target}") as found:
+        exif = found.getexif()
+        assert exif.get(0x112, 1) == 1
+        assert exif[0x10F] == "abc"
+        assert float(exif.get_ifd(0x8769)[0x829A]) == pytest.approx(0.01)
+        assert exif.get_ifd(0x8825)[1] == "N"
+        assert found.info["icc_profile"] == profile
+        if source != ".png":
+            xmp = found.info.get("xmp") or found.info["XML:com.adobe.xmp"]
+            assert b"rating" in (xmp.encode() if isinstance(xmp, str) else xmp)
+        held = source != ".webp" and "resolution" in FORMATS[target].keeps
+        if held:
+            assert found.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert found.size == (20, 32)
+        shown = np.asarray(found.convert("RGB")).astype(int)
+    assert np.abs(shown - np.rot90(draw(), -1)).mean() < 6
+    assert [s for s in said if "resolution" not in s] == []
+    assert len(said) == (source != ".webp" and not held)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bits_keep_all_they_had(
+    tmp_path: Path, draw: Draw, profile: bytes, suffix: str, channels: int
+) -> None:
+    deep = draw(channels=channels).astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., [2, 1, 0, 3][:channels]])
+    plain = read_image(tmp_path / "deep.png")
+    told = read_image(labelled(tmp_path / "told.jpg", draw(), profile)).metadata
+    said: list[str] = []
+    from dataclasses import replace
+
+    write_image(tmp_path / f"o{suffix}", plain.rgb, replace(plain, metadata=told), said.append)
+    assert said == []
+    found = cv2.imread(str(tmp_path / f"o{suffix}"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(found[..., [2, 1, 0, 3][:channels]], deep)
+    again = read_image(tmp_path / f"o{suffix}").metadata
+    assert again.icc == profile
+    assert again.xmp == XMP
+    assert again.dpi == pytest.approx((300, 300), abs=0.1)
+    assert again.exif is not None
+    assert again.exif[0x10F] == "abc"
+    assert float(again.exif.get_ifd(0x8769)[0x829A]) == pytest.approx(0.01)
+
+
+def test_what_cannot_come_along_is_named(tmp_path: Path, draw: Draw, profile: bytes) -> None:
+    full = labelled(tmp_path / "in.jpg", draw(), profile)
+    said = rewrite(full, tmp_path / "out.bmp")
+    assert [line for line in said if "input's EXIF, .png or .jpg" in line]
+    assert [line for line in said if "input's colour profile, .png" in line]
+    assert len(said) == 3
+    assert len(rewrite(full, tmp_path / "out.ppm")) == 4
+    text = tmp_path / "comment.jpg"
+    Image.fromarray(draw()).save(text, comment="said by hand")
+    assert rewrite(text, tmp_path / "out.png") == []
+    assert read_image(tmp_path / "out.png").metadata.text == {"Comment": "said by hand"}
+    assert "input's text" in rewrite(text, tmp_path / "out.webp")[0]
+    parts = tmp_path / "parts.jpg"
+    Image.fromarray(draw()).save(parts, xmp=XMP.replace(b"rating", b"hdrgm"))
+    assert "input's XMP, which cannot" in rewrite(parts, tmp_path / "out.jpg")[0]
+
+
+def test_colour_tags_stay_in_png(tmp_path: Path, draw: Draw) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add(b"cICP", bytes([9, 16, 0, 1]))
+    Image.fromarray(draw()).save(tmp_path / "in.png", pnginfo=info)
+    assert rewrite(tmp_path / "in.png", tmp_path / "out.png") == []
+    assert (b"cICP", bytes([9, 16, 0, 1])) in png_chunks((tmp_path / "out.png").read_bytes())
+    assert "CICP" in rewrite(tmp_path / "in.png", tmp_path / "out.webp")[0]
+
+
+def test_a_profile_of_other_colours_is_left_out(tmp_path: Path, draw: Draw, profile: bytes) -> None:
+    cmyk = Image.fromarray(draw()).convert("CMYK")
+    cmyk.save(tmp_path / "in.jpg", icc_profile=profile.replace(b"RGB ", b"CMYK", 1))
+    said = rewrite(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    assert "without the input's colour profile, which would not fit" in said[0]
+    with Image.open(tmp_path / "out.jpg") as found:
+        assert found.mode == "RGB"
+        assert "icc_profile" not in found.info
+
+
+def test_colours_of_another_profile_are_not_changed(tmp_path: Path, draw: Draw) -> None:
+    """A profile is a label: the numbers under it go through as they are."""
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(draw()).save(tmp_path / "in.png", icc_profile=lab)
+    rewrite(tmp_path / "in.png", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as found:
+        np.testing.assert_array_equal(np.asarray(found), draw())
+
+
+@pytest.mark.parametrize("peak", [255, 65535])
+def test_grey_with_alpha_stays_both(tmp_path: Path, draw: Draw, peak: int) -> None:
+    if peak == 255:
+        Image.fromarray(draw(channels=2), "LA").save(tmp_path / "in.png")
+    else:
+        deep = draw(channels=2).astype(np.uint16) * 257
+        cv2.imwrite(str(tmp_path / "in.png"), deep[..., [0, 0, 0, 1]])
+    image = read_image(tmp_path / "in.png")
+    assert image.grey
+    tinted = image.rgb * np.array([0.9, 1, 1.1], np.float32)
+    write_image(tmp_path / "out.png", tinted, image, print)
+    again = read_image(tmp_path / "out.png")
+    assert again.grey
+    np.testing.assert_array_equal(again.alpha, image.alpha)
+    np.testing.assert_array_equal(again.rgb[..., 0], image.rgb[..., 1])
+    # WebP has eight bits: a half transparent place stays so.
+    write_image(tmp_path / "out.webp", image.rgb, image, lambda text: None)
+    np.testing.assert_array_equal(read_image(tmp_path / "out.webp").alpha, draw()[..., 1])
+
+
+def test_lost_transparency_and_depth_are_named(tmp_path: Path, draw: Draw) -> None:
+    Image.fromarray(draw(channels=4), "RGBA").save(tmp_path / "in.png")
+    said = rewrite(tmp_path / "in.png", tmp_path / "out.jpg")
+    assert "without the input's transparency; write .png" in said[0]
+    opaque = np.dstack([draw(), np.full((20, 32), 255, np.uint8)])
+    Image.fromarray(opaque, "RGBA").save(tmp_path / "opaque.png")
+    assert rewrite(tmp_path / "opaque.png", tmp_path / "out.jpg") == []
+    cv2.imwrite(str(tmp_path / "deep.png"), draw().astype(np.uint16) * 257)
+    assert "8 of the input's 16 bits" in rewrite(tmp_path / "deep.png", tmp_path / "out.jpg")[0]
+
+
+def test_an_unknown_ending_names_those_that_are_known(tmp_path: Path, draw: Draw) -> None:
+    Image.fromarray(draw()).save(tmp_path / "in.png")
+    with pytest.raises(DerainError, match=r"'.gif' is no format to write; use .*\.png"):
+        rewrite(tmp_path / "in.png", tmp_path / "out.gif")
+
+
+def test_a_link_is_written_through_and_a_long_name_is_taken(tmp_path: Path, draw: Draw) -> None:
+    Image.fromarray(draw()).save(tmp_path / "in.png")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "there" / "real.png")
+    rewrite(tmp_path / "in.png", tmp_path / "link.png")
+    assert (tmp_path / "link.png").is_symlink()
+    assert (tmp_path / "there" / "real.png").is_file()
+    long = tmp_path / f"{'雨' * 83}.png"
+    rewrite(tmp_path / "in.png", long)
+    assert sorted(p.name for p in tmp_path.iterdir() if "part" in p.name) == []
+    assert read_image(long).rgb.shape == (20, 32, 3)
