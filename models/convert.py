@@ -7,6 +7,9 @@ written by registry.py.
 
 from __future__ import annotations
 
+import pickle
+import re
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -171,11 +174,12 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
     try:
         if _is_safetensors(path):
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickles of another protocol
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise DerainError(
-            f"{path} is not a file of tensors that can be read safely ({reason}); "
+            f"{path} is not a file of tensors that can be read safely ({_why(error)}); "
             "save the network's state dict alone and try again."
         ) from error
     if not isinstance(content, Mapping):
@@ -183,6 +187,16 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
             f"{path} holds a {type(content).__name__}, no state dict; save the state dict alone."
         )
     return content
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a pickle, without torch's advice on how to run the code in it."""
+    if isinstance(error, pickle.UnpicklingError):
+        kind = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return f"it holds an object of {kind[1]}" if kind else "it holds more than tensors"
+    if isinstance(error, (KeyError, EOFError)):
+        return "it is no pickle"
+    return str(error).strip().split("\n")[0].rstrip(".")
 
 
 def _is_safetensors(path: Path) -> bool:

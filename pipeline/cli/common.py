@@ -1,76 +1,195 @@
 """What several commands share: options of the same name and meaning, and how a line is said.
 
-An option that one command alone takes stays with that command.
+An option that one command alone takes stays with that command. Choices are `Literal`, so that help
+shows them; what no list can say is checked as it is read, so that wrong use ends with exit code 2.
 """
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from derain.models.errors import UsageError
+from derain.pipeline.streaming.quality import Quality as QualityName
 
-def one_of(*allowed: str) -> Callable[[str | None], str | None]:
-    """A check that an option's value is one of these, or was not given."""
-
-    def check(value: str | None) -> str | None:
-        if value is not None and value not in allowed:
-            raise typer.BadParameter(f"'{value}' is not {' or '.join(allowed)}")
-        return value
-
-    return check
+# Groups of options in a command's help, in this order.
+COMMON, PICTURE, ENCODING = "Common", "Picture", "Encoding"
+FILES, ADVANCED = "Files", "Advanced"
+DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
 
 
-def share(value: float) -> float:
-    """A check that an option's value is a share."""
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`; did you mean 'x'?`, where something is like it, else the list of all."""
+    close = get_close_matches(word, known, 1)
+    return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}"
+
+
+def _network(name: str | None) -> str | None:
+    if name is None or Path(name).is_file() or Path(name).suffix:
+        return name  # a weight file says what it is for
+    from derain.models import list_models
+
+    if name not in list_models():
+        raise typer.BadParameter(f"there is no network '{name}'; {nearest(name, list_models())}")
+    return name
+
+
+def _device(name: str) -> str:
+    if not DEVICE.fullmatch(name):
+        raise typer.BadParameter(f"'{name}' is no device; use auto, cpu, cuda or cuda:1")
+    return name
+
+
+def _tile(text: str) -> str:
+    if text not in ("auto", "off") and not (text.isdecimal() and int(text)):
+        raise typer.BadParameter(f"'{text}' is not auto, off, or a number of pixels")
+    return text
+
+
+def _share(value: float) -> float:
     if not 0 <= value <= 1:
         raise typer.BadParameter(f"{value:g} is not between 0 and 1")
     return value
 
 
-Model = Annotated[str, typer.Option("--model", "-m", help="Network; see derain models.")]
-Weights = Annotated[str | None, typer.Option(help="Another weight file for the network.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Streaks = Annotated[
-    float, typer.Option(callback=share, help="Share of the streaks to remove, 0 to 1.")
+Quality = Annotated[
+    QualityName | None,
+    typer.Option(
+        help="Chooses the network: how good, how slow.",
+        show_default="balanced",
+        rich_help_panel=COMMON,
+    ),
 ]
-Haze = Annotated[float, typer.Option(callback=share, help="Share of the haze to remove, 0 to 1.")]
+ChosenModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        callback=_network,
+        help="Network by its name; see derain models.",
+        show_default="by --quality",
+        rich_help_panel=ADVANCED,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        callback=_network,
+        help="Network; see derain models.",
+        rich_help_panel=COMMON,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="A weight file; its network is recognised.", rich_help_panel=ADVANCED),
+]
+Device = Annotated[
+    str,
+    typer.Option(callback=_device, help="auto, cpu, cuda, cuda:1, …", rich_help_panel=ADVANCED),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option(help="Of the network's numbers.", rich_help_panel=ADVANCED),
+]
+Streaks = Annotated[
+    float,
+    typer.Option(
+        callback=_share, help="Share of the streaks to remove, 0 to 1.", rich_help_panel=PICTURE
+    ),
+]
+Haze = Annotated[
+    float,
+    typer.Option(
+        callback=_share, help="Share of the haze to remove, 0 to 1.", rich_help_panel=PICTURE
+    ),
+]
 Tile = Annotated[
-    str, typer.Option(help="Frames in tiles of N pixels: N, off, or auto where memory is short.")
+    str,
+    typer.Option(
+        callback=_tile,
+        help="Frames in tiles of N pixels: N, off, or auto where memory is short.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
 SceneReset = Annotated[
-    str, typer.Option(callback=one_of("auto", "off"), help="Fresh memory at cuts: auto or off.")
+    Literal["auto", "off"],
+    typer.Option(help="Forget the shot at cuts, or never.", rich_help_panel=ADVANCED),
 ]
 Compare = Annotated[
+    Literal["side", "wipe"] | None,
+    typer.Option(help="Before and after in one picture.", rich_help_panel=PICTURE),
+]
+Layers = Annotated[
     str | None,
-    typer.Option(callback=one_of("side", "wipe"), help="Before and after in one: side or wipe."),
+    typer.Option(help="Folder for pictures of streaks, haze, …", rich_help_panel=PICTURE),
 ]
-Layers = Annotated[str | None, typer.Option(help="Folder for pictures of streaks and veil.")]
-InputFormat = Annotated[str | None, typer.Option(help="FFmpeg's name: lavfi, v4l2, y4m, …")]
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        help="Encoder, by FFmpeg's name.", show_default="by container", rich_help_panel=ENCODING
+    ),
+]
+Crf = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=63,
+        help="Quality: lower is better; to 51 for libx264 and libx265.",
+        show_default="18 for libx264",
+        rich_help_panel=ENCODING,
+    ),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(help="FFmpeg's name: lavfi, v4l2, y4m, …", rich_help_panel=ADVANCED),
+]
 InputOpt = Annotated[
-    list[str] | None, typer.Option("--input-opt", help="For opening: framerate=25, …; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--input-opt",
+        help="For opening: framerate=25, …; repeatable.",
+        rich_help_panel=ADVANCED,
+    ),
 ]
-Overwrite = Annotated[bool, typer.Option("-y", help="Replace outputs that are there.")]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Folders in folders too.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write everything measured there.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Overwrite = Annotated[
+    bool, typer.Option("-y", help="Replace outputs that are there.", rich_help_panel=COMMON)
+]
+Recursive = Annotated[
+    bool,
+    typer.Option("--recursive", "-r", help="Folders in folders too.", rich_help_panel=FILES),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write everything measured there.", rich_help_panel=FILES),
+]
+# main() looks for the word itself: an error may come before a command begins.
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=ADVANCED)]
 
 
 def say(text: str) -> None:
     """A line to standard error; standard output is for results."""
-    from derain.pipeline.video.urls import mask_credentials  # brings PyAV
-
-    sys.stderr.write(mask_credentials(text) + "\n")
+    sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def key_values(pairs: list[str] | None) -> dict[str, str]:
-    """`["a=1", …]` to `{"a": "1", …}`."""
+    """`["a=1", …]` to `{"a": "1", …}`.
+
+    Raises:
+        UsageError: something has no key, or no sign of equality.
+    """
+    found = {}
     for pair in pairs or []:
-        if "=" not in pair:
-            raise typer.BadParameter(f"'{pair}' is not key=value")
-    return dict(pair.split("=", 1) for pair in pairs or [])
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise UsageError(f"'{pair}' is not key=value.")
+        found[key] = value
+    return found

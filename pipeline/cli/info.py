@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from derain.models.errors import DerainError
+from derain.models.errors import DerainError, UsageError
+from derain.pipeline.cli.common import nearest
 from derain.pipeline.video.paths import local
 
+if TYPE_CHECKING:
+    from derain.pipeline.video import VideoReader
+
+COUNTED = 2 << 30  # bytes up to which a file is read to count its frames; it takes seconds
 PACKAGES = ("derain", "torch", "av", "numpy", "opencv-python", "kornia", "lpips", "ffmpeg-python")
 
 
@@ -18,6 +25,8 @@ def show_models(pattern: str = "*") -> None:
     """A line for each network: name, parameters, whether weights are there, summary."""
     from derain.models.registry import ENTRIES, create_model, is_ready, list_models, load_model
 
+    if not list_models(pattern):
+        raise UsageError(f"No network is called '{pattern}'; {nearest(pattern, list_models())}.")
     for name in list_models(pattern):
         ready = is_ready(name)
         model = load_model(name) if ready else create_model(name)  # weights may be of another size
@@ -126,10 +135,16 @@ def show_file(file: str, as_json: bool) -> None:
         sys.stdout.write("\n")
     with VideoReader(file) as reader:
         video = reader.video
+        frames, seconds = _length(reader)
     color = video.color
+    path = Path(file)
+    size = f", {_bytes(path.stat().st_size)}" if path.is_file() else ""
+    if seconds is not None:
+        clock = str(timedelta(seconds=round(seconds, 2))).rstrip("0").removesuffix(".")
+        sys.stdout.write(f"duration: {clock}{size}\n")
     sys.stdout.write(
         f"picture: {video.width}x{video.height} {video.pixel_format}, {float(video.rate):.3f} fps, "
-        f"{video.frames or 'unknown'} frames, matrix {color.matrix}, primaries {color.primaries}, "
+        f"{frames}, matrix {color.matrix}, primaries {color.primaries}, "
         f"transfer {color.transfer}, {'full' if color.full_range else 'limited'} range\n"
     )
     extras = [f"chapters: {len(found.get('chapters', []))}"] if found.get("chapters") else []
@@ -140,3 +155,38 @@ def show_file(file: str, as_json: bool) -> None:
     if video.light:
         extras.append("HDR metadata: kept with libx265 and libx264")
     sys.stdout.write("".join(line + "\n" for line in extras))
+
+
+def _length(reader: VideoReader) -> tuple[str, float | None]:
+    """How many frames, in words, and seconds, as far as the file or its packets tell."""
+    video, path = reader.video, Path(reader.name)
+    seconds = video.duration
+    if video.counted:
+        return f"{video.frames} frames", seconds
+    if path.is_file() and path.stat().st_size <= COUNTED:
+        count, last = _count_packets(reader)
+        return f"{count} frames", seconds or last
+    return (f"about {video.frames} frames" if video.frames else "unknown frames"), seconds
+
+
+def _count_packets(reader: VideoReader) -> tuple[int, float | None]:
+    """Frames by their packets, none decoded, and the time from the first to the last one's end."""
+    count, times = 0, []
+    import av
+
+    with av.open(local(reader.name)) as container:
+        stream = container.streams[reader.stream.index]
+        for packet in container.demux(stream):
+            if packet.size:
+                count += 1
+                if packet.pts is not None:
+                    times.append(float(packet.pts * packet.time_base))
+    span = max(times) - min(times) + 1 / float(reader.video.rate) if times else None
+    return count, span
+
+
+def _bytes(size: int) -> str:
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"

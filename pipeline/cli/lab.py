@@ -1,4 +1,4 @@
-"""The commands of the workshop: demo, eval, synth, bench, train.
+"""The commands of the workshop: demo, eval, synth, bench.
 
 Thin: options in, one call, tables out. Heavy imports stay inside the commands.
 """
@@ -7,33 +7,36 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from derain.pipeline.cli.common import Device, Json, Model, Overwrite, Precision, Weights, say
+from derain.pipeline.cli.common import (
+    Debug,
+    Device,
+    Json,
+    Model,
+    Overwrite,
+    Precision,
+    Weights,
+    say,
+)
+from derain.pipeline.streaming.sizes import parse_size
 
 if TYPE_CHECKING:
     from derain.configs.validation import Level
 
+Rain = Literal["drizzle", "shower", "slant", "downpour", "storm", "curtain", "random"]
+
 
 class LevelName(StrEnum):
-    """The levels of configs/validation.yaml."""
+    """The levels of configs/validation.yaml; Typer takes no list of a Literal."""
 
     light = "light"
     heavy = "heavy"
     haze = "haze"
-
-
-class Side(StrEnum):
-    """Halves of a picture."""
-
-    left = "left"
-    right = "right"
 
 
 def default_clips() -> Path:
@@ -64,7 +67,8 @@ def evaluate(
         ),
     ] = None,
     clean_side: Annotated[
-        Side | None, typer.Option(help="Of pictures that hold both, for --images.")
+        Literal["left", "right"] | None,
+        typer.Option(help="Of pictures that hold both, for --images."),
     ] = None,
     wipe_memory: Annotated[
         bool, typer.Option("--wipe-memory", help="Also with the memory wiped every frame.")
@@ -80,6 +84,7 @@ def evaluate(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Find strengths again and rewrite --pairs.")
     ] = False,
+    debug: Debug = False,
 ) -> None:
     """Measure models on validation pairs; rows `input` and `median` are always there."""
     from rich.console import Console
@@ -99,7 +104,7 @@ def evaluate(
     from derain.stages.data.validation_pairs import calibrate as find_strengths
 
     pairs, clips = pairs or DEFAULT_PAIRS, clips or default_clips()
-    levels = cast("tuple[Level, ...]", tuple(x.value for x in level or ()))
+    levels = cast("tuple[Level, ...]", tuple(each.value for each in level or ()))
     if calibrate:
         found = find_strengths(load_pairs(pairs), clips, read_clip, say, levels)
         write_validation(found, pairs)
@@ -127,9 +132,7 @@ def evaluate(
 
         layout, folder = images
         del loaded["median"]  # of a single picture it is the picture
-        results["images"] = evaluate_images(
-            loaded, folder, layout, clean_side.value if clean_side else None, options, say
-        )
+        results["images"] = evaluate_images(loaded, folder, layout, clean_side, options, say)
         console.print(image_table(results["images"]))
     if not clean and not scenes and images is None:
         results["pairs"] = evaluate_pairs(loaded, pairs, clips, options, say)
@@ -154,6 +157,7 @@ def demo(
     size: Annotated[str, typer.Option(help="Of the scene, WIDTHxHEIGHT, both even.")] = "640x360",
     frames: Annotated[int, typer.Option(min=6, help="Of the scene.")] = 60,
     overwrite: Overwrite = False,
+    debug: Debug = False,
 ) -> None:
     """Render a scene, rain on it, remove the rain: needs no files, takes under a minute."""
     from derain.pipeline.rendered.demo import make_demo
@@ -162,7 +166,9 @@ def demo(
     options = VideoOptions(
         model=model, weights=weights, device=device, precision=precision, overwrite=overwrite
     )
-    report = make_demo(output, options, size=parse_size(size), frames=frames, progress=say)
+    report = make_demo(
+        output, options, size=parse_size(size, "--size", 32), frames=frames, progress=say
+    )
     gain = report.after - report.before
     typer.echo(
         f"PSNR over {report.frames} frames: {report.before:.2f} dB with rain, "
@@ -176,7 +182,7 @@ def synth(
     clean: Annotated[Path, typer.Argument(help="A video without rain.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The rainy video to make.")],
     rain: Annotated[
-        str, typer.Option(help="drizzle, shower, slant, downpour, storm, curtain or random.")
+        Rain, typer.Option(help="Which kind; random is drawn from the seed.")
     ] = "downpour",
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other drops.")] = 0,
     density: Annotated[float, typer.Option(help="Scales the number of streaks.")] = 1.0,
@@ -187,6 +193,7 @@ def synth(
     ] = None,
     crf: Annotated[float, typer.Option(help="Quality of the encoder: lower is better.")] = 14,
     overwrite: Overwrite = False,
+    debug: Debug = False,
 ) -> None:
     """Put rain on a clean video."""
     from derain.pipeline.rendered.synth import SynthOptions, synthesize
@@ -222,6 +229,7 @@ def bench(
         int, typer.Option(help="Also memory and PSNR at both ends of so many frames.")
     ] = 0,
     json: Json = None,
+    debug: Debug = False,
 ) -> None:
     """Measure speed and memory: decode, network and encode apart, and the whole."""
     from derain.pipeline.evaluation.bench import BenchOptions, run_bench
@@ -232,7 +240,7 @@ def bench(
         weights=weights,
         device=device,
         precision=precision,
-        size=parse_size(size),
+        size=parse_size(size, "--size", 32),
         frames=frames,
         rounds=rounds,
         long=long,
@@ -248,85 +256,10 @@ def bench(
         write_json(found, json)
 
 
-def train(
-    config: Annotated[Path, typer.Argument(help="A preset, such as configs/swift.yaml.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
-    init: Annotated[Path | None, typer.Option(help="Weight file to start from.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override: data.batch=8; repeatable.")
-    ] = None,
-    device: Device = "auto",
-) -> None:
-    """Train a network; see configs/ for presets.
-
-    --resume goes on with the settings that the run began with; --set changes them.
-
-    On several GPUs: torchrun --nproc-per-node N --no-python derain train ...
-    """
-    from derain.configs.training import load_training
-    from derain.models.errors import DerainError
-    from derain.stages.training.loop import train as run
-
-    if resume and init is not None:
-        raise typer.BadParameter("--init starts a run and --resume goes on with one; give one")
-    started = output / "config.yaml"
-    if resume and started.exists():
-        # What the run began with, --set and all: other clips or steps would make it another run.
-        config = started
-    try:
-        loaded = load_training(config, settings or [])
-    except ValueError as error:
-        raise DerainError(str(error)) from error
-    if init is not None:
-        loaded = loaded.model_copy(update={"init": str(init)})
-    with training_bar(loaded.steps) as progress:
-        made = run(loaded, output, device=device, resume=resume, report=say, progress=progress)
-    typer.echo(str(made))
-
-
-@contextmanager
-def training_bar(steps: int) -> Iterator[Callable[[int, int, float], None]]:
-    """A bar with loss and time left; on a terminal alone, and of the first process alone."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    hidden = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=hidden,
-    ) as bar:
-        task = bar.add_task("", total=steps)
-        yield lambda step, steps, loss: bar.update(
-            task, completed=step, description=f"loss {loss:.4f}"
-        )
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """`640x360` to (640, 360)."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise typer.BadParameter(f"'{text}' is not WIDTHxHEIGHT, such as 640x360")
-    width, height = map(int, parts)
-    if width % 2 or height % 2 or min(width, height) < 32:
-        raise typer.BadParameter(f"'{text}' is not even, or smaller than 32x32")
-    return width, height
-
-
 def add_commands(app: typer.Typer) -> None:
     """Register the commands on `app`."""
-    app.command("demo")(demo)
-    app.command("eval")(evaluate)
-    app.command("synth")(synth)
-    app.command("bench")(bench)
-    app.command("train")(train)
+    panel = "Measure and train"
+    app.command("demo", rich_help_panel=panel)(demo)
+    app.command("eval", rich_help_panel=panel)(evaluate)
+    app.command("synth", rich_help_panel=panel)(synth)
+    app.command("bench", rich_help_panel=panel)(bench)

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derain.pipeline.cli.common import (
+    ChosenModel,
+    Debug,
     Device,
     Haze,
     InputFormat,
     InputOpt,
-    Model,
     Overwrite,
     Precision,
+    Quality,
     SceneReset,
     Streaks,
     Weights,
@@ -48,7 +50,8 @@ def live(
         str | None,
         typer.Option(help="Secret that viewers need; made up for addresses others can reach."),
     ] = None,
-    model: Model = "swift",
+    quality: Quality = None,
+    model: ChosenModel = None,
     weights: Weights = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -78,18 +81,20 @@ def live(
     input_format: InputFormat = None,
     input_opt: InputOpt = None,
     snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
+    debug: Debug = False,
 ) -> None:
     """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
     import cv2  # noqa: F401  (before PyAV, or no window ever opens: see window.py)
 
     from derain.pipeline.live.session import Live, LiveOptions
     from derain.pipeline.streaming.inputs import interruptible
+    from derain.pipeline.streaming.quality import choose_model
     from derain.pipeline.video.encoders import Encoding
 
     options = LiveOptions(
         source=source,
-        model=model,
-        weights=weights,
+        model=choose_model("live", model, weights, quality),
+        weights=weights if model else None,
         device=device,
         precision=precision,
         streaks=streaks,
@@ -179,4 +184,4 @@ def _summary(session: Live, options: LiveOptions) -> str:
 
 def add_commands(app: typer.Typer) -> None:
     """Register the command on `app`."""
-    app.command("live")(live)
+    app.command("live", rich_help_panel="Remove rain")(live)

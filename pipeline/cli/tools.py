@@ -1,16 +1,67 @@
-"""The commands of the tool box: convert, background.
+"""The commands of the tool box: models, info, convert, background.
 
 Thin: options in, one call, a line out. Heavy imports stay inside the commands.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
-from derain.pipeline.cli.common import Overwrite, say
+from derain.pipeline.cli.common import Debug, Overwrite, key_values, say
+
+
+def models(
+    pattern: Annotated[str, typer.Argument(help="Only names like this.")] = "*",
+    debug: Debug = False,
+) -> None:
+    """List the networks, and which of them come with trained weights."""
+    from derain.pipeline.cli.info import show_models
+
+    show_models(pattern)
+
+
+def info(
+    file: Annotated[str | None, typer.Argument(help="A video to look into.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a file holds; without one, what this machine and installation can do."""
+    from derain.pipeline.cli.info import show_file, show_machine
+
+    if file is None:
+        show_machine(json)
+    else:
+        show_file(file, json)
+
+
+def cache(
+    action: Annotated[
+        Literal["list", "clear", "trim"], typer.Argument(help="What to do with the decoded clips.")
+    ] = "list",
+    limit: Annotated[
+        float, typer.Option(min=0, help="GB that trim leaves; the longest unused go first.")
+    ] = 20,
+    debug: Debug = False,
+) -> None:
+    """Show or empty the cache of decoded clips that derain train keeps."""
+    from derain.stages.data.clip_cache import cache_folder, list_clips
+    from derain.stages.data.clip_cache import trim as trim_cache
+
+    folder = cache_folder()
+    if action == "list":
+        for clip in list_clips(folder):
+            used = datetime.fromtimestamp(clip.used).strftime("%Y-%m-%d")
+            typer.echo(f"{clip.size / 1e6:10.1f} MB  last used {used}  {clip.path.name}")
+    else:
+        gone = trim_cache(folder, 0 if action == "clear" else int(limit * 1e9), recent=0)
+        freed = sum(clip.size for clip in gone) / 1e6
+        say(f"{len(gone)} clips deleted, {freed:.1f} MB freed")
+    left = list_clips(folder)
+    typer.echo(f"{folder}: {len(left)} clips, {sum(clip.size for clip in left) / 1e6:.1f} MB")
 
 
 def convert(
@@ -20,13 +71,14 @@ def convert(
         str | None, typer.Option("--model", "-m", help="Which network, if its keys do not tell.")
     ] = None,
     channels: Annotated[
-        str | None,
-        typer.Option(help="Order it was trained in: bgr or rgb.", show_default="as its authors'"),
+        Literal["bgr", "rgb"] | None,
+        typer.Option(help="Order it was trained in.", show_default="as its authors'"),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="What no tensor tells: stages=4, composition=add, …"),
     ] = None,
+    debug: Debug = False,
 ) -> None:
     """Turn weights of the original authors (.pth, latest, …) into a file for --weights."""
     import yaml
@@ -35,12 +87,7 @@ def convert(
     from derain.models.errors import DerainError
     from derain.models.registry import description_of
 
-    chosen: dict[str, Any] = {}
-    for item in settings or []:
-        key, sign, value = item.partition("=")
-        if not sign or not key.isidentifier():
-            raise typer.BadParameter(f"'{item}' is not key=value, such as stages=4")
-        chosen[key] = yaml.safe_load(value)
+    chosen = {key: yaml.safe_load(value) for key, value in key_values(settings).items()}
     try:
         network = convert_file(source, output, model, channels, **chosen)
     except TypeError as error:  # a setting that the network's reader does not take
@@ -66,6 +113,7 @@ def background(
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Pair only each so many-th frame.")] = 1,
     overwrite: Overwrite = False,
+    debug: Debug = False,
 ) -> None:
     """Find the clean picture behind the rain of a camera that stands still."""
     from derain.pipeline.background.estimate import BackgroundSettings, background_command
@@ -87,5 +135,9 @@ def background(
 
 def add_commands(app: typer.Typer) -> None:
     """Register the commands on `app`."""
-    app.command("convert")(convert)
-    app.command("background")(background)
+    panel = "Look and prepare"
+    app.command("info", rich_help_panel=panel)(info)
+    app.command("models", rich_help_panel=panel)(models)
+    app.command("cache", rich_help_panel=panel)(cache)
+    app.command("convert", rich_help_panel=panel)(convert)
+    app.command("background", rich_help_panel=panel)(background)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from derain.models import Derainer
-from derain.models.errors import UsageError
+from derain.pipeline.streaming.sizes import parse_size
 
 SMOOTH = 12.0  # frames a second that are enough to call it live
 SHARE = 0.8  # of the time for the network; decoding and viewers need the rest
@@ -30,13 +30,7 @@ def parse_resolution(text: str) -> tuple[int, int] | str:
     """
     if text in ("auto", "source"):
         return text
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise UsageError(f"--resolution is auto, source or such as 640x360, not '{text}'.")
-    width, height = map(int, parts)
-    if width % 2 or height % 2 or min(width, height) < 16:
-        raise UsageError(f"--resolution {text} must be even, and at least 16x16.")
-    return width, height
+    return parse_size(text, "--resolution", 16, ("auto", "source"))
 
 
 def fit(source: tuple[int, int], per_pixel: float, rate: float) -> tuple[int, int]:

@@ -47,7 +47,8 @@ def summary(report: Report) -> str:
     """One line on a finished file."""
     if report.skipped:
         return f"{report.target} is there already; -y makes it again"
-    rate = report.frames_out / report.seconds if report.seconds else 0.0
+    # Those of a run before this one took no time of this one.
+    rate = (report.frames_out - report.resumed_at) / report.seconds if report.seconds else 0.0
     text = f"{report.target}: {report.frames_out} frames, {report.seconds:.1f} s, {rate:.1f} fps"
     if report.shots > 1:
         text += f", {report.shots} shots"
@@ -72,9 +73,10 @@ class PlainLines:
             self._source, self._began = report.source, now
         if now - self._last >= self.interval:
             self._last = now
-            total = f"/{report.total}" if report.total else ""
-            rate = report.frames_out / max(now - self._began, 1e-3)
-            self._write(f"{report.source}: {report.frames_out}{total} frames, {rate:.1f} fps")
+            done, total = report.frames_out, report.total
+            of = f"/{total} ({min(1, done / total):.0%})" if total else ""
+            rate = (done - report.resumed_at) / max(now - self._began, 1e-3)
+            self._write(f"{report.source}: {done}{of} frames, {rate:.1f} fps")
 
     def done(self, report: Report) -> None:
         for notice in report.notices:
@@ -163,7 +165,7 @@ class Bar:
         if report.source not in self.tasks:
             name = report.source.rsplit("/", 1)[-1]
             self.tasks[report.source] = self.progress.add_task(
-                name, total=report.total or None, rate=""
+                name, total=report.total or None, completed=report.resumed_at, rate=""
             )
         task = self.tasks[report.source]
         speed = self.progress.tasks[self.progress.task_ids.index(task)].speed

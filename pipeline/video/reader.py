@@ -17,7 +17,6 @@ from typing import Any
 
 import av
 import numpy as np
-from av.codec.hwaccel import HWAccel
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -25,8 +24,8 @@ from derain.models.errors import VideoError
 from derain.pipeline.video.color import Color
 from derain.pipeline.video.copied_streams import is_cover
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
+from derain.pipeline.video.opening import open_source
 from derain.pipeline.video.packet_times import stamp
-from derain.pipeline.video.paths import local
 from derain.pipeline.video.timestamps import Timeline
 
 WARM_UP = 24  # frames before --start that fill the network's window and memory
@@ -96,7 +95,7 @@ class VideoReader:
         self.damaged = 0
         self.notice = notice
         self.interlaced = interlaced
-        self._open(format, options or {}, hwaccel)
+        self.container = open_source(self.name, format, options or {}, hwaccel, notice)
         try:
             pictures = [s for s in self.container.streams.video if not is_cover(s)]
             if not pictures:
@@ -117,27 +116,6 @@ class VideoReader:
         except BaseException:
             self.container.close()
             raise
-
-    def _open(self, format: str | None, options: dict[str, str], hwaccel: str | None) -> None:
-        name = "pipe:0" if self.name == "-" else self.name
-        if format is None and name.startswith("lavfi:"):
-            format, name = "lavfi", name.removeprefix("lavfi:")
-        elif format is None or Path(name).is_file():  # not devices, such as "0:1"
-            name = local(name)
-        if name.startswith("rtsp"):
-            # UDP, FFmpeg's first choice, loses packets.
-            options = {"rtsp_flags": "prefer_tcp"} | options
-        try:
-            self.container = av.open(
-                name,
-                format=format,
-                options=options,
-                metadata_errors="replace",
-                timeout=30 if "://" in name else None,
-                hwaccel=HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None,
-            )
-        except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
-            raise VideoError(_why(self.name, error)) from error
 
     def _begin(self, start: float | None, end: float | None, warm_up: int) -> None:
         """Seek to --start, early enough to warm up."""
@@ -339,14 +317,3 @@ class VideoReader:
             packet.pts -= shift
             packet.dts = packet.pts if packet.dts is None else packet.dts - shift
         return True
-
-
-def _why(name: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"There is no file {name}; check the path."
-    if isinstance(error, IsADirectoryError):
-        return f"{name} is a folder; name a file."
-    if isinstance(error, PermissionError):
-        return f"{name} may not be read; check its permissions."
-    text = getattr(error, "strerror", None) or str(error)
-    return f"{name} is not a video that FFmpeg can read ({text}); check the file."

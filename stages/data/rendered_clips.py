@@ -7,8 +7,6 @@ decoded once into memory-mapped arrays. Rain is rendered by rain.py, artefacts a
 from __future__ import annotations
 
 import csv
-import hashlib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from derain.configs.training import DataConfig
 from derain.models.errors import DerainError
 from derain.stages.data import augment
+from derain.stages.data.clip_cache import store_clip
 from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
 from derain.stages.data.thumbnails import draw_glimpses
 
@@ -122,15 +121,7 @@ def read_clip(path: Path) -> np.ndarray:
 
 def cached_clip(path: Path, cache: Path) -> Path:
     """The clip as a .npy file that can be memory-mapped, decoded on first use."""
-    stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
-    target = cache / f"{path.stem}-{key.hexdigest()[:12]}.npy"
-    if not target.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}.part.npy")  # two runs may decode at once
-        np.save(part, read_clip(path))
-        part.replace(target)
-    return target
+    return store_clip(path, cache, read_clip)
 
 
 @dataclass

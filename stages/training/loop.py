@@ -29,6 +29,7 @@ from derain.models import create_model
 from derain.models.errors import DerainError
 from derain.models.registry import save_model
 from derain.models.runtime.derainer import on_device
+from derain.stages.data.clip_cache import cache_folder, trim
 from derain.stages.data.paired_samples import paired_data
 from derain.stages.data.real_rain import refinement_samples
 from derain.stages.data.rendered_clips import RainyClips, Samples, batches, cached_clip, find_clips
@@ -197,13 +198,15 @@ def _objective(config: TrainingConfig, device: torch.device) -> Objective:
 
 def _data(config: TrainingConfig, notice: Report) -> tuple[Samples, list[Probe]]:
     """What the network learns from, and what it is watched on."""
-    cache = Path.home() / ".cache" / "derain" / "clips"
+    cache = cache_folder()
     if config.pairs is not None:
         data, probes = paired_data(config, cache, notice)
     else:
         data, probes = _rendered(config, cache)
     if config.refinement is not None:
         data = refinement_samples(data, config.seed, cache)
+    if gone := trim(cache):
+        notice(f"{len(gone)} decoded clips unused for days left {cache}; see derain cache.")
     return data, probes
 
 

@@ -191,7 +191,7 @@ class Code:
         ({"conv.weight": torch.zeros(1)}, r"no network known.*conv\.weight"),
         ({"rnns": 3}, "'rnns' is a int"),
         ([torch.zeros(1)], "holds a list"),
-        (Code(), "read safely"),
+        (Code(), r"it holds an object of \S*Code\); save"),
     ],
     ids=["unknown", "no tensors", "no dict", "code"],
 )

@@ -6,20 +6,19 @@ import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from derain.models import list_models, load_model
 from derain.pipeline.cli.info import probe
-from derain.pipeline.cli.main import app
 
-run = CliRunner().invoke
+Command = Callable[..., Any]  # conftest.py
 
 
-def test_models_tells_the_size_of_the_weights_that_are_shipped() -> None:
+def test_models_tells_the_size_of_the_weights_that_are_shipped(derain: Command) -> None:
     """The default network of a name may have another size than the one that was trained."""
-    lines = {line.split()[0]: line for line in run(app, ["models"]).output.splitlines()}
+    lines = {line.split()[0]: line for line in derain("models").out.splitlines()}
     assert list(lines) == list_models()
     size = sum(parameter.numel() for parameter in load_model("rescan").parameters())
     assert f" {size / 1e3:.0f} k  ready" in lines["rescan"]
@@ -27,23 +26,23 @@ def test_models_tells_the_size_of_the_weights_that_are_shipped() -> None:
     assert "needs --weights" in lines["remaen"]
 
 
-def test_version() -> None:
-    assert run(app, ["--version"]).output == f"derain {version('derain')}\n"
+def test_version(derain: Command) -> None:
+    assert derain("--version").out == f"derain {version('derain')}\n"
 
 
-def test_machine_as_json() -> None:
-    found = json.loads(run(app, ["info", "--json"]).output)
+def test_machine_as_json(derain: Command) -> None:
+    found = json.loads(derain("info", "--json").out)
     assert set(found["devices"]) >= {"cpu"}
     assert "libx264" in found["encoders"]
     assert found["versions"]["torch"] != "not there"
 
 
-def test_file(make_clip: Callable[..., Path]) -> None:
+def test_file(derain: Command, make_clip: Callable[..., Path]) -> None:
     clip = make_clip(size=(98, 66), audio="aac")
-    text = run(app, ["info", str(clip)]).output
+    text = derain("info", str(clip)).out
     assert "picture: 98x66 yuv420p" in text
     assert "12 frames" in text
-    found = json.loads(run(app, ["info", str(clip), "--json"]).output)
+    found = json.loads(derain("info", str(clip), "--json").out)
     assert [stream["codec_type"] for stream in found["streams"]] == ["video", "audio"]
 
 
@@ -67,14 +66,32 @@ def test_names_that_look_like_something_else(
     assert probe(name)["streams"][0]["codec_name"] == "h264"
 
 
-def test_graphs_are_known_to_pyav_alone() -> None:
-    text = run(app, ["info", "lavfi:testsrc2=size=64x48:rate=25"]).output
+def test_graphs_are_known_to_pyav_alone(derain: Command) -> None:
+    text = derain("info", "lavfi:testsrc2=size=64x48:rate=25").out
     assert "picture: 64x48" in text
 
 
-def test_what_is_no_video_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_what_is_no_video_is_told_in_a_sentence(derain: Command, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing to see")
-    result = run(app, ["info", str(tmp_path / "notes.txt")])
-    assert result.exit_code == 1
-    assert result.output.startswith("error: ")
-    assert "notes.txt" in result.output
+    answer = derain("info", tmp_path / "notes.txt")
+    assert answer.code == 1
+    assert answer.err.startswith("error: ")
+    assert "notes.txt" in answer.err
+
+
+def test_frames_duration_and_size_are_told(derain: Command, make_clip: Callable[..., Path]) -> None:
+    """Of files that declare no count, whose rate times duration would be far more."""
+    stamps = [index * 4 for index in range(7)]
+    for name in ("a.mkv", "a.ts", "a.mp4"):
+        clip = make_clip(name, frames=7, pts=stamps)
+        text = derain("info", clip).out
+        assert " 7 frames," in text
+        assert "duration: 0:00:0" in text
+        assert f"{clip.stat().st_size / 1000:.1f} kB" in text
+
+
+def test_a_pattern_that_fits_no_network_is_wrong_use(derain: Command) -> None:
+    answer = derain("models", "xyz")
+    assert answer.code == 2
+    assert "No network is called 'xyz'" in answer.err
+    assert "did you mean 'rescan'" in derain("models", "rescam").err

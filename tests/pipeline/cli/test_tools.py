@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner
 
-from derain.models import DerainError, load_model
-from derain.pipeline.cli.tools import add_commands
+from derain.models import load_model
 
-app = typer.Typer(pretty_exceptions_enable=False)
-add_commands(app)
-run = CliRunner().invoke
+Command = Callable[..., Any]  # conftest.py
 State = dict[str, torch.Tensor]
 
 
-def test_convert_writes_weights_that_load(rescan_state: State, tmp_path: Path) -> None:
+def test_convert_writes_weights_that_load(
+    derain: Command, rescan_state: State, tmp_path: Path
+) -> None:
     source, target = tmp_path / "latest", tmp_path / "ours.safetensors"
     torch.save({"net": rescan_state, "clock": 7}, source)
-    result = run(app, ["convert", str(source), "-o", str(target), "--set", "stages=3"])
-    assert result.exit_code == 0, result.output
-    assert "rescan" in result.output
-    assert "stages 3" in result.output
+    result = derain("convert", str(source), "-o", str(target), "--set", "stages=3")
+    assert result.code == 0, result.out
+    assert "rescan" in result.out
+    assert "stages 3" in result.out
     converted, direct = load_model(target), load_model(source)
     assert converted.net.stages == 3
     rainy = torch.rand(1, 3, 12, 10)
@@ -37,32 +35,34 @@ def test_convert_writes_weights_that_load(rescan_state: State, tmp_path: Path) -
         torch.testing.assert_close(three, direct.net.forward_stages(rainy)[2])
 
 
-def test_convert_takes_either_order_of_channels(rescan_state: State, tmp_path: Path) -> None:
+def test_convert_takes_either_order_of_channels(
+    derain: Command, rescan_state: State, tmp_path: Path
+) -> None:
     source = tmp_path / "net.pth"
     torch.save(rescan_state, source)
     for order in ("bgr", "rgb"):
         target = str(tmp_path / f"{order}.safetensors")
-        assert run(app, ["convert", str(source), "-o", target, "--channels", order]).exit_code == 0
+        assert derain("convert", str(source), "-o", target, "--channels", order).code == 0
     rainy = torch.rand(1, 3, 9, 9)
     bgr, rgb = (load_model(tmp_path / f"{order}.safetensors").net for order in ("bgr", "rgb"))
     with torch.inference_mode():
         torch.testing.assert_close(bgr(rainy), rgb(rainy.flip(1)).flip(1))
 
 
-def test_convert_refuses_in_sentences(rescan_state: State, tmp_path: Path) -> None:
+def test_convert_refuses_in_sentences(derain: Command, rescan_state: State, tmp_path: Path) -> None:
     source, target = tmp_path / "net.pth", tmp_path / "ours.safetensors"
     torch.save(rescan_state, source)
     target.touch()
     for arguments, words in (
         (["-o", str(target)], "exists"),
         (["-o", str(tmp_path / "x.safetensors"), "--set", "storeys=3"], "--set does not fit"),
-        (["-o", str(tmp_path / "x.safetensors"), "--channels", "grb"], "use bgr or rgb"),
+        (["-o", str(tmp_path / "x.safetensors"), "--channels", "grb"], "'grb' is not one of"),
     ):
-        error = run(app, ["convert", str(source), *arguments]).exception
-        assert isinstance(error, DerainError)
-        assert words in str(error)
-    wrong = run(app, ["convert", str(source), "-o", str(tmp_path / "x"), "--set", "stages"])
-    assert wrong.exit_code == 2
+        answer = derain("convert", str(source), *arguments)
+        assert answer.code == (2 if "grb" in arguments else 1)
+        assert words in answer.err
+    wrong = derain("convert", str(source), "-o", str(tmp_path / "x"), "--set", "stages")
+    assert wrong.code == 2
 
 
 def raining(index: int, width: int, height: int) -> np.ndarray:
@@ -80,12 +80,14 @@ def rain(make_clip: Callable[..., Path]) -> Path:
     )
 
 
-def test_background_finds_the_scene_and_writes_pairs(rain: Path, tmp_path: Path) -> None:
+def test_background_finds_the_scene_and_writes_pairs(
+    derain: Command, rain: Path, tmp_path: Path
+) -> None:
     picture, pairs = tmp_path / "clean.png", tmp_path / "pairs"
     arguments = ["background", str(rain), "-o", str(picture), "--pairs", str(pairs)]
-    result = run(app, [*arguments, "--every", "10"])
-    assert result.exit_code == 0, result.output
-    assert "of 30 frames" in result.output
+    result = derain(*arguments, "--every", "10")
+    assert result.code == 0, result.out
+    assert "of 30 frames" in result.out
     found = cv2.imread(str(picture))[..., ::-1].astype(int)
     scene = np.random.default_rng(1).integers(20, 160, (48, 64, 3), np.uint8)
     assert np.abs(found - scene).max() <= 1
@@ -95,10 +97,27 @@ def test_background_finds_the_scene_and_writes_pairs(rain: Path, tmp_path: Path)
 
     read = [read_pair(pair) for pair in find_pairs(pairs / "rain.txt", "list")]
     assert all(rainy.mean() > clean.mean() for rainy, clean in read if clean is not None)
-    assert "exists" in str(run(app, arguments).exception)
+    assert "exists" in derain(*arguments).err
 
 
-def test_background_needs_something_to_write(rain: Path) -> None:
-    error = run(app, ["background", str(rain)]).exception
-    assert isinstance(error, DerainError)
-    assert "-o" in str(error)
+def test_background_needs_something_to_write(derain: Command, rain: Path) -> None:
+    answer = derain("background", str(rain))
+    assert answer.code == 1
+    assert "-o" in answer.err
+
+
+def test_the_cache_is_listed_trimmed_and_cleared(
+    derain: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "derain" / "clips"
+    assert "0 clips" in derain("cache").out
+    folder.mkdir(parents=True)
+    for name in "ab":
+        np.save(folder / f"{name}.npy", np.zeros(10_000))
+    assert derain("cache").out.count("last used") == 2
+    assert "1 clips, 0.1 MB" in derain("cache", "trim", "--limit", "0.0001").out
+    cleared = derain("cache", "clear")
+    assert "1 clips deleted, 0.1 MB freed" in cleared.err
+    assert list(folder.iterdir()) == []
+    assert derain("cache", "burn").code == 2

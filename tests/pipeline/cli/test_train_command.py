@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from derain.pipeline.cli.main import app
+from derain.pipeline.cli.train import find_preset
 from derain.pipeline.streaming.derain_video import VideoOptions, derain_video
 
-CONFIG = Path(__file__).parents[3] / "configs" / "swift.yaml"
+Command = Callable[..., Any]  # conftest.py
 SMALL = (
     "steps=2",
     "settings={widths: [8, 8, 8], blocks: [1, 1], hidden: 4}",
@@ -26,23 +27,25 @@ SMALL = (
 
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "clips" / "walk").mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(4):
         picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
         cv2.imwrite(str(tmp_path / "clips" / "walk" / f"{number}.png"), picture)
-    found = ["train", str(CONFIG), "-o", str(tmp_path / "run")]
+    found = ["train", "swift", "-o", str(tmp_path / "run")]
     for setting in (*SMALL, f"data.clips={tmp_path / 'clips'}"):
         found += ["--set", setting]
     return found
 
 
-def test_a_run_leaves_weights_that_derain_a_film(arguments: list[str], tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
+def test_a_run_leaves_weights_that_derain_a_film(
+    derain: Command, arguments: list[str], tmp_path: Path
+) -> None:
+    result = derain(*arguments)
+    assert result.code == 0, result.err
     weights = tmp_path / "run" / "swift.safetensors"
-    assert result.stdout == f"{weights}\n"
+    assert result.out == f"{weights}\n"
     report = derain_video(
         "lavfi:testsrc2=size=64x48:rate=5,trim=end_frame=4",
         tmp_path / "clean.mkv",
@@ -51,19 +54,38 @@ def test_a_run_leaves_weights_that_derain_a_film(arguments: list[str], tmp_path:
     assert report.frames_out == 4
 
 
-def test_a_folder_of_another_run_is_not_written_over(arguments: list[str]) -> None:
-    assert CliRunner().invoke(app, arguments).exit_code == 0
-    again = CliRunner().invoke(app, arguments)
-    assert again.exit_code != 0
-    assert "add --resume" in str(again.exception)
-    assert CliRunner().invoke(app, [*arguments, "--resume"]).exit_code == 0
+def test_a_folder_of_another_run_is_not_written_over(derain: Command, arguments: list[str]) -> None:
+    assert derain(*arguments).code == 0
+    again = derain(*arguments)
+    assert again.code != 0
+    assert "add --resume" in again.err
+    assert derain(*arguments, "--resume").code == 0
 
 
-def test_resuming_keeps_the_settings_of_the_run(arguments: list[str], tmp_path: Path) -> None:
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+def test_resuming_keeps_the_settings_of_the_run(
+    derain: Command, arguments: list[str], tmp_path: Path
+) -> None:
+    assert derain(*arguments).code == 0
     began = (tmp_path / "run" / "config.yaml").read_text()
-    plain = ["train", str(CONFIG), "-o", str(tmp_path / "run"), "--resume"]
-    assert CliRunner().invoke(app, plain).exit_code == 0
+    plain = ["train", "swift", "-o", str(tmp_path / "run"), "--resume"]
+    assert derain(*plain).code == 0
     assert (tmp_path / "run" / "config.yaml").read_text() == began
-    assert CliRunner().invoke(app, [*plain, "--set", "steps=3"]).exit_code == 0
+    assert derain(*plain, "--set", "steps=3").code == 0
     assert "steps: 3" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_presets_come_by_name(derain: Command, tmp_path: Path) -> None:
+    """For people who installed a wheel and have no folder of them."""
+    assert find_preset("rescan").name == "rescan.yaml"
+    own = tmp_path / "own.yaml"
+    own.write_text("steps: 1\n")
+    assert find_preset(str(own)) == own
+    answer = derain("train", "swfit", "-o", tmp_path / "run")
+    assert answer.code == 2
+    assert "There is no preset 'swfit'; did you mean 'swift'?" in answer.err
+
+
+def test_start_and_resume_exclude_each_other(derain: Command, tmp_path: Path) -> None:
+    words = ["-o", tmp_path / "run", "--resume", "--init", "x"]
+    answer = derain("train", "swift", *words)
+    assert answer.code == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +13,15 @@ from PIL import Image
 
 from derain.models.errors import DerainError, UsageError
 from derain.models.registry import list_models, weights_file
-from derain.pipeline.cli import main
 from derain.pipeline.image.derain_images import Task, derain_images, plan_images
 from derain.pipeline.image.image_file import count_images, read_image
 from derain.pipeline.streaming.options import VideoOptions
+from derain.pipeline.streaming.quality import choose_model
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 from derain.stages.losses.metrics import psnr
 
 Draw = Callable[..., NDArray[np.uint8]]
-DEFAULT = inspect.signature(main.image).parameters["model"].default or "rescan"
+DEFAULT = choose_model("image")
 NOTHING = VideoOptions(model="median", device="cpu", streaks=0, haze=0)
 
 

@@ -1,4 +1,4 @@
-"""Many inputs, exit codes, and the command line itself."""
+"""Many inputs: which file becomes which, exit codes, signals, and what is reported."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from torch import nn
-from typer.testing import CliRunner
 
 from derain.models.errors import UsageError
-from derain.pipeline.cli.main import app, report_error, seconds
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.inputs import Task, interruptible, plan, run_tasks
 from derain.pipeline.streaming.options import Report, VideoOptions
@@ -185,54 +180,6 @@ def test_events_are_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[0]["frames"] == 3 and lines[1]["notices"] == ["something"]
 
 
-def test_times_are_read_as_people_write_them() -> None:
-    assert seconds(None) is None
-    assert seconds("90") == 90
-    assert seconds("1:30.5") == 90.5
-    assert seconds("1:02:03") == 3723
-
-
-@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1:-5", "1e308:0", "1:nan:0"])
-def test_times_before_the_beginning_or_without_end_are_none(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="not a time"):
-        seconds(text)
-
-
-def test_errors_become_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    from derain.models.errors import DerainError
-
-    assert report_error(DerainError("a sentence")) == 1
-    assert report_error(UsageError("wrong use")) == 2
-    assert report_error(KeyboardInterrupt()) == 130
-    assert report_error(ValueError("oops")) == 1
-    text = capsys.readouterr().err
-    assert "error: a sentence" in text and "DERAIN_DEBUG" in text and "Traceback" not in text
-
-
-@pytest.mark.usefixtures("loads_identity")
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (["video", "missing.mp4", "-o", "x.mp4"], 1, "There is no file missing.mp4"),
-        (["video", "a.mp4", "b.mp4", "-o", "x.mp4"], 2, "need a folder"),
-        (["video", "a.mp4", "-o", "x.mp4", "--start", "soon"], 2, "not a time"),
-        (["video", "a.mp4", "-o", "x.mp4", "--start", "-1"], 2, "not a time"),
-        (["video", "a.mp4", "-o", "x.mp4", "--start", "2", "--end", "2"], 2, "a later --end"),
-        (["video", "a.mp4", "-o", "x.mp4", "--end", "0"], 2, "a later --end"),
-        (["video", "a.mp4", "-o", "x.mp4", "--encoder-opt", "fast"], 2, "key=value"),
-        (["video", "a.mp4", "-o", "x.mp4", "--streaks", "3"], 2, "between 0 and 1"),
-        (["video", "a.mp4", "-o", "x.mp4", "--compare", "up"], 2, "side or wipe"),
-        (["video", "a.mp4", "-o", "x.mp4", "--shard", "7"], 2, "--shard is like"),
-    ],
-)
-def test_the_command_line_answers_in_one_sentence(
-    arguments: list[str], code: int, words: str
-) -> None:
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == code
-    assert words in result.output.replace("\n", " ") or words in " ".join(result.stderr.split())
-
-
 def test_frames_are_counted_from_the_first_that_is_written(
     make_clip: Callable[..., Path], tmp_path: Path, layered: nn.Module
 ) -> None:
@@ -255,64 +202,3 @@ def test_a_percent_in_a_name_is_no_sequence(
     tasks = plan([str(clip)], str(tmp_path / name))
     assert run_tasks(tasks, VideoOptions(precision="fp32"), PlainLines()) == 0
     assert (tmp_path / name).is_file()
-
-
-@pytest.mark.usefixtures("loads_identity")
-def test_the_command_line_makes_a_video(
-    make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
-) -> None:
-    clip = make_clip("a.mp4", frames=5, audio="aac")
-    result = CliRunner().invoke(
-        app,
-        [
-            "video",
-            str(clip),
-            "-o",
-            str(tmp_path / "b.mp4"),
-            "--precision",
-            "fp32",
-            "--preset",
-            "ultrafast",
-            "--crf",
-            "30",
-            "--encoder-opt",
-            "tune=film",
-        ],
-    )
-    assert result.exit_code == 0, result.output
-    assert len(contents(tmp_path / "b.mp4").times) == 5
-
-
-def test_pipes_carry_pictures_and_nothing_else(
-    make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
-) -> None:
-    """A y4m stream comes in by standard input, NUT goes out by standard output."""
-    source = make_clip("in.y4m", codec="wrapped_avframe", frames=6, color=None, options={"x": "y"})
-    script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "import conftest, derain.models\n"
-        "from derain.models.networks.per_frame import PerFrame\n"
-        "derain.models.load_model = lambda *_: PerFrame(conftest.Identity())\n"
-        "from derain.pipeline.cli.main import main\n"
-        "sys.argv = ['derain', 'video', '-', '-o', '-', '--precision', 'fp32']\n"
-        "main()\n"
-    )
-    with source.open("rb") as stream, (tmp_path / "out.nut").open("wb") as target:
-        done = subprocess.run(
-            [sys.executable, "-c", script], stdin=stream, stdout=target, stderr=subprocess.PIPE
-        )
-    assert done.returncode == 0, done.stderr.decode()
-    assert len(contents(source).times) == 6
-    assert contents(tmp_path / "out.nut").same_pictures(contents(source))
-
-
-def test_help_needs_no_heavy_packages() -> None:
-    script = (
-        "import sys\nsys.argv = ['derain', '--help']\nfrom derain.pipeline.cli.main import app\n"
-        "try:\n    app()\nexcept SystemExit:\n"
-        "    heavy = ('torch', 'av', 'cv2', 'kornia', 'lpips')\n"
-        "    sys.stderr.write(' '.join(m for m in heavy if m in sys.modules))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "derain" in done.stdout
-    assert done.stderr == ""

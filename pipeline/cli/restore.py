@@ -1,0 +1,271 @@
+"""The commands that remove rain from files: video, image.
+
+Thin: options in, one call, an exit code out. Heavy imports stay inside the commands.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from derain.models.errors import UsageError
+from derain.pipeline.cli.common import (
+    ADVANCED,
+    COMMON,
+    ENCODING,
+    FILES,
+    PICTURE,
+    ChosenModel,
+    Codec,
+    Compare,
+    Crf,
+    Debug,
+    Device,
+    Haze,
+    InputFormat,
+    InputOpt,
+    Layers,
+    Overwrite,
+    Precision,
+    Quality,
+    Recursive,
+    SceneReset,
+    Streaks,
+    Tile,
+    Weights,
+    key_values,
+    nearest,
+)
+from derain.pipeline.streaming.quality import choose_model
+
+if TYPE_CHECKING:
+    from derain.pipeline.streaming.inputs import Task
+
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, patterns, URLs, or - (stdin).")]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", help="File, folder for several, or -.", rich_help_panel=COMMON),
+]
+STILLS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+
+def _decoder_device(kind: str | None) -> str | None:
+    if kind is not None:
+        from av.codec.hwaccel import hwdevices_available
+
+        if kind not in hwdevices_available():
+            raise typer.BadParameter(
+                f"'{kind}' is no kind of device; {nearest(kind, hwdevices_available())}"
+            )
+    return kind
+
+
+def video(
+    inputs: Inputs,
+    output: Output,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from a part file.", rich_help_panel=COMMON)
+    ] = False,
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
+    steady: Annotated[
+        bool,
+        typer.Option(
+            "--steady", help="Less flicker of per-frame networks.", rich_help_panel=PICTURE
+        ),
+    ] = False,
+    compare: Compare = None,
+    layers: Layers = None,
+    interlaced: Annotated[
+        Literal["auto", "keep"],
+        typer.Option(help="auto deinterlaces, keep does not.", rich_help_panel=PICTURE),
+    ] = "auto",
+    codec: Codec = None,
+    crf: Crf = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Speed of the encoder.", show_default="veryfast", rich_help_panel=ENCODING
+        ),
+    ] = None,
+    encoder_opt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--encoder-opt", help="More for the encoder: key=value.", rich_help_panel=ENCODING
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Begin here: seconds or 1:02:03.5.", rich_help_panel=FILES),
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="End here.", rich_help_panel=FILES)] = None,
+    recursive: Recursive = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Inputs at the same time.", rich_help_panel=FILES)
+    ] = 1,
+    shard: Annotated[
+        str | None, typer.Option(help="Only part I/N of the inputs.", rich_help_panel=FILES)
+    ] = None,
+    output_format: Annotated[
+        str | None,
+        typer.Option(help="Container, where the name does not say it.", rich_help_panel=FILES),
+    ] = None,
+    model: ChosenModel = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    tile: Tile = "auto",
+    scene_reset: SceneReset = "auto",
+    input_format: InputFormat = None,
+    input_opt: InputOpt = None,
+    hwaccel: Annotated[
+        str | None,
+        typer.Option(
+            callback=_decoder_device,
+            help="Decode on cuda, qsv, … if it can.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    log_json: Annotated[
+        bool,
+        typer.Option("--log-json", help="Progress as lines of JSON.", rich_help_panel=ADVANCED),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Remove the rain from video files; sound, captions and timing stay as they are."""
+    from derain.pipeline.streaming.inputs import interruptible, plan, run_tasks
+    from derain.pipeline.streaming.options import VideoOptions
+    from derain.pipeline.streaming.progress import choose_reporter
+    from derain.pipeline.video import Encoding
+
+    begin, finish = seconds(start), seconds(end)
+    if finish is not None and finish <= (begin or 0):
+        raise UsageError("--end does not lie behind --start; give a later --end.")
+    options = VideoOptions(
+        model=choose_model("video", model, weights, quality),
+        weights=weights if model else None,
+        device=device,
+        precision=precision,
+        streaks=streaks,
+        haze=haze,
+        tile=tile,
+        steady=steady,
+        encoding=Encoding(codec, crf, preset, key_values(encoder_opt)),
+        format=output_format,
+        input_format=input_format,
+        input_options=key_values(input_opt),
+        hwaccel=hwaccel,
+        interlaced=interlaced,
+        scene_reset=scene_reset,
+        start=begin,
+        end=finish,
+        compare=compare,
+        layers=layers,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    tasks = plan(inputs, output, recursive=recursive, shard=shard)
+    check_targets(tasks, output_format)
+    reporter = choose_reporter(log_json)
+    try:
+        with interruptible([task.target for task in tasks]) as stop:
+            code = run_tasks(tasks, options, reporter, jobs=jobs, stop=stop)
+    finally:
+        reporter.close()
+    sys.exit(code)
+
+
+def image(
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders or patterns.")],
+    output: Output,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
+    compare: Compare = None,
+    layers: Layers = None,
+    recursive: Recursive = False,
+    pages: Annotated[
+        Literal["first", "all"],
+        typer.Option(help="Of a TIFF that holds several.", rich_help_panel=FILES),
+    ] = "first",
+    model: ChosenModel = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    tile: Tile = "auto",
+    debug: Debug = False,
+) -> None:
+    """Remove the rain from single images, by a network that needs no neighbours."""
+    from derain.pipeline.image.derain_images import derain_images
+    from derain.pipeline.streaming.options import VideoOptions
+
+    options = VideoOptions(
+        model=choose_model("image", model, weights, quality),
+        weights=weights if model else None,
+        device=device,
+        precision=precision,
+        streaks=streaks,
+        haze=haze,
+        tile=tile,
+        compare=compare,
+        layers=layers,
+        overwrite=overwrite,
+    )
+    sys.exit(derain_images(inputs, output, options, recursive=recursive, pages=pages))
+
+
+def check_targets(tasks: list[Task], output_format: str | None) -> None:
+    """Refuse names of outputs that no film can be written to, before anything is loaded.
+
+    Raises:
+        UsageError: no ending and no container, or one picture for a film.
+    """
+    from derain.pipeline.video.paths import is_sequence
+
+    for task in tasks:
+        name = task.target
+        if output_format or name == "-" or "://" in name or is_sequence(name):
+            continue
+        path = Path(name)
+        if path.suffix.lower() in STILLS:
+            raise UsageError(
+                f"{name} is one image; write {path.stem}_%05d{path.suffix} for an image a frame, "
+                "or use derain image for a still."
+            )
+        if not path.suffix:
+            raise UsageError(
+                f"{name} has no ending that says what it is; write {name}.mp4, "
+                f"{name}/ for a folder, or give --output-format."
+            )
+
+
+def seconds(text: str | None) -> float | None:
+    """`90`, `1:30` or `0:01:30.0` to seconds.
+
+    Raises:
+        UsageError: it is no time from 0 on.
+    """
+    if text is None:
+        return None
+    total = 0.0
+    try:
+        for part in map(float, text.split(":")):
+            total = total * 60 + part if part >= 0 else math.nan
+    except ValueError:
+        total = math.nan
+    if not math.isfinite(total):
+        raise UsageError(f"'{text}' is not a time from 0 on; write 90 or 1:30.")
+    return total
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the commands on `app`."""
+    app.command("video", rich_help_panel="Remove rain")(video)
+    app.command("image", rich_help_panel="Remove rain")(image)

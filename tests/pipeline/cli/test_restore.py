@@ -1,0 +1,216 @@
+"""`derain video` and `derain image`: words in, one sentence or a file out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from derain.models import create_model, load_model, save_model
+from derain.models.errors import UsageError
+from derain.pipeline.cli.restore import check_targets, seconds
+from derain.pipeline.streaming.inputs import Task
+from derain.pipeline.streaming.quality import NETWORKS, choose_model
+
+Command = Callable[..., Any]  # conftest.py
+
+
+@pytest.fixture
+def loads_identity(monkeypatch: pytest.MonkeyPatch, identity: nn.Module) -> None:
+    monkeypatch.setattr("derain.models.load_model", lambda *_: identity)
+
+
+def test_times_are_read_as_people_write_them() -> None:
+    assert seconds(None) is None
+    assert seconds("90") == 90
+    assert seconds("1:30.5") == 90.5
+    assert seconds("1:02:03") == 3723
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1:-5", "1e308:0", "1:nan:0", "soon"])
+def test_times_before_the_beginning_or_without_end_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="not a time"):
+        seconds(text)
+
+
+WRONG = {
+    "--device gpu": "'gpu' is no device",
+    "--precision fp8": "'fp8' is not one of",
+    "--tile big": "'big' is not auto, off",
+    "--tile 0": "'0' is not auto, off",
+    "-m swft": "did you mean 'swift'?",
+    "--crf 99": "--crf",
+    "--crf -1": "--crf",
+    "--quality good": "'good' is not one of",
+    "--compare up": "'up' is not one of",
+    "--interlaced no": "'no' is not one of",
+    "--scene-reset on": "'on' is not one of",
+    "--streaks 3": "between 0 and 1",
+    "--start soon": "not a time",
+    "--start 2 --end 2": "a later --end",
+    "--end 0": "a later --end",
+    "--encoder-opt fast": "key=value",
+    "--input-opt =5": "key=value",
+    "--shard 7": "--shard is like",
+    "--jobs 0": "--jobs",
+    "--hwaccel nosuch": "'nosuch' is no kind of device",
+    "--nosuch": "No such option",
+}
+
+
+@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_use_ends_with_two_and_says_why(derain: Command, words: str) -> None:
+    answer = derain("video", "a.mp4", "-o", "x.mp4", *words.split())
+    assert answer.code == 2
+    assert WRONG[words] in " ".join(answer.err.replace("│", " ").split())
+    assert answer.out == ""
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_what_is_not_there_ends_with_one(derain: Command) -> None:
+    answer = derain("video", "missing.mp4", "-o", "x.mp4")
+    assert answer.code == 1
+    assert "There is no file missing.mp4" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("clean", "write clean.mp4, clean/ for a folder"),
+        ("clean.png", "write clean_%05d.png for an image a frame"),
+        ("a/clean.JPG", "write clean_%05d.JPG"),
+    ],
+)
+def test_a_target_no_film_goes_into_is_told_at_once(
+    derain: Command, target: str, words: str
+) -> None:
+    answer = derain("video", "a.mp4", "-o", target)
+    assert answer.code == 2
+    assert words in answer.err
+
+
+def test_other_targets_are_let_through() -> None:
+    for target in ("a.mp4", "a_%05d.png", "-", "rtmp://host/app", "a.nosuch", "50%.mkv"):
+        check_targets([Task("in.mp4", target)], None)
+    check_targets([Task("in.mp4", "clean")], "matroska")
+
+
+def test_a_device_that_is_not_there_is_named_and_the_film_done(
+    derain: Command, make_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    from av.codec.hwaccel import HWAccel
+
+    try:
+        HWAccel("cuda").create(__import__("av").Codec("h264", "r"))
+    except OSError:
+        pass
+    else:
+        pytest.skip("a CUDA decoder is here")
+    clip = make_clip(frames=3)
+    answer = derain("video", clip, "-o", tmp_path / "out.mkv", "-m", "median", "--hwaccel", "cuda")
+    assert answer.code == 0
+    assert "no working device for --hwaccel cuda; the CPU decodes" in answer.err
+
+
+# Which network
+
+
+def test_quality_names_networks_that_are_ready() -> None:
+    from derain.models.registry import is_ready
+
+    for kind, levels in NETWORKS.items():
+        assert all(is_ready(name) for name in levels.values())
+        assert choose_model(kind) == levels["balanced"]
+        assert choose_model(kind, quality="fast") == levels["fast"]
+        assert choose_model(kind, "rescan", quality="best") == "rescan"
+
+
+@pytest.mark.parametrize("name", ["swift", "spanet"])
+def test_weights_alone_say_their_network(
+    derain: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Of `derain train` and of the original authors, though the file be called as a network is."""
+    import cv2
+    import numpy as np
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("in.png", np.full((24, 32, 3), 90, np.uint8))
+    save_model(load_model(name).net if name == "spanet" else create_model(name), "median")
+    answer = derain("image", "in.png", "-o", "out.png", "--weights", "median")
+    assert answer.code == 0, answer.err
+    assert ("compares frames" in answer.err) == (name == "swift")
+    wrong = derain("image", "in.png", "-o", "b.png", "--weights", "median", "-m", "rescan")
+    assert wrong.code == 1
+    assert f"holds weights of '{name}', not of 'rescan'" in wrong.err
+    torch.save({"nothing": torch.zeros(1)}, "none.pth")
+    unknown = derain("image", "in.png", "-o", "c.png", "--weights", "none.pth")
+    assert unknown.code == 1
+    assert "weights of no network known here" in unknown.err
+
+
+# Whole runs
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_the_command_makes_a_video(
+    derain: Command, make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    clip = make_clip("a.mp4", frames=5, audio="aac")
+    options = [
+        "--precision",
+        "fp32",
+        "--preset",
+        "ultrafast",
+        "--crf",
+        "30",
+        "--encoder-opt",
+        "tune=film",
+    ]
+    answer = derain("video", clip, "-o", tmp_path / "b.mp4", *options)
+    assert answer.code == 0, answer.err
+    assert len(contents(tmp_path / "b.mp4").times) == 5
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_encoders_print_nothing_of_their_own(
+    make_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    """They write to the process's standard error, which only another process can look at."""
+    clip = make_clip(frames=2, size=(64, 64))
+    command = [sys.executable, "-c", "from derain.pipeline.cli.main import main; main()", "video"]
+    for codec in ("libsvtav1", "libx265", "libvpx-vp9"):
+        target = str(tmp_path / f"{codec}.mkv")
+        words = [str(clip), "-o", target, "-m", "median", "--codec", codec]
+        done = subprocess.run([*command, *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert [line for line in done.stderr.splitlines() if "frames," not in line] == []
+
+
+def test_pipes_carry_pictures_and_nothing_else(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """A y4m stream comes in by standard input, NUT goes out by standard output."""
+    source = make_clip("in.y4m", codec="wrapped_avframe", frames=6, color=None, options={"x": "y"})
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "import conftest, derain.models\n"
+        "from derain.models.networks.per_frame import PerFrame\n"
+        "derain.models.load_model = lambda *_: PerFrame(conftest.Identity())\n"
+        "from derain.pipeline.cli.main import main\n"
+        "sys.argv = ['derain', 'video', '-', '-o', '-', '--precision', 'fp32']\n"
+        "main()\n"
+    )
+    with source.open("rb") as stream, (tmp_path / "out.nut").open("wb") as target:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdin=stream, stdout=target, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(contents(source).times) == 6
+    assert contents(tmp_path / "out.nut").same_pictures(contents(source))

@@ -1,0 +1,36 @@
+"""How far a run is: rates count this run's frames alone, lines tell the share that is done."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from derain.pipeline.streaming.options import Report
+from derain.pipeline.streaming.progress import PlainLines, summary
+
+
+def test_frames_of_the_run_before_took_no_time_of_this_one() -> None:
+    report = Report("in.mp4", "out.mp4", frames_out=1100, resumed_at=1000, seconds=10)
+    assert "1100 frames, 10.0 s, 10.0 fps" in summary(report)
+
+
+def test_a_line_tells_share_and_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 1.0, 11.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    lines = PlainLines()
+    report = Report("in.mp4", "out.mp4", frames_out=1000, resumed_at=1000, total=2000)
+    lines.frame(report)
+    report.frames_out = 1100
+    lines.frame(report)
+    assert capsys.readouterr().err == "in.mp4: 1100/2000 (55%) frames, 10.0 fps\n"
+
+
+def test_a_wrong_estimate_is_never_more_than_all(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = PlainLines(interval=0)
+    lines.frame(Report("in.mp4", "out.mp4", frames_out=30, total=20))
+    assert "30/20 (100%)" in capsys.readouterr().err
+    lines.frame(Report("in.mp4", "out.mp4", frames_out=30))
+    assert "in.mp4: 30 frames" in capsys.readouterr().err

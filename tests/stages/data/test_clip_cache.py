@@ -1,0 +1,78 @@
+"""The cache of decoded clips: private, bounded, the least recently used go first."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from derain.stages.data.clip_cache import cache_folder, list_clips, store_clip, trim
+
+
+def decode(path: Path) -> np.ndarray:
+    return np.full((2, 8, 8, 3), len(path.name), np.uint8)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Three clips, `c` used last and `b` the longest ago."""
+    folder = tmp_path / "derain" / "clips"
+    for days, name in ((2, "a"), (9, "b"), (1, "c")):
+        (tmp_path / name).write_bytes(name.encode())
+        path = store_clip(tmp_path / name, folder, decode)
+        before = time.time() - 86_400 * days
+        os.utime(path, (before, before))
+    return folder
+
+
+def test_a_clip_is_decoded_once_and_for_its_owner_alone(tmp_path: Path, cache: Path) -> None:
+    def refuse(path: Path) -> np.ndarray:
+        raise AssertionError("decoded again")
+
+    path = store_clip(tmp_path / "a", cache, refuse)
+    assert np.load(path).shape == (2, 8, 8, 3)
+    for folder in (cache, cache.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert all(clip.path.suffix == ".npy" for clip in list_clips(cache))
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_use_counts(tmp_path: Path, cache: Path) -> None:
+    assert [clip.path.name[0] for clip in list_clips(cache)] == ["b", "a", "c"]
+    store_clip(tmp_path / "b", cache, decode)
+    assert [clip.path.name[0] for clip in list_clips(cache)] == ["a", "c", "b"]
+
+
+def test_the_least_recently_used_go_until_the_rest_fits(cache: Path) -> None:
+    size = list_clips(cache)[0].size
+    assert [clip.path.name[0] for clip in trim(cache, 2 * size, recent=0)] == ["b"]
+    assert trim(cache, 2 * size, recent=0) == []
+    assert len(trim(cache, 0, recent=0)) == 2
+    assert list_clips(cache) == []
+
+
+def test_clips_that_another_run_may_use_stay(cache: Path) -> None:
+    assert [clip.path.name[0] for clip in trim(cache, 0)] == ["b"]
+
+
+def test_a_clip_that_cannot_be_decoded_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    def fail(path: Path) -> np.ndarray:
+        raise ValueError("damaged")
+
+    (tmp_path / "d").touch()
+    with pytest.raises(ValueError, match="damaged"):
+        store_clip(tmp_path / "d", cache, fail)
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_the_folder_is_where_the_standard_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "derain" / "clips"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == Path.home() / ".cache" / "derain" / "clips"
