@@ -27,17 +27,19 @@ class DataConfig(Strict):
     crop: int = Field(104, ge=32, multiple_of=8)
     batch: int = Field(4, ge=1)  # of each process, at a time
     workers: int = Field(1, ge=0)
-    glimpses: int = Field(8, ge=0)  # small whole frames with each sample, for swift's glance
+    thumbnails: int = Field(
+        8, ge=0
+    )  # small whole frames with each sample, for swift's haze_estimator
     scale: tuple[float, float] = (0.35, 2.0)
-    clean_share: float = Field(0.2, ge=0, le=1)  # no rain at all: do no harm
-    haze_share: float = Field(0.33, ge=0, le=1)
-    still_share: float = Field(0.2, ge=0, le=1)  # a panned still with stems, snow, jerks
-    overlay_share: float = Field(0.15, ge=0, le=1)  # captions and logos that stand still
-    noise_share: float = Field(0.4, ge=0, le=1)  # camera noise, in input and target alike
-    jpeg_share: float = Field(0.25, ge=0, le=1)  # compression, of input and target alike
-    restore_share: float = Field(0.05, ge=0, le=1)  # noise and compression in the input alone
+    clean_prob: float = Field(0.2, ge=0, le=1)  # no rain at all: do no harm
+    haze_prob: float = Field(0.33, ge=0, le=1)
+    still_prob: float = Field(0.2, ge=0, le=1)  # a panned still with stems, snow, jerks
+    overlay_prob: float = Field(0.15, ge=0, le=1)  # captions and logos that stand still
+    noise_prob: float = Field(0.4, ge=0, le=1)  # camera noise, in input and target alike
+    jpeg_prob: float = Field(0.25, ge=0, le=1)  # compression, of input and target alike
+    restore_prob: float = Field(0.05, ge=0, le=1)  # noise and compression in the input alone
     real: str | None = None  # rainy clips without truth, for refinement: a video or a folder
-    real_share: float = Field(0.25, gt=0, le=1)  # of them beside every batch; one at least
+    real_prob: float = Field(0.25, gt=0, le=1)  # of them beside every batch; one at least
 
 
 class LossConfig(Strict):
@@ -52,10 +54,10 @@ class LossConfig(Strict):
     occlusion: float = 0.0
     ssim: float = 0.05
     temporal: float = 0.2
-    # Of a glance, from glimpses (stages/losses/haze.py).
-    glance_transmission: float = 1.0
-    glance_airlight: float = 0.5
-    glance_image: float = 1.0
+    # Of a haze estimator, from thumbnails (stages/losses/haze.py).
+    haze_transmission: float = 1.0
+    haze_airlight: float = 0.5
+    haze_image: float = 1.0
 
 
 class RefinementConfig(Strict):
@@ -95,9 +97,9 @@ class TrainingConfig(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
     # Shares of the run at which the rate falls to a tenth; without any it falls by a cosine.
-    drops: tuple[float, ...] = ()
+    milestones: tuple[float, ...] = ()
     weight_decay: float = 1e-4
-    clip_gradient: float = 1.0
+    max_grad_norm: float = 1.0
     ema: float = Field(0.999, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 1

@@ -78,7 +78,9 @@ def stack_outputs(outputs: list[Output]) -> Output:
     return Output(**{x.name: column(x.name) for x in fields(first)})  # type: ignore[arg-type]
 
 
-def fold(model: Any, clip: Tensor, state: Any = None, *, ends: bool = False) -> tuple[Output, Any]:
+def run_clip(
+    model: Any, clip: Tensor, state: Any = None, *, ends: bool = False
+) -> tuple[Output, Any]:
     """Run steps and flush over a whole shot (B, T, 3, H, W); the shared body of `forward`.
 
     Without `state` the clip is a whole shot and the result has T frames. With one, the clip goes on

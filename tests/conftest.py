@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from derain.models.networks.per_frame import PerFrame
-from derain.models.video_model import Output, fold
+from derain.models.video_model import Output, run_clip
 
 
 class Identity(nn.Module):
@@ -69,7 +69,7 @@ class Recurrent(nn.Module):
         return [self._output(state, 3 - count + i) for i in range(count)]
 
     def forward(self, clip: Tensor, state: MemoryState | None = None) -> tuple[Output, MemoryState]:
-        return fold(self, clip, state)
+        return run_clip(self, clip, state)
 
     def _output(self, state: MemoryState, index: int) -> Output:
         return Output((0.7 * state.window[:, index] + 0.3 * state.memory).clamp(0, 1))

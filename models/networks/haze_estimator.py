@@ -1,10 +1,10 @@
-"""A glance at the whole frame: how thick the haze is, and what colour.
+"""The haze estimator: how thick the haze of a whole frame is, and what colour.
 
 Haze cannot be told from a pale scene by looking at a part of it. What gives it away is the whole:
 nearly every scene has something dark in it (the dark channel of He et al., CVPR 2009), and under
-haze nothing is; things that stand out from what is beside them stand out less. So the glance sees
-the darkest, mean and brightest values of a coarse grid over the frame, which haze changes in the
-same way as it changes pixels, and their contrast, which it thins; it compares each cell with the
+haze nothing is; things that stand out from what is beside them stand out less. So the estimator
+sees the darkest, mean and brightest values of a coarse grid over the frame, which haze changes
+in the same way as it changes pixels, and their contrast, which it thins; it compares each cell with the
 whole a few times over, and gives transmission on that grid and one airlight. A wall, a sky or a
 fade to white has nothing dark either: what is equally bright everywhere tells nothing, and stays.
 """
@@ -36,7 +36,7 @@ class Haze(NamedTuple):
     airlight: Tensor
 
 
-def glimpse(frame: Tensor) -> Tensor:
+def thumbnail(frame: Tensor) -> Tensor:
     """(B, 3, H, W) of any size -> (B, 3, FINE, FINE): means, so that no grain is an extreme."""
     return F.adaptive_avg_pool2d(frame, FINE)
 
@@ -46,33 +46,35 @@ def full_size(transmission: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(transmission, (height, width), mode="bilinear", align_corners=False)
 
 
-def believed(transmission: Tensor) -> Tensor:
-    """How far haze is believed in, (B, 1, 1, 1) in [0, 1], from its (B, 1, GRID, GRID).
+def haze_confidence(transmission: Tensor) -> Tensor:
+    """Confidence that there is haze, (B, 1, 1, 1) in [0, 1], from its (B, 1, GRID, GRID).
 
-    A glance in doubt between haze and a pale scene says something between the two, and thin haze is
-    not worth the harm that is done where there is none.
+    In doubt between haze and a pale scene the estimate lies between the two, and thin haze is not
+    worth the harm that is done where there is none.
     """
     return torch.sigmoid(STEEPNESS * (THIN - transmission.mean((1, 2, 3), keepdim=True)))
 
 
-def trusted(seen: Haze) -> Haze:
-    """A glance's haze as far as it is believed in: less of it where there is doubt."""
-    return seen._replace(transmission=1 - believed(seen.transmission) * (1 - seen.transmission))
+def weigh_by_confidence(seen: Haze) -> Haze:
+    """A haze estimate weighed by its confidence: less of it where there is doubt."""
+    return seen._replace(
+        transmission=1 - haze_confidence(seen.transmission) * (1 - seen.transmission)
+    )
 
 
-def _told(mean: Tensor) -> Tensor:
-    """How far pictures tell of haze at all, (B, 1, 1, 1), from their cells (B, 3, GRID, GRID)."""
+def _contrast_confidence(mean: Tensor) -> Tensor:
+    """Confidence that haze can be judged at all, (B, 1, 1, 1), from cells (B, 3, GRID, GRID)."""
     brightness = mean.mean(1).flatten(1)
     spread = brightness.amax(1) - brightness.amin(1)
     return torch.sigmoid(STEEPNESS * (spread - FLAT))[:, None, None, None]
 
 
 def _seen(small: Tensor) -> tuple[Tensor, Tensor]:
-    """What there is to see in a glimpse (B, 3, FINE, FINE).
+    """Features of a thumbnail (B, 3, FINE, FINE).
 
     Returns:
         Mean, darkest, brightest, spread and edges of each cell, and its height in the picture,
-        about -1 to 1, (B, 16, GRID, GRID); and how far the glimpse tells of haze (`_told`).
+        about -1 to 1, (B, 16, GRID, GRID); and `_contrast_confidence`.
     """
     small = small.contiguous()
     pool = partial(F.avg_pool2d, kernel_size=FINE // GRID)
@@ -84,10 +86,12 @@ def _seen(small: Tensor) -> tuple[Tensor, Tensor]:
     levels = torch.cat([mean, cells.amin((-3, -1)), cells.amax((-3, -1))], 1)
     height = torch.linspace(-1, 1, GRID, device=small.device)[:, None].expand(GRID, GRID)
     height = height.expand(len(small), 1, -1, -1)
-    return torch.cat([2 * levels - 1, 20 * spread - 2, 20 * edges - 1, height], 1), _told(mean)
+    return torch.cat(
+        [2 * levels - 1, 20 * spread - 2, 20 * edges - 1, height], 1
+    ), _contrast_confidence(mean)
 
 
-class Glance(nn.Module):
+class HazeEstimator(nn.Module):
     """Haze from one frame; `width` channels."""
 
     def __init__(self, width: int = 44) -> None:
@@ -98,7 +102,7 @@ class Glance(nn.Module):
         self.conv3 = nn.Conv2d(width, width, 3, padding=1)
         self.thin = nn.Conv2d(width, 1, 3, padding=1)
         self.light = nn.Linear(2 * width, 3)
-        # Start as a glance that sees no haze.
+        # Start as an estimator that finds no haze.
         nn.init.zeros_(self.thin.weight)
         nn.init.constant_(self.thin.bias, 3.0)  # type: ignore[arg-type]
 
@@ -110,7 +114,7 @@ class Glance(nn.Module):
         Args:
             frame: (B, 3, H, W) in [0, 1], the whole frame, of any size.
         """
-        seen, told = _seen(glimpse(frame.float()))
+        seen, told = _seen(thumbnail(frame.float()))
         if self.training:
             share, light = self._judge(seen)
         else:

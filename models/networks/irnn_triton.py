@@ -106,7 +106,7 @@ def _scan_backward_kernel(
     h = tl.load(out + pixel * 4 * channels + at, mask=inside, other=0.0)
     delta = tl.zeros([BLOCK], dtype=tl.float32)
     weight_share = tl.zeros([BLOCK], dtype=tl.float32)
-    bias_share = tl.zeros([BLOCK], dtype=tl.float32)
+    bias_prob = tl.zeros([BLOCK], dtype=tl.float32)
     for i in range(0, length):
         g = tl.load(grad + pixel * 4 * channels + at, mask=inside, other=0.0)
         delta = tl.where(h > 0, g + w * delta, 0.0)
@@ -116,8 +116,8 @@ def _scan_backward_kernel(
         pixel -= tl.where(earlier, step, 0)
         h = tl.load(out + pixel * 4 * channels + at, mask=inside, other=0.0)
         weight_share += tl.where(earlier, delta * h, 0.0)
-        bias_share += tl.where(earlier, delta, 0.0)
+        bias_prob += tl.where(earlier, delta, 0.0)
     lanes = tl.maximum(height, width) * channels
     share = (direction * tl.num_programs(2) + tl.program_id(2)).to(tl.int64) * lanes + lane
     tl.store(weight_shares + share, weight_share, mask=inside)
-    tl.store(bias_shares + share, bias_share, mask=inside)
+    tl.store(bias_shares + share, bias_prob, mask=inside)

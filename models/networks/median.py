@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
 from derain.models.ops.optical_flow import dis_flow
 from derain.models.runtime.tiles import Tiles, compute
-from derain.models.video_model import Output, fold
+from derain.models.video_model import Output, run_clip
 
 
 class AlignedMedian(nn.Module):
@@ -50,7 +50,7 @@ class AlignedMedian(nn.Module):
         return [self._derain(state, centre, tiles) for centre in unfinished(state)]
 
     def forward(self, clip: Tensor, state: Window | None = None) -> tuple[Output, Window]:
-        return fold(self, clip, state)
+        return run_clip(self, clip, state)
 
     def _derain(self, window: Window, centre: int, tiles: Tiles | None) -> Output:
         frame = window.frames[centre]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from derain.models.runtime.tiles import Mean, Tile, Tiles, compute
-from derain.models.video_model import Output, fold
+from derain.models.video_model import Output, run_clip
 
 
 class EmptyState(NamedTuple):
@@ -66,4 +66,4 @@ class PerFrame(nn.Module):
         return []
 
     def forward(self, clip: Tensor, state: EmptyState | None = None) -> tuple[Output, EmptyState]:
-        return fold(self, clip, state)
+        return run_clip(self, clip, state)

@@ -2,18 +2,18 @@
 
 Physics-guided recovery, then refinement with the previous output, as in Yang et al., "Recurrent
 Multi-Frame Deraining" (TPAMI 2022), at a small part of its cost. What differs from the paper: the
-neighbours are aligned by optical flow and enter as order statistics, haze is found by a glance at
+neighbours are aligned by optical flow and enter as order statistics, haze is estimated from
 the whole frame and taken off first (haze_estimator.py), each stage is one small U-shaped trunk,
 and the memory is a minimal gated unit at 1/8 size that is moved along the flow.
 
-    haze:    frame -> glance -> t, A;  frame, neighbours and median x -> A + (x - A) / t
+    haze:    frame -> haze_estimator -> t, A;  frame, neighbours and median x -> A + (x - A) / t
     stage 1: frame, ranked neighbours, stillness, moved O[t-1] -> trunk -> S, a (full size)
              J = (1 - a)(frame - S) + a median
     stage 2: J, frame, moved O[t-1], features of stage 1       -> trunk -> O = J + residual
 
 Layers of `swift` (a, b, c = 24, 40, 56 channels at 1/2, 1/4, 1/8 size; both trunks have the same);
 kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by torch's flop counter
-(the glance's at every second frame, on average):
+(the haze estimator's at every second frame, on average):
 
     | module               | in -> out              | at       | kFLOP/px | parameters   |
     |----------------------|------------------------|----------|----------|--------------|
@@ -29,7 +29,7 @@ kFLOP per pixel of a 640x360 frame, 2 x multiply-add, both trunks together, by t
     | tail, conv 3x3       | a -> a                 | 1/2      | 5.2      | 2 x 5.2k     |
     | rain, conv 3x3       | a -> 16                | 1/2      | 1.7      | 3.5k         |
     | bridge, residual     | a -> a, a -> 12        | 1/2      | 1.6      | 3.2k         |
-    | glance, two views    | 16 -> 44 -> t, A       | 16x16    | 0.21     | 47.8k        |
+    | haze_estimator, two views    | 16 -> 44 -> t, A       | 16x16    | 0.21     | 47.8k        |
     | `swift`              |                        |          | 42.7     | 573,404      |
     | `swift-plus` (40, 80, 112; 2 and 3 blocks; 48)| |          | 213.6    | 2,990,588    |
 """
@@ -43,25 +43,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.networks.haze_estimator import GRID, Glance, Haze, full_size, trusted
+from derain.models.networks.haze_estimator import (
+    GRID,
+    Haze,
+    HazeEstimator,
+    full_size,
+    weigh_by_confidence,
+)
 from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
 from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
 from derain.models.ops.optical_flow import dis_flow, warp
-from derain.models.ops.scattering import strip
+from derain.models.ops.scattering import remove_streaks
 from derain.models.runtime.tiles import Tile, Tiles, compute
-from derain.models.video_model import Output, fold
+from derain.models.video_model import Output, run_clip
 
-LOOK_EVERY = 2  # frames from one glance to the next: haze changes slowly
-HAZE_KEPT = 0.9  # share of the haze seen before that stays at a new glance
+LOOK_EVERY = 2  # frames from one haze estimator to the next: haze changes slowly
+HAZE_KEPT = 0.9  # share of the haze seen before that stays at a new haze estimator
 
 
 class SwiftState(NamedTuple):
     """What a stream carries. `started` is 0 until there is an earlier output, then 1.
 
     image: (B, 3, H, W) the previous output. memory1, memory2: (B, hidden, H / 8, W / 8).
-    haze: as far as it is known or trusted. settled: (B, 1, 1, 1), how much of it stays at a new
-    glance; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). age: outputs of this shot so
-    far; on the CPU, so that nobody waits for another device to read it.
+    haze: known, or weighed by its confidence. settled: (B, 1, 1, 1), how much of it stays at a new
+    estimate; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). age: outputs of this
+    shot so far; on the CPU, so that nobody waits for another device to read it.
     """
 
     window: Window
@@ -74,7 +80,7 @@ class SwiftState(NamedTuple):
     age: Tensor
 
 
-def joined(pictures: list[Tensor]) -> Tensor:
+def concatenate(pictures: list[Tensor]) -> Tensor:
     """Pictures one after another on the channel axis, in the type that convolutions will use.
 
     Converting before joining moves half the bytes in half precision, with the same result.
@@ -150,7 +156,7 @@ class Swift(nn.Module):
         self.stages, self.remembers = stages, memory
         widths = (widths[0], widths[1], widths[2])
         blocks = (blocks[0], blocks[1])
-        self.glance = Glance()
+        self.haze_estimator = HazeEstimator()
         self.trunk1 = Trunk(19, widths, blocks, self.hidden)
         self.rain = nn.Conv2d(widths[0], 16, 3, padding=1)  # S and a, shuffled to full size
         if stages == 2:
@@ -176,7 +182,7 @@ class Swift(nn.Module):
         image, age = zeros(3, height, width), torch.tensor(0, device="cpu")
         return SwiftState(Window(), image, memory, memory, haze, none, none, age)
 
-    def wipe_memory(self, state: SwiftState) -> SwiftState:
+    def reset_hidden_state(self, state: SwiftState) -> SwiftState:
         """The same window, with everything remembered of earlier outputs forgotten."""
         return state._replace(
             memory1=torch.zeros_like(state.memory1),
@@ -209,8 +215,8 @@ class Swift(nn.Module):
             haze: that of the whole shot, where it is known, as it is in training.
         """
         if haze is None:
-            return fold(self, clip, state)
-        return fold(self, clip, self.informed_state(clip, haze), ends=True)
+            return run_clip(self, clip, state)
+        return run_clip(self, clip, self.informed_state(clip, haze), ends=True)
 
     def informed_state(self, clip: Tensor, haze: Haze) -> SwiftState:
         """A fresh state for a clip (B, T, 3, H, W) of known haze, which stays as it is."""
@@ -225,7 +231,7 @@ class Swift(nn.Module):
         haze = state.haze
         if int(state.age) % LOOK_EVERY == 0:
             # Doubt first, then the mean: a belief that comes or goes must not be seen as flicker.
-            seen = trusted(self.glance(frame))
+            seen = weigh_by_confidence(self.haze_estimator(frame))
             haze = Haze(*map(partial(torch.lerp, weight=state.settled), seen, state.haze))
         transmission = full_size(haze.transmission, *frame.shape[-2:])
 
@@ -264,14 +270,14 @@ class Swift(nn.Module):
             h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
 
         around = [(x - frame) * gain for x in near.ranked]
-        half, h1 = self.trunk1(joined([clear, *around, previous - clear, near.stillness]), h1)
+        half, h1 = self.trunk1(concatenate([clear, *around, previous - clear, near.stillness]), h1)
         rain = F.pixel_shuffle(self.rain(half), 2).float()
         streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
-        recovered = strip(clear, streaks, occlusion, median).clamp(-0.2, 1.2)
+        recovered = remove_streaks(clear, streaks, occlusion, median).clamp(-0.2, 1.2)
         image = recovered
         if self.stages == 2:
             differences = [clear - recovered, previous - recovered]
-            half, h2 = self.trunk2(joined([recovered, *differences]), h2, self.bridge(half))
+            half, h2 = self.trunk2(concatenate([recovered, *differences]), h2, self.bridge(half))
             image = recovered + F.pixel_shuffle(self.residual(half), 2).float()
         shown = image.clamp(0, 1)
         output = Output(

@@ -39,9 +39,9 @@ from derain.models.networks.two_stage_net import (
     convolution,
     initialise,
 )
-from derain.models.ops.scattering import T_MIN, invert_veil, strip
+from derain.models.ops.scattering import T_MIN, dehaze, remove_streaks
 from derain.models.runtime.tiles import Mean, Tile, Tiles, compute, spatial_mean
-from derain.models.video_model import Output, fold
+from derain.models.video_model import Output, run_clip
 
 REFERENCE_T_MIN = 0.05
 FADE = 0.99  # of the corrected memory, per frame
@@ -129,7 +129,7 @@ class TwoStage(nn.Module):
             remembered=torch.tensor(0),
         )
 
-    def wipe_memory(self, state: State) -> State:
+    def reset_hidden_state(self, state: State) -> State:
         """The same window, with memories and previous outputs forgotten."""
         return state._replace(
             outputs=torch.zeros_like(state.outputs),
@@ -165,8 +165,8 @@ class TwoStage(nn.Module):
         return outputs
 
     def forward(self, clip: Tensor, state: State | None = None) -> tuple[Output, State]:
-        """Run a clip (B, T, 3, H, W) in [0, 1], for training and chunks; see `contract.fold`."""
-        return fold(self, clip, state)
+        """Run a clip (B, T, 3, H, W) in [0, 1], for training and chunks; see `run_clip`."""
+        return run_clip(self, clip, state)
 
     def _derain(self, window: Tensor, state: State, tiles: Tiles | None) -> tuple[Output, State]:
         def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
@@ -294,7 +294,7 @@ class CorrectedStages(nn.Module):
         layers = F.pixel_shuffle(layers.to(kind), self.unshuffle)
         streaks, opaque, fill, detail = layers.split((3, 1, 3, 1), 1)
         occlusion = torch.sigmoid(opaque)
-        hazy = strip(frame, streaks, occlusion, frame + fill)
+        hazy = remove_streaks(frame, streaks, occlusion, frame + fill)
 
         haze, haze_memory = self.haze(seen.deep, haze_memory)
         smooth = F.interpolate(
@@ -304,7 +304,7 @@ class CorrectedStages(nn.Module):
         airlight = torch.sigmoid(self.light(mean(haze)).to(kind))[:, :, None, None]
         # Beyond [0, 1] while training, so that gradients can pull back what lies outside.
         low, high = (-0.2, 1.2) if self.training else (0.0, 1.0)
-        recovered = invert_veil(hazy, transmission, airlight).clamp(low, high)
+        recovered = dehaze(hazy, transmission, airlight).clamp(low, high)
 
         slots = torch.cat([state.earlier(recovered), recovered[:, None], window[:, 3:]], 1)
         guide = self.estimated(self._slots(slots))

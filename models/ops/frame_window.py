@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from derain.models.ops.optical_flow import FlowFunction, compose, warp
+from derain.models.ops.optical_flow import FlowFunction, compose_flows, warp
 from derain.models.runtime.tiles import Tile
 
 REACH = 2  # frames looked at on each side; also the latency
@@ -123,7 +123,7 @@ def _flow_to(window: Window, centre: int, offset: int, tile: Tile) -> Tensor:
         flows = window.backward[centre + offset : centre][::-1]
     flow = tile.crop(flows[0])
     for following in flows[1:]:
-        flow = compose(flow, following, tile.corner(following))
+        flow = compose_flows(flow, following, tile.corner(following))
     return flow
 
 

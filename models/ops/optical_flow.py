@@ -71,7 +71,7 @@ def dis_flow(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return tensor(there), tensor(back)
 
 
-def compose(first: Tensor, second: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
+def compose_flows(first: Tensor, second: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
     """Chain flows a -> b and b -> c to a -> c: f(p) + g(p + f(p)). Both (B, 2, h, w).
 
     Where `first` is of a tile, `corner` is the tile's (y, x) in `second`.

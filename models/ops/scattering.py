@@ -16,12 +16,12 @@ from torch import Tensor
 T_MIN = 0.1  # a thinner transmission cannot be inverted without drowning in noise
 
 
-def veil(clean: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
+def add_haze(clean: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
     """Put haze on: H = t B + (1 - t) A. Shapes broadcast over (…, C, H, W)."""
     return airlight + transmission * (clean - airlight)
 
 
-def compose(
+def compose_rain(
     clean: Tensor,
     transmission: Tensor,
     airlight: Tensor,
@@ -30,10 +30,10 @@ def compose(
     drops: Tensor,
 ) -> Tensor:
     """The rainy frame I of the model above, not clamped."""
-    return torch.lerp(veil(clean, transmission, airlight) + streaks, drops, occlusion)
+    return torch.lerp(add_haze(clean, transmission, airlight) + streaks, drops, occlusion)
 
 
-def strip(rainy: Tensor, streaks: Tensor, occlusion: Tensor, fill: Tensor) -> Tensor:
+def remove_streaks(rainy: Tensor, streaks: Tensor, occlusion: Tensor, fill: Tensor) -> Tensor:
     """Take the rain off the hazy frame: H = (1 - a) (I - S) + a * fill.
 
     `fill` is another estimate of the hazy frame, such as the aligned median: what an opaque drop
@@ -42,7 +42,7 @@ def strip(rainy: Tensor, streaks: Tensor, occlusion: Tensor, fill: Tensor) -> Te
     return torch.lerp(rainy - streaks, fill, occlusion)
 
 
-def invert_veil(hazy: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
+def dehaze(hazy: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
     """Take the haze off: J = A + (H - A) / t, with t held at T_MIN or above. Not clamped."""
     return airlight + (hazy - airlight) / transmission.clamp_min(T_MIN)
 
@@ -63,6 +63,6 @@ def recompose(
     """
     if transmission is None or airlight is None:
         return torch.lerp(rainy, clean, streaks)
-    hazy = veil(clean, transmission, airlight)
-    kept = veil(clean, transmission ** (1 - haze), airlight)
+    hazy = add_haze(clean, transmission, airlight)
+    kept = add_haze(clean, transmission ** (1 - haze), airlight)
     return (kept + (1 - streaks) * (rainy - hazy)).clamp(0, 1)

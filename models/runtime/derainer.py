@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from derain.models.errors import DerainError
 from derain.models.ops.frame_window import Window
 from derain.models.ops.scattering import recompose
-from derain.models.runtime.tile_planner import Cutter, is_exhausted
+from derain.models.runtime.tile_planner import TilePlanner, is_exhausted
 from derain.models.video_model import Output
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -112,7 +112,7 @@ class Derainer:
             self.device = choose_device(self.device)
         self.dtype = choose_precision(self.precision, self.device)
         self.model = on_device(self.model, self.device).eval()
-        self.cutter = Cutter(self.model, self.tile, self.device, self.notice)
+        self.tile_planner = TilePlanner(self.model, self.tile, self.device, self.notice)
         self._size: tuple[int, int] | None = None
 
     @property
@@ -166,7 +166,7 @@ class Derainer:
         padded = pad_to_multiple(frame, int(self.model.multiple))  # type: ignore[arg-type]
         padded = padded.contiguous(memory_format=torch.channels_last)
         if self.state is None:
-            self.cutter.plan(*padded.shape[-2:])
+            self.tile_planner.plan(*padded.shape[-2:])
             self.state = self.model.initial_state(  # type: ignore[operator]
                 padded.shape[0], *padded.shape[-2:], device=padded.device, dtype=torch.float32
             )
@@ -184,7 +184,7 @@ class Derainer:
     def _in_memory(self, run: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
         """Run, guarded, in the tiles of now; where the memory runs out, again in smaller ones."""
         while True:
-            tiles = {} if self.cutter.tiles is None else {"tiles": self.cutter.tiles}
+            tiles = {} if self.tile_planner.tiles is None else {"tiles": self.tile_planner.tiles}
             try:
                 return self._guarded(partial(run, **tiles))
             except Exception as error:
@@ -194,7 +194,7 @@ class Derainer:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             assert self._size is not None
-            self.cutter.shrink(*self._size)
+            self.tile_planner.shrink(*self._size)
 
     def _guarded(self, run: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Run in the chosen precision; if anything is not finite, once more in float32."""

@@ -32,7 +32,7 @@ LACKS = (  # what torch, oneDNN, OpenCV, NumPy and C++ say
 )
 
 
-class Footprint(NamedTuple):
+class MemoryProfile(NamedTuple):
     """Bytes per pixel that a network takes in float32.
 
     held: for every pixel of the frame: state and output.
@@ -44,17 +44,17 @@ class Footprint(NamedTuple):
 
 
 MEASURED = {  # the peak of a process on the CPU, over two sizes of frames and of tiles
-    "swift": Footprint(220, 480),
-    "swift-open": Footprint(220, 480),
-    "swift-plus": Footprint(220, 750),
-    "median": Footprint(110, 180),
-    "two_stage": Footprint(230, 1100),
-    "rescan": Footprint(80, 830),
-    "remaen": Footprint(60, 3100),
-    "spanet": Footprint(60, 1700),
-    "dcsfn": Footprint(60, 6100),
+    "swift": MemoryProfile(220, 480),
+    "swift-open": MemoryProfile(220, 480),
+    "swift-plus": MemoryProfile(220, 750),
+    "median": MemoryProfile(110, 180),
+    "two_stage": MemoryProfile(230, 1100),
+    "rescan": MemoryProfile(80, 830),
+    "remaen": MemoryProfile(60, 3100),
+    "spanet": MemoryProfile(60, 1700),
+    "dcsfn": MemoryProfile(60, 6100),
 }
-UNKNOWN = Footprint(100, 1000)
+UNKNOWN = MemoryProfile(100, 1000)
 
 
 def is_exhausted(error: BaseException) -> bool:
@@ -94,7 +94,7 @@ def _available_here() -> int | None:
     return min(found, default=None)
 
 
-class Cutter:
+class TilePlanner:
     """Into what tiles a network's frames are cut, if any: `tiles`, which may change at any frame.
 
     Args:

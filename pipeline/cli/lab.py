@@ -70,7 +70,7 @@ def evaluate(
         Literal["left", "right"] | None,
         typer.Option(help="Of pictures that hold both, for --images."),
     ] = None,
-    wipe_memory: Annotated[
+    reset_hidden_state: Annotated[
         bool, typer.Option("--wipe-memory", help="Also with the memory wiped every frame.")
     ] = False,
     steady: Annotated[
@@ -114,7 +114,7 @@ def evaluate(
         precision=precision,
         levels=levels,
         frames=frames,
-        wipe_memory=wipe_memory,
+        reset_hidden_state=reset_hidden_state,
         quick=quick,
         lpips_weights=lpips_weights,
     )

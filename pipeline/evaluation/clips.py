@@ -44,7 +44,7 @@ class Options:
         device, precision: as `Derainer` takes them.
         levels: only these; empty for all.
         frames: only the first so many of each clip.
-        wipe_memory: add a row with the memory, not the window, wiped before every frame.
+        reset_hidden_state: add a row with the memory, not the window, wiped before every frame.
         quick: PSNR alone.
         lpips_weights: AlexNet's file for LPIPS.
     """
@@ -53,7 +53,7 @@ class Options:
     precision: str = "auto"
     levels: tuple[Level, ...] = ()
     frames: int | None = None
-    wipe_memory: bool = False
+    reset_hidden_state: bool = False
     quick: bool = False
     lpips_weights: Path | None = None
 
@@ -72,12 +72,12 @@ class Result:
             self.notices.append(text)
 
 
-class Forgetful(nn.Module):
+class StatelessAblation(nn.Module):
     """A model whose memory is wiped before every step; its window of frames is kept."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        if not hasattr(model, "wipe_memory"):
+        if not hasattr(model, "reset_hidden_state"):
             raise DerainError("This model has no memory to wipe; leave out --wipe-memory.")
         self.model = model
         self.latency, self.multiple, self.halo = model.latency, model.multiple, model.halo
@@ -85,11 +85,11 @@ class Forgetful(nn.Module):
 
     def step(self, frame: Tensor, state: Any) -> Any:
         """One step without memory."""
-        return self.model.step(frame, self.model.wipe_memory(state))  # type: ignore[operator]
+        return self.model.step(frame, self.model.reset_hidden_state(state))  # type: ignore[operator]
 
     def flush(self, state: Any) -> Any:
         """The last outputs; memory is wiped before the first of them."""
-        return self.model.flush(self.model.wipe_memory(state))  # type: ignore[operator]
+        return self.model.flush(self.model.reset_hidden_state(state))  # type: ignore[operator]
 
 
 def load_models(
@@ -150,8 +150,11 @@ def outputs_of(
         if "recovered" in layers:
             yield f"{name}, stage 1", layers["recovered"]
         yield name, layers["image"]
-        if options.wipe_memory and hasattr(model, "wipe_memory"):
-            yield f"{name}, memory wiped", run_model(Forgetful(model), frames, options)["image"]
+        if options.reset_hidden_state and hasattr(model, "reset_hidden_state"):
+            yield (
+                f"{name}, memory wiped",
+                run_model(StatelessAblation(model), frames, options)["image"],
+            )
 
 
 def evaluate_pairs(

@@ -56,7 +56,7 @@ def named_rain(options: SynthOptions, height: int) -> RainSettings:
         if getattr(options, name) < 0:
             raise DerainError(f"--{name} is 0 or more, not {getattr(options, name):g}.")
     if options.rain == RANDOM:
-        settings = sample_settings(torch.Generator().manual_seed(options.seed), haze_share=0)
+        settings = sample_settings(torch.Generator().manual_seed(options.seed), haze_prob=0)
     else:
         pairs = load_pairs(DEFAULT_PAIRS)
         if options.rain not in pairs.rains:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from derain.models.errors import DerainError
 from derain.models.ops.optical_flow import FlowFunction, dis_flow, warp
 from derain.models.runtime.tiles import Tiles
-from derain.models.video_model import Output, fold
+from derain.models.video_model import Output, run_clip
 from derain.pipeline.streaming.options import VideoOptions
 
 SHARE = 0.6  # of the earlier results at most, where nothing speaks against them
@@ -109,7 +109,7 @@ class Steady(nn.Module):
         return []
 
     def forward(self, clip: Tensor, state: SteadyState | None = None) -> tuple[Output, SteadyState]:
-        return fold(self, clip, state)
+        return run_clip(self, clip, state)
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training on pairs from disk: samples and probes of image pairs and of clip pairs.
+"""Training on pairs from disk: samples and validation clips of image pairs and of clip pairs.
 
 Which files belong together is pairs_data.py's and clips_data.py's; rain rendered on clean clips,
 which needs no pairs, is data.py's.
@@ -20,10 +20,10 @@ from derain.models.errors import DerainError
 from derain.stages.data.clip_pairs import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import ImagePair, Notice, find_pairs, read_pair
 from derain.stages.data.rendered_clips import Batch, Samples, cached_clip
-from derain.stages.training.validation import FRAMES, Probe, middle
+from derain.stages.training.validation import FRAMES, ValidationClip, middle
 
 Rng = np.random.Generator
-PROBES = 8  # pairs that a run is watched on
+VALIDATION_CLIPS = 8  # pairs that a run is watched on
 
 
 @dataclass
@@ -138,8 +138,10 @@ def distorted(picture: np.ndarray, crop: int, rng: Rng) -> np.ndarray:
     return np.concatenate([turned(part[..., :3]), turned(part[..., 3:])], 2)
 
 
-def paired_data(config: TrainingConfig, cache: Path, notice: Notice) -> tuple[Samples, list[Probe]]:
-    """Samples and probes of `config.pairs`; image pairs are for single-image networks.
+def paired_data(
+    config: TrainingConfig, cache: Path, notice: Notice
+) -> tuple[Samples, list[ValidationClip]]:
+    """Samples and validation clips of `config.pairs`; image pairs are for single-image networks.
 
     Raises:
         DerainError: the files do not fit the layout, or the layout does not fit the network.
@@ -150,7 +152,7 @@ def paired_data(config: TrainingConfig, cache: Path, notice: Notice) -> tuple[Sa
         pairs = image_pairs(chosen, chosen.folder, notice)
         data = PairedImages(pairs, config.data, config.seed, length, chosen.distort)
         watched = image_pairs(chosen, chosen.validation, notice) if chosen.validation else []
-        return data, [image_probe(pair) for pair in spread(watched)]
+        return data, [image_validation_clip(pair) for pair in spread(watched)]
     if chosen.layout not in CLIP_LAYOUTS:
         raise DerainError(
             f"'{config.model}' learns from clips, and pairs.layout '{chosen.layout}' is of single "
@@ -160,8 +162,10 @@ def paired_data(config: TrainingConfig, cache: Path, notice: Notice) -> tuple[Sa
     watched_clips = (
         find_clip_pairs(Path(chosen.validation), chosen.layout) if chosen.validation else []
     )
-    probes = [clip_probe(decoded(pair, cache)) for pair in spread(watched_clips)]
-    return PairedClips(clips, config.data, config.seed, length), probes
+    validation_clips = [
+        clip_validation_clip(decoded(pair, cache)) for pair in spread(watched_clips)
+    ]
+    return PairedClips(clips, config.data, config.seed, length), validation_clips
 
 
 def image_pairs(chosen: PairsConfig, folder: str, notice: Notice) -> list[ImagePair]:
@@ -182,25 +186,27 @@ def decoded(pair: ClipPair, cache: Path) -> dict[str, Path]:
 
 
 def spread(items: list[Any]) -> list[Any]:
-    """At most PROBES of many, evenly chosen."""
-    return items[:: max(1, -(-len(items) // PROBES))]
+    """At most VALIDATION_CLIPS of many, evenly chosen."""
+    return items[:: max(1, -(-len(items) // VALIDATION_CLIPS))]
 
 
-def image_probe(pair: ImagePair) -> Probe:
+def image_validation_clip(pair: ImagePair) -> ValidationClip:
     """The middle of an image pair, to watch a run on."""
     rainy, clean = read_pair(pair)
     assert clean is not None
-    return _probe(rainy[None], clean[None])
+    return _validation_clip(rainy[None], clean[None])
 
 
-def clip_probe(files: dict[str, Path]) -> Probe:
+def clip_validation_clip(files: dict[str, Path]) -> ValidationClip:
     """The middle of the first frames of a clip pair, to watch a run on."""
-    return _probe(*(np.load(files[name], mmap_mode="r")[:FRAMES] for name in ("rainy", "clean")))
+    return _validation_clip(
+        *(np.load(files[name], mmap_mode="r")[:FRAMES] for name in ("rainy", "clean"))
+    )
 
 
-def _probe(rainy: np.ndarray, clean: np.ndarray) -> Probe:
+def _validation_clip(rainy: np.ndarray, clean: np.ndarray) -> ValidationClip:
     """(T, H, W, 3) uint8 twice."""
     rainy_t, clean_t = (
         torch.from_numpy(middle(x)).permute(0, 3, 1, 2).float()[None] / 255 for x in (rainy, clean)
     )
-    return Probe("pairs", rainy_t, clean_t)
+    return ValidationClip("pairs", rainy_t, clean_t)

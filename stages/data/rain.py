@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from derain.models.ops.scattering import compose
+from derain.models.ops.scattering import compose_rain
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ class Rain(NamedTuple):
     airlight: Tensor  # (1, 3, 1, 1), A
 
 
-def sample_settings(generator: torch.Generator, *, haze_share: float = 0.5) -> RainSettings:
+def sample_settings(generator: torch.Generator, *, haze_prob: float = 0.5) -> RainSettings:
     """Draw settings from wide ranges, for pictures of about 400 lines.
 
     Args:
-        haze_share: share of the draws that have haze.
+        haze_prob: share of the draws that have haze.
     """
 
     def uniform(low: float, high: float) -> float:
@@ -97,7 +97,7 @@ def sample_settings(generator: torch.Generator, *, haze_share: float = 0.5) -> R
         )
     grey, tint = uniform(0.55, 0.98), uniform(-0.04, 0.04)
     # Haze or none, nothing in between: what cannot be told from a pale scene must be left alone.
-    haze = uniform(0.45, 1.5) if uniform(0, 1) < haze_share else 0.0
+    haze = uniform(0.45, 1.5) if uniform(0, 1) < haze_prob else 0.0
     return RainSettings(
         layers=tuple(layers),
         angle=uniform(-1, 1) * uniform(0, 40),
@@ -137,7 +137,7 @@ def render_rain(clean: Tensor, settings: RainSettings, seed: int, start: int = 0
     occlusion = 1 - clear
     streak_layer = streaks.clamp_max(1) * glow
     drops = airlight
-    rainy = compose(clean, transmission, airlight, streak_layer, occlusion, drops).clamp(0, 1)
+    rainy = compose_rain(clean, transmission, airlight, streak_layer, occlusion, drops).clamp(0, 1)
     return Rain(rainy, streak_layer, occlusion, drops, transmission, airlight)
 
 

@@ -63,5 +63,5 @@ def refinement_samples(pairs: Samples, seed: int, cache: Path) -> RefinementSamp
     if not place.exists():
         raise DerainError(f"There is no {place}; set data.real to a rainy video or a folder.")
     files = [cached_clip(x, cache) for x in (find_clips(place) if place.is_dir() else [place])]
-    as_they_are = config.model_copy(update={"still_share": 0.0})
+    as_they_are = config.model_copy(update={"still_prob": 0.0})
     return RefinementSamples(pairs, RealRain(files, as_they_are, seed, pairs.length), seed)

@@ -24,7 +24,7 @@ from derain.models.errors import DerainError
 from derain.stages.data import augment
 from derain.stages.data.clip_cache import store_clip
 from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
-from derain.stages.data.thumbnails import draw_glimpses
+from derain.stages.data.thumbnails import draw_thumbnails
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
@@ -39,11 +39,11 @@ class Batch(NamedTuple):
     airlight: Tensor  # C = 3, H = W = 1
     streaks: Tensor
     occlusion: Tensor  # C = 1
-    # Small whole frames for a glance (thumbnails.py), with their number in the place of T.
-    glimpses: Tensor = torch.empty(0)
-    glimpse_streaks: Tensor = torch.empty(0)
-    glimpse_transmission: Tensor = torch.empty(0)
-    glimpse_airlight: Tensor = torch.empty(0)
+    # Small whole frames for a haze estimator (thumbnails.py), with their number in the place of T.
+    thumbnails: Tensor = torch.empty(0)
+    thumbnail_streaks: Tensor = torch.empty(0)
+    thumbnail_transmission: Tensor = torch.empty(0)
+    thumbnail_airlight: Tensor = torch.empty(0)
 
 
 class Samples(Dataset[Batch]):
@@ -139,8 +139,8 @@ class RainyClips(Samples):
         clip = torch.from_numpy(self._clean(rng)).permute(0, 3, 1, 2).float() / 255
         clip = augment.colour_shift(clip, rng)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        settings = sample_settings(generator, haze_share=config.haze_share)
-        if rng.random() < config.clean_share:
+        settings = sample_settings(generator, haze_prob=config.haze_prob)
+        if rng.random() < config.clean_prob:
             settings = RainSettings(layers=())
         factor = float(rng.uniform(0.7, 1.4))
         rain = render_rain(clip, settings.scaled(factor), int(rng.integers(2**62)))
@@ -150,7 +150,7 @@ class RainyClips(Samples):
         """(T, crop, crop, 3) uint8 from one of the clips."""
         frames, crop = self.config.frames, self.config.crop
         clip = np.load(self.files[rng.integers(len(self.files))], mmap_mode="r")
-        if rng.random() < self.config.still_share:
+        if rng.random() < self.config.still_prob:
             return augment.panned_still(np.array(clip[rng.integers(len(clip))]), frames, crop, rng)
         order = np.arange(frames) * (2 if rng.random() < 0.15 else 1)
         if rng.random() < 0.1 and frames > 1:
@@ -175,31 +175,31 @@ class RainyClips(Samples):
         """Overlays and camera artefacts, after the rain, as a camera and an editor would."""
         config = self.config
         transmission, streaks, occlusion = rain.transmission, rain.streaks, rain.occlusion
-        if rng.random() < config.overlay_share:
+        if rng.random() < config.overlay_prob:
             picture = augment.overlay(config.crop, rng)
             layer = torch.from_numpy(picture).permute(2, 0, 1)
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
             bare = 1 - layer[3:]  # what is laid over is not wet
             streaks, occlusion = streaks * bare, occlusion * bare
-        restore = rng.random() < config.restore_share
-        if rng.random() < config.noise_share:
+        restore = rng.random() < config.restore_prob
+        if rng.random() < config.noise_prob:
             noise = augment.camera_noise(clean.shape, rng)
             rainy = (rainy + noise).clamp(0, 1)
             clean = clean if restore else (clean + noise).clamp(0, 1)
-        if rng.random() < config.jpeg_share:
+        if rng.random() < config.jpeg_prob:
             quality = int(rng.integers(40, 96))
             rainy = augment.jpeg(rainy, quality)
             clean = clean if restore else augment.jpeg(clean, quality)
         airlight = rain.airlight.expand(len(clean), -1, -1, -1)
         batch = Batch(rainy, clean, transmission, airlight, streaks, occlusion)
-        if not config.glimpses:
+        if not config.thumbnails:
             return batch
-        glimpses = draw_glimpses(self.files, config.glimpses, rng, config.haze_share)
+        thumbnails = draw_thumbnails(self.files, config.thumbnails, rng, config.haze_prob)
         return batch._replace(
-            glimpses=glimpses.clean,
-            glimpse_streaks=glimpses.streaks,
-            glimpse_transmission=glimpses.transmission,
-            glimpse_airlight=glimpses.airlight,
+            thumbnails=thumbnails.clean,
+            thumbnail_streaks=thumbnails.streaks,
+            thumbnail_transmission=thumbnails.transmission,
+            thumbnail_airlight=thumbnails.airlight,
         )
 
 

@@ -1,7 +1,7 @@
-"""What teaches a glance (networks/haze_estimator.py): small whole frames, haze for some.
+"""What teaches a haze estimator (networks/haze_estimator.py): small whole frames, haze for some.
 
 The crops that teach the rest of a network are parts of scenes, from which haze cannot be told; they
-come with their haze. Glimpses are cheap, so that each step can see many.
+come with their haze. Thumbnails are cheap, so that each step can see many.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from derain.models.networks.haze_estimator import FINE, GRID
 from derain.stages.data import augment
 from derain.stages.data.rain import haze_map, sample_settings
 
-SMALLEST = 0.45  # share of a frame's height and width that a glimpse shows at least
+SMALLEST = 0.45  # share of a frame's height and width that a thumbnail shows at least
 PALEST = 0.1  # share of the airlight that rain adds on average, at most
-PATCHED = 0.35  # share of the glimpses that part of another clip stands in
-PAINTED = 0.2  # share of the glimpses that no camera took
-SOFT = 0.35  # share of the glimpses that are out of focus
+PATCHED = 0.35  # share of the thumbnails that part of another clip stands in
+PAINTED = 0.2  # share of the thumbnails that no camera took
+SOFT = 0.35  # share of the thumbnails that are out of focus
 SOFTEST = 4.0  # pixels of FINE, the standard deviation of the blur at most
 
 
-class Glimpses(NamedTuple):
+class Thumbnails(NamedTuple):
     """Small pictures (…, 3, FINE, FINE), and what is to be put on them.
 
     streaks: (…, 3, FINE, FINE), the light of rain. transmission: (…, 1, GRID, GRID). airlight:
@@ -39,15 +39,15 @@ class Glimpses(NamedTuple):
     airlight: Tensor
 
 
-def draw_glimpses(
-    files: list[Path], count: int, rng: np.random.Generator, haze_share: float
-) -> Glimpses:
-    """`count` glimpses of the clips (.npy); a share of them, drawn one by one, have haze."""
-    drawn = [_draw(files, rng, haze_share) for _ in range(count)]
-    return Glimpses(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
+def draw_thumbnails(
+    files: list[Path], count: int, rng: np.random.Generator, haze_prob: float
+) -> Thumbnails:
+    """`count` thumbnails of the clips (.npy); a share of them, drawn one by one, have haze."""
+    drawn = [_draw(files, rng, haze_prob) for _ in range(count)]
+    return Thumbnails(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 
 
-def _draw(files: list[Path], rng: np.random.Generator, haze_share: float) -> Glimpses:
+def _draw(files: list[Path], rng: np.random.Generator, haze_prob: float) -> Thumbnails:
     """A picture, some with part of another, and haze to put on it."""
     picture = _painted(rng) if rng.random() < PAINTED else _picture(files, rng)
     if rng.random() < PATCHED:
@@ -56,10 +56,10 @@ def _draw(files: list[Path], rng: np.random.Generator, haze_share: float) -> Gli
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, SOFTEST))
     clean = _recolour(torch.from_numpy(picture).permute(2, 0, 1).float() / 255, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    settings = sample_settings(generator, haze_share=haze_share)
+    settings = sample_settings(generator, haze_prob=haze_prob)
     transmission = haze_map(settings, torch.zeros(1), (GRID, GRID), clean.device, generator)[0]
     airlight = clean.new_tensor(settings.airlight).view(3, 1, 1)
-    return Glimpses(clean, airlight * _pale_rain(rng), transmission, airlight)
+    return Thumbnails(clean, airlight * _pale_rain(rng), transmission, airlight)
 
 
 def _picture(files: list[Path], rng: np.random.Generator) -> np.ndarray:

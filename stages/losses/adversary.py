@@ -21,32 +21,32 @@ from derain.models.ops.optical_flow import dis_flow, warp
 from derain.stages.losses.losses import Critic, Objective, Terms
 
 SPACING = 3  # frames from one judged clip to the next
-LABELS_CLEAN, LABELS_MADE = (0.7, 1.2), (0.0, 0.3)  # noisy labels of the authors' least squares
+LABELS_REAL, LABELS_FAKE = (0.7, 1.2), (0.0, 0.3)  # noisy labels of the authors' least squares
 
 
-class Judged(NamedTuple):
+class AlignedClips(NamedTuple):
     """Aligned clips (N, n, 3, H, W), and random numbers in [0, 1) for their labels, (N, 1).
 
-    The first of the made clips have the places and the labels of the clean ones.
+    The first of the fake clips have the places and the labels of the real ones.
     """
 
-    clean: Tensor
-    made: Tensor  # with gradients to the network
-    label_clean: Tensor
-    label_made: Tensor
+    real: Tensor
+    fake: Tensor  # with gradients to the network
+    label_real: Tensor
+    label_fake: Tensor
 
 
-class Game(NamedTuple):
+class AdversarialLoss(NamedTuple):
     """A discriminator and what both players lose. Scores are (N, …)."""
 
     build: Callable[..., nn.Module]
     frames: int  # of a judged clip
-    network_loss: Callable[[Tensor, Judged], Tensor]  # of the scores of made clips
-    critic_loss: Callable[[Tensor, Tensor, Judged], Tensor]  # of the scores of clean and made ones
+    network_loss: Callable[[Tensor, AlignedClips], Tensor]  # of the scores of fake clips
+    critic_loss: Callable[[Tensor, Tensor, AlignedClips], Tensor]  # of real and fake ones
 
 
-def _hinge(clean: Tensor, made: Tensor, _: Judged) -> Tensor:
-    return F.relu(1 - clean).mean() + F.relu(1 + made).mean()
+def _hinge(real: Tensor, fake: Tensor, _: AlignedClips) -> Tensor:
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
 def _to_labels(scores: Tensor, bounds: tuple[float, float], chance: Tensor) -> Tensor:
@@ -54,17 +54,17 @@ def _to_labels(scores: Tensor, bounds: tuple[float, float], chance: Tensor) -> T
     return F.mse_loss(scores, labels[: len(scores)])
 
 
-def _least_squares(clean: Tensor, made: Tensor, judged: Judged) -> Tensor:
-    as_clean = _to_labels(clean, LABELS_CLEAN, judged.label_clean)
-    return as_clean + _to_labels(made, LABELS_MADE, judged.label_made)
+def _least_squares(real: Tensor, fake: Tensor, judged: AlignedClips) -> Tensor:
+    as_real = _to_labels(real, LABELS_REAL, judged.label_real)
+    return as_real + _to_labels(fake, LABELS_FAKE, judged.label_fake)
 
 
-GAMES = {
-    "patch": Game(PatchDiscriminator, 3, lambda made, _: -made.mean(), _hinge),
-    "reference": Game(
+ADVERSARIAL_LOSSES = {
+    "patch": AdversarialLoss(PatchDiscriminator, 3, lambda fake, _: -fake.mean(), _hinge),
+    "reference": AdversarialLoss(
         ReferenceDiscriminator,
         1,
-        lambda made, judged: _to_labels(made, LABELS_CLEAN, judged.label_clean),
+        lambda fake, judged: _to_labels(fake, LABELS_REAL, judged.label_real),
         _least_squares,
     ),
 }
@@ -77,32 +77,32 @@ def build_discriminator(name: str, settings: dict[str, Any]) -> nn.Module:
         DerainError: it has no such settings.
     """
     try:
-        return GAMES[name].build(**settings)
+        return ADVERSARIAL_LOSSES[name].build(**settings)
     except TypeError as error:
         raise DerainError(f"The discriminator '{name}' cannot be built so: {error}.") from error
 
 
-def judged_clips(made: Tensor, clean: Tensor, chance: Tensor, frames: int) -> Judged:
+def aligned_clips(fake: Tensor, clean: Tensor, chance: Tensor, frames: int) -> AlignedClips:
     """Clips of `frames` frames, from a random first one on, SPACING apart.
 
     Args:
-        made: (B + R, T, 3, H, W) outputs: B with truth, R of real rain without.
+        fake: (B + R, T, 3, H, W) outputs: B with truth, R of real rain without.
         clean: (B, T, 3, H, W) the truth.
         chance: (B, 3) uniform in [0, 1). Real rain takes the first rows again.
     """
     count = len(clean)
-    chance = torch.cat([chance, chance[: len(made) - count]])
-    valid = made.shape[1] - frames + 1
+    chance = torch.cat([chance, chance[: len(fake) - count]])
+    valid = fake.shape[1] - frames + 1
     clips = max(1, valid // SPACING)
     first = (chance[:, :1] * (valid - SPACING * (clips - 1))).long()
     centres = frames // 2 + first + SPACING * torch.arange(clips, device=first.device)
-    flows = _flows_around(torch.cat([clean, made[count:].detach()]), centres, frames // 2)
+    flows = _flows_around(torch.cat([clean, fake[count:].detach()]), centres, frames // 2)
     labels = chance.repeat_interleave(clips, 0)
-    return Judged(
-        clean=_aligned(clean, centres[:count], [x[: count * clips] for x in flows]),
-        made=_aligned(made, centres, flows),
-        label_clean=labels[:, 1:2],
-        label_made=labels[:, 2:3],
+    return AlignedClips(
+        real=_aligned(clean, centres[:count], [x[: count * clips] for x in flows]),
+        fake=_aligned(fake, centres, flows),
+        label_real=labels[:, 1:2],
+        label_fake=labels[:, 2:3],
     )
 
 
@@ -142,23 +142,25 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
         module.requires_grad_(True)
 
 
-def adversarial_loss(game: Game, critic: nn.Module, judged: Judged) -> Tensor:
-    """How far the made clips are from passing for clean ones; the discriminator learns nothing."""
+def adversarial_loss(game: AdversarialLoss, critic: nn.Module, judged: AlignedClips) -> Tensor:
+    """How far the fake clips are from passing for real ones; the discriminator learns nothing."""
     with frozen(critic):
-        return game.network_loss(critic(judged.made), judged)
+        return game.network_loss(critic(judged.fake), judged)
 
 
-def critic_of(game: Game, module: nn.Module, learning_rate: float) -> Critic:
+def critic_of(game: AdversarialLoss, module: nn.Module, learning_rate: float) -> Critic:
     """The discriminator as a learner; its batches have `judged` clips."""
     objective = Objective(_judge, partial(_critic_loss, game), as_video=lambda module: module)
     return Critic(module, objective, learning_rate)
 
 
 def _judge(critic: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-    return critic(batch.judged.clean), critic(batch.judged.made.detach())
+    return critic(batch.judged.real), critic(batch.judged.fake.detach())
 
 
-def _critic_loss(game: Game, scores: tuple[Tensor, Tensor], batch: Any) -> tuple[Tensor, Terms]:
-    clean, made = scores
-    loss = game.critic_loss(clean, made, batch.judged)
-    return loss, {"score clean": clean.mean(), "score made": made.mean()}
+def _critic_loss(
+    game: AdversarialLoss, scores: tuple[Tensor, Tensor], batch: Any
+) -> tuple[Tensor, Terms]:
+    real, fake = scores
+    loss = game.critic_loss(real, fake, batch.judged)
+    return loss, {"score real": real.mean(), "score fake": fake.mean()}

@@ -1,7 +1,7 @@
 """How far pictures are from the truth, and what the training loop needs to know of a loss.
 
 The physics of stage 1 are recovery.py's, the terms of stage 2 refinement.py's and adversary.py's,
-those of a glance haze.py's, those of single-image networks single_image.py's.
+those of a haze estimator haze.py's, those of single-image networks single_image.py's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from derain.models.ops.scattering import T_MIN
 
 Terms = dict[str, Tensor]
 
-DECIBEL_SCALE = 0.01  # as steep as an L1 at an error of 0.02
-DECIBEL_FLOOR = 3e-5
+LOG_MSE_SCALE = 0.01  # as steep as an L1 at an error of 0.02
+LOG_MSE_FLOOR = 3e-5
 SSIM_WINDOW = 7
 SSIM_EVERY = 3  # frames; SSIM costs as much as a network and says little more on each frame
 
@@ -40,17 +40,17 @@ class Critic(NamedTuple):
     learning_rate: float
 
 
-def decibel_loss(a: Tensor, b: Tensor) -> Tensor:
+def log_mse(a: Tensor, b: Tensor) -> Tensor:
     """The logarithm of every frame's squared error, (…, C, H, W): a decibel is a decibel.
 
     An L1 loss is ruled by the worst frames, and a network under it takes a little harm to clean
-    ones for a gain in heavy rain. Beyond -10 log10(DECIBEL_FLOOR) = 45 dB little more is to win.
+    ones for a gain in heavy rain. Beyond -10 log10(LOG_MSE_FLOOR) = 45 dB little more is to win.
     """
     error = (a - b).square().mean((-1, -2, -3))
-    return DECIBEL_SCALE * torch.log(error + DECIBEL_FLOOR).mean()
+    return LOG_MSE_SCALE * torch.log(error + LOG_MSE_FLOOR).mean()
 
 
-def structure(a: Tensor, b: Tensor) -> Tensor:
+def ssim_loss(a: Tensor, b: Tensor) -> Tensor:
     """1 - SSIM over (B, T, 3, H, W)."""
     from kornia.metrics import ssim
 
@@ -67,7 +67,7 @@ def temporal_difference(a: Tensor, b: Tensor) -> Tensor:
     return (change_a - change_b).abs().mean()
 
 
-def share_loss(estimate: Tensor, truth: Tensor) -> Tensor:
+def bernoulli_kl(estimate: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy of shares in [0, 1], less that of the truth: zero where the two agree.
 
     Its gradient does not vanish where the sigmoid of a head saturates.
@@ -77,18 +77,18 @@ def share_loss(estimate: Tensor, truth: Tensor) -> Tensor:
 
 
 def transmission_loss(estimate: Tensor, truth: Tensor) -> Tensor:
-    """`share_loss` of t as a share of its range.
+    """`bernoulli_kl` of t as a share of its range.
 
     Under an L1 loss a network that starts at t = 1 stays there and never learns to see haze.
     """
-    return share_loss((estimate - T_MIN) / (1 - T_MIN), (truth - T_MIN) / (1 - T_MIN))
+    return bernoulli_kl((estimate - T_MIN) / (1 - T_MIN), (truth - T_MIN) / (1 - T_MIN))
 
 
 def picture_losses(image: Tensor, clean: Tensor) -> Terms:
     """Of a finished clip against the truth, (B, T, 3, H, W) both."""
     return {
-        "image": decibel_loss(image, clean),
-        "ssim": structure(image, clean),
+        "image": log_mse(image, clean),
+        "ssim": ssim_loss(image, clean),
         "temporal": temporal_difference(image, clean),
     }
 

@@ -17,17 +17,17 @@ from torch import Tensor
 
 from derain.configs.training import LossConfig
 from derain.models.networks.haze_estimator import GRID, Haze
-from derain.models.ops.scattering import veil
+from derain.models.ops.scattering import add_haze
 from derain.models.video_model import Output
 from derain.stages.data.rendered_clips import Batch
-from derain.stages.data.thumbnails import Glimpses
+from derain.stages.data.thumbnails import Thumbnails
 from derain.stages.losses.haze import haze_losses, look
 from derain.stages.losses.losses import (
     Objective,
     Terms,
-    decibel_loss,
+    bernoulli_kl,
+    log_mse,
     picture_losses,
-    share_loss,
     transmission_loss,
     weighted,
 )
@@ -40,15 +40,15 @@ def physics_losses(output: Output, batch: Batch) -> Terms:
     them.
     """
     assert output.recovered is not None
-    terms = {"recovered": decibel_loss(output.recovered, batch.clean)}
+    terms = {"recovered": log_mse(output.recovered, batch.clean)}
     if isinstance(output.features, Haze):
-        terms |= haze_losses(output.features, glimpses_of(batch))
+        terms |= haze_losses(output.features, thumbnails_of(batch))
     elif output.hazy is not None:
         assert output.transmission is not None and output.airlight is not None
-        hazy = veil(batch.clean, batch.transmission, batch.airlight)
+        hazy = add_haze(batch.clean, batch.transmission, batch.airlight)
         weight = (1 - batch.transmission).mean((-1, -2), keepdim=True)
         terms |= {
-            "hazy": decibel_loss(output.hazy, hazy),
+            "hazy": log_mse(output.hazy, hazy),
             "transmission": transmission_loss(output.transmission, batch.transmission),
             "airlight": (weight * (output.airlight - batch.airlight).abs()).mean(),
         }
@@ -56,7 +56,7 @@ def physics_losses(output: Output, batch: Batch) -> Terms:
         error = (output.streaks - batch.streaks).abs()
         terms["streaks"] = ((1 - batch.occlusion) * error).mean()
     if output.occlusion is not None:
-        terms["occlusion"] = share_loss(output.occlusion, batch.occlusion)
+        terms["occlusion"] = bernoulli_kl(output.occlusion, batch.occlusion)
     return terms
 
 
@@ -69,29 +69,32 @@ def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Te
 
 
 def run(model: Any, batch: Batch) -> Output:
-    """One pass over the clips, and with a glance one over the glimpses: `features` is their haze.
+    """Run the clips, and the thumbnails through a haze estimator: `features` is their haze.
 
-    A network with a glance is given the haze of the clips, whose crops do not show it.
+    A network with a haze estimator is given the haze of the clips, whose crops do not show it.
     """
-    glance = getattr(model, "glance", None)
-    if glance is None:
+    haze_estimator = getattr(model, "haze_estimator", None)
+    if haze_estimator is None:
         return model(batch.rainy)[0]
     output = model(batch.rainy, haze=known_haze(batch))[0]
-    if not batch.glimpses.numel():
+    if not batch.thumbnails.numel():
         return output
-    return replace(output, features=look(glance, glimpses_of(batch)))
+    return replace(output, features=look(haze_estimator, thumbnails_of(batch)))
 
 
 def known_haze(batch: Batch) -> Haze:
-    """The truth, as a glance would give it; it changes little within a clip."""
+    """The truth, as a haze estimator would give it; it changes little within a clip."""
     transmission = F.adaptive_avg_pool2d(batch.transmission.mean(1), GRID)
     return Haze(transmission, batch.airlight.mean(1))
 
 
-def glimpses_of(batch: Batch) -> Glimpses:
-    """The part of a batch that teaches a glance."""
-    return Glimpses(
-        batch.glimpses, batch.glimpse_streaks, batch.glimpse_transmission, batch.glimpse_airlight
+def thumbnails_of(batch: Batch) -> Thumbnails:
+    """The part of a batch that teaches a haze estimator."""
+    return Thumbnails(
+        batch.thumbnails,
+        batch.thumbnail_streaks,
+        batch.thumbnail_transmission,
+        batch.thumbnail_airlight,
     )
 
 

@@ -28,24 +28,24 @@ from torch import Tensor, nn
 from derain.configs.training import RefinementConfig, TrainingConfig
 from derain.models.errors import DerainError
 from derain.models.networks.haze_estimator import Haze
-from derain.models.ops.optical_flow import compose, dis_flow, warp
+from derain.models.ops.optical_flow import compose_flows, dis_flow, warp
 from derain.models.runtime.derainer import on_device
 from derain.models.video_model import Output
 from derain.stages.data.real_rain import RefinementBatch
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.adversary import (
-    GAMES,
-    Judged,
+    ADVERSARIAL_LOSSES,
+    AlignedClips,
     adversarial_loss,
+    aligned_clips,
     build_discriminator,
     critic_of,
-    judged_clips,
 )
 from derain.stages.losses.losses import (
     SSIM_EVERY,
     Objective,
     Terms,
-    decibel_loss,
+    log_mse,
     transmission_loss,
     weighted,
 )
@@ -64,7 +64,7 @@ class Refined(NamedTuple):
     output: Output  # of the B clips with truth
     real: Tensor  # (R, T, 3, H, W) of real rain
     grey: Output | None
-    judged: Judged | None
+    judged: AlignedClips | None
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ class Refinement:
         pairs, count = batch.pairs, len(batch.pairs.rainy)
         clips = [pairs.rainy]
         if batch.real.shape[1]:
-            clips.append(batch.real[: max(1, round(count * self.training.data.real_share))])
+            clips.append(batch.real[: max(1, round(count * self.training.data.real_prob))])
         output = _derained(model, clips, pairs)
         grey, judged = None, None
         if self.config.grey:
             grey, _ = model(grey_clips(batch.chance[:, 0]))
         if self.critic is not None:
-            frames = GAMES[self.config.discriminator].frames
-            judged = judged_clips(output.image, pairs.clean, batch.chance[:, 1:], frames)
+            frames = ADVERSARIAL_LOSSES[self.config.discriminator].frames
+            judged = aligned_clips(output.image, pairs.clean, batch.chance[:, 1:], frames)
         return Refined(output.map(lambda x: x[:count]), output.image[count:], grey, judged)
 
     def loss(self, result: Refined, batch: RefinementBatch) -> tuple[Tensor, Terms]:
@@ -107,7 +107,7 @@ class Refinement:
             added["dark"] = added["dark"] + dark_channel(result.real).abs().mean()
             added["flicker"] = flicker(result.real)
         if result.judged is not None and self.critic is not None:
-            game = GAMES[self.config.discriminator]
+            game = ADVERSARIAL_LOSSES[self.config.discriminator]
             added["adversarial"] = adversarial_loss(game, self.critic, result.judged)
         if result.grey is not None:
             added["grey"] = grey_loss(result.grey, grey_clips(batch.chance[:, 0]))
@@ -119,12 +119,12 @@ class Refinement:
 
 
 def _derained(model: Any, clips: list[Tensor], pairs: Batch) -> Output:
-    """All clips in one pass; a network with a glance is given the haze, or what it sees of it."""
-    glance = getattr(model, "glance", None)
-    if glance is None:
+    """All clips in one pass; a haze estimator is given the haze, or what it sees of it."""
+    haze_estimator = getattr(model, "haze_estimator", None)
+    if haze_estimator is None:
         return model(torch.cat(clips))[0]
     with torch.no_grad():
-        haze = [known_haze(pairs)] + [glance(real.mean(1)) for real in clips[1:]]
+        haze = [known_haze(pairs)] + [haze_estimator(real.mean(1)) for real in clips[1:]]
     together = Haze(*(torch.cat(parts) for parts in zip(*haze, strict=True)))
     return model(torch.cat(clips), haze=together)[0]
 
@@ -142,7 +142,7 @@ def refinement_objective(training: TrainingConfig, device: torch.device) -> Obje
     if config.adversarial:
         critic = build_discriminator(config.discriminator, config.settings)
         critic = on_device(critic, device).train()
-        opponent = critic_of(GAMES[config.discriminator], critic, config.learning_rate)
+        opponent = critic_of(ADVERSARIAL_LOSSES[config.discriminator], critic, config.learning_rate)
     if config.lpips:
         lpips = _lpips(config.lpips_weights).to(device).requires_grad_(False)
     stage = Refinement(training, config, critic, lpips)
@@ -173,7 +173,7 @@ def flicker(clip: Tensor) -> Tensor:
     """
     now, before = clip[:, 1:].flatten(0, 1), clip[:, :-1].detach().flatten(0, 1)
     there, back = dis_flow(now.detach(), before)
-    missed = compose(there, back).norm(dim=1, keepdim=True)
+    missed = compose_flows(there, back).norm(dim=1, keepdim=True)
     sure = F.interpolate((missed < SURE).float(), now.shape[-2:])
     least, earlier = (x.amin(1, keepdim=True) for x in (now, before))
     return (sure * (least - warp(earlier, there, least.detach())).abs()).mean()
@@ -187,7 +187,7 @@ def grey_clips(chance: Tensor) -> Tensor:
 
 def grey_loss(output: Output, grey: Tensor) -> Tensor:
     """The picture should come back, and where the network has a transmission it should be 1."""
-    loss = decibel_loss(output.image, grey)
+    loss = log_mse(output.image, grey)
     if output.transmission is not None:
         loss = loss + transmission_loss(output.transmission, torch.ones_like(output.transmission))
     return loss

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from derain.models.networks.haze_estimator import Haze
-from derain.models.video_model import Output, RecurrentModel, fold
+from derain.models.video_model import Output, RecurrentModel, run_clip
 
 
 class Checkpointed(nn.Module):
@@ -24,21 +24,21 @@ class Checkpointed(nn.Module):
         self.model: Any = model
 
     @property
-    def glance(self) -> Any:
+    def haze_estimator(self) -> Any:
         """The network's, where it has one."""
-        return getattr(self.model, "glance", None)
+        return getattr(self.model, "haze_estimator", None)
 
     def forward(
         self, clip: Tensor, state: Any = None, haze: Haze | None = None
     ) -> tuple[Output, Any]:
         """As the network's own: a clip (B, T, 3, H, W) and a state -> outputs and the state."""
         if haze is None:
-            return fold(_Steps(self.model), clip, state)
-        return fold(_Steps(self.model), clip, self.model.informed_state(clip, haze), ends=True)
+            return run_clip(_Steps(self.model), clip, state)
+        return run_clip(_Steps(self.model), clip, self.model.informed_state(clip, haze), ends=True)
 
 
 class _Steps:
-    """The parts of the contract that `fold` calls."""
+    """The parts of the contract that `run_clip` calls."""
 
     def __init__(self, model: Any) -> None:
         self.model: RecurrentModel = model

@@ -83,7 +83,7 @@ class Processes:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
+def init_distributed(device: str) -> Iterator[Processes]:
     """Join the processes that torchrun started, as its environment variables say.
 
     Args:
@@ -120,7 +120,7 @@ def local_gradients(running: nn.Module) -> Any:
     return nullcontext()
 
 
-class Portion(Samples):
+class Shard(Samples):
     """The samples of one process: of every joint batch its own part.
 
     With `size` processes the samples of n batches of b are those of one process with batches of

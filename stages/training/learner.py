@@ -52,7 +52,7 @@ class Learner:
             (loss / parts).backward()
         return result, {f"{self.prefix}loss": loss} | terms
 
-    def clip_gradient(self) -> Tensor:
+    def max_grad_norm(self) -> Tensor:
         """Shorten the gradient; returns the norm that it had."""
         return nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
 
@@ -78,7 +78,7 @@ def make_learners(
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
     )
-    clip = config.clip_gradient
+    clip = config.max_grad_norm
     joint = processes.joint(run, spare=config.single_image is not None)
     learners = [Learner(model, joint, objective, optimiser, dtype, clip)]
     if objective.critic is not None:
@@ -128,11 +128,11 @@ def make_network(config: TrainingConfig, fresh: bool) -> nn.Module:
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then a tenth after each of `drops`, or a cosine to 1 % of the peak."""
+    """Linear warm-up, then a tenth after each of `milestones`, or a cosine to 1 % of the peak."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
-    if config.drops:
-        passed = sum(step >= round(share * config.steps) for share in config.drops)
+    if config.milestones:
+        passed = sum(step >= round(share * config.steps) for share in config.milestones)
         return config.learning_rate * 0.1**passed
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)

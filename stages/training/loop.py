@@ -36,7 +36,7 @@ from derain.stages.data.rendered_clips import RainyClips, Samples, batches, cach
 from derain.stages.losses.losses import Objective
 from derain.stages.losses.recovery import video_objective
 from derain.stages.losses.refinement import refinement_objective
-from derain.stages.training.distributed import Portion, Processes, joined
+from derain.stages.training.distributed import Processes, Shard, init_distributed
 from derain.stages.training.learner import (
     Learner,
     learning_rate,
@@ -45,7 +45,7 @@ from derain.stages.training.learner import (
     update_average,
 )
 from derain.stages.training.single_image import single_image_objective, stills
-from derain.stages.training.validation import Probe, make_probes, probe_model
+from derain.stages.training.validation import ValidationClip, make_validation_clips, validate_model
 
 Report = Callable[[str], None]
 Progress = Callable[[int, int, float], None]
@@ -71,7 +71,7 @@ def train(
         raise DerainError(f"{folder} holds a run already; add --resume, or choose another.")
     if resume and not checkpoint.exists():
         raise DerainError(f"There is no {checkpoint} to resume from.")
-    with joined(device) as processes:
+    with init_distributed(device) as processes:
         return _train(config, folder, processes, resume, report, progress)
 
 
@@ -93,11 +93,11 @@ def _train(
     if resume:
         average, start = _restore(checkpoint, learners, processes)
     with processes.main_first():
-        data, probes = _data(config, report)
+        data, validation_clips = _data(config, report)
     log = _Log(folder, config, report) if processes.main else None
 
     began, rows = time.monotonic(), list[dict[str, float]]()
-    mine = Portion(data, processes, config.steps * config.accumulate)
+    mine = Shard(data, processes, config.steps * config.accumulate)
     stream = batches(mine, start * config.accumulate)
     for step in range(start, config.steps):
         for group in learners[0].optimiser.param_groups:
@@ -126,7 +126,9 @@ def _train(
             fresh = create_model(config.model, **config.settings)
             fresh.load_state_dict(average)
             watched = objective.as_video(fresh)
-            figures, picture = probe_model(watched, probes, processes.device, learners[0].dtype)
+            figures, picture = validate_model(
+                watched, validation_clips, processes.device, learners[0].dtype
+            )
             log.write(done, figures, picture)
         if done % config.save_every == 0 or done == config.steps:
             _save(checkpoint, learners, average, done)
@@ -149,7 +151,7 @@ def _gradients(
             for name, value in terms.items():
                 figures[name] = figures.get(name, 0) + value.detach() / parts
     for learner in learners:
-        figures[f"{learner.prefix}gradient"] = learner.clip_gradient()
+        figures[f"{learner.prefix}gradient"] = learner.max_grad_norm()
     return figures
 
 
@@ -196,31 +198,33 @@ def _objective(config: TrainingConfig, device: torch.device) -> Objective:
     return video_objective(config.loss)
 
 
-def _data(config: TrainingConfig, notice: Report) -> tuple[Samples, list[Probe]]:
+def _data(config: TrainingConfig, notice: Report) -> tuple[Samples, list[ValidationClip]]:
     """What the network learns from, and what it is watched on."""
     cache = cache_folder()
     if config.pairs is not None:
-        data, probes = paired_data(config, cache, notice)
+        data, validation_clips = paired_data(config, cache, notice)
     else:
-        data, probes = _rendered(config, cache)
+        data, validation_clips = _rendered(config, cache)
     if config.refinement is not None:
         data = refinement_samples(data, config.seed, cache)
     if gone := trim(cache):
         notice(f"{len(gone)} decoded clips unused for days left {cache}; see derain cache.")
-    return data, probes
+    return data, validation_clips
 
 
-def _rendered(config: TrainingConfig, cache: Path) -> tuple[Samples, list[Probe]]:
+def _rendered(config: TrainingConfig, cache: Path) -> tuple[Samples, list[ValidationClip]]:
     clips = find_clips(Path(config.data.clips), config.data.licence_classes)
     files = [cached_clip(path, cache) for path in clips]
     length = config.steps * config.data.batch
-    probes = []
+    validation_clips = []
     if config.data.validation:
-        probes = make_probes(
+        validation_clips = make_validation_clips(
             [cached_clip(p, cache) for p in find_clips(Path(config.data.validation))]
         )
-        probes = probes if config.single_image is None else stills(probes)
-    return RainyClips(files, config.data, config.seed, length), probes
+        validation_clips = (
+            validation_clips if config.single_image is None else stills(validation_clips)
+        )
+    return RainyClips(files, config.data, config.seed, length), validation_clips
 
 
 class _Log:

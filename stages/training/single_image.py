@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from derain.configs.single_image import SingleImageConfig
 from derain.models.networks.per_frame import PerFrame
 from derain.stages.data.rendered_clips import Batch
-from derain.stages.losses.losses import Objective, Terms, decibel_loss
+from derain.stages.losses.losses import Objective, Terms, log_mse
 from derain.stages.losses.metrics import ssim_map, ssim_window
-from derain.stages.training.validation import Probe
+from derain.stages.training.validation import ValidationClip
 
 GREY = (0.2989, 0.5870, 0.1140)  # of R, G, B; the original weighs B, G, R so by mistake
 
@@ -58,7 +58,7 @@ def rescan_terms(
     stages: list[Tensor], rainy: Tensor, clean: Tensor, config: SingleImageConfig
 ) -> Terms:
     """The squared error of every stage's estimate, all of equal weight."""
-    error = decibel_loss if config.decibels else F.mse_loss
+    error = log_mse if config.decibels else F.mse_loss
     return {f"stage {i}": error(stage, clean) for i, stage in enumerate(stages, 1)}
 
 
@@ -119,6 +119,6 @@ def single_image_objective(config: SingleImageConfig) -> Objective:
     return Objective(run=run, loss=loss, as_video=PerFrame)
 
 
-def stills(probes: list[Probe]) -> list[Probe]:
-    """The first frames of probes: more of them say nothing new of a single-image network."""
-    return [Probe(p.level, p.rainy[:, :1], p.clean[:, :1]) for p in probes]
+def stills(validation_clips: list[ValidationClip]) -> list[ValidationClip]:
+    """The first frames: more of them say nothing new of a single-image network."""
+    return [ValidationClip(p.level, p.rainy[:, :1], p.clean[:, :1]) for p in validation_clips]

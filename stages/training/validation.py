@@ -48,7 +48,7 @@ LEVELS = {
 }
 
 
-class Probe(NamedTuple):
+class ValidationClip(NamedTuple):
     """One level of rain on one clip: (1, T, 3, H, W) each."""
 
     level: str
@@ -56,16 +56,16 @@ class Probe(NamedTuple):
     clean: Tensor
 
 
-def make_probes(files: list[Path]) -> list[Probe]:
+def make_validation_clips(files: list[Path]) -> list[ValidationClip]:
     """Probes from decoded clips (.npy), cut from their middle."""
-    probes = []
+    validation_clips = []
     for seed, file in enumerate(files):
         clip = np.load(file, mmap_mode="r")
         clean = torch.from_numpy(middle(clip[:FRAMES])).permute(0, 3, 1, 2).float() / 255
         for level, settings in LEVELS.items():
             rainy = render_rain(clean, settings, seed).rainy
-            probes.append(Probe(level, rainy[None], clean[None]))
-    return probes
+            validation_clips.append(ValidationClip(level, rainy[None], clean[None]))
+    return validation_clips
 
 
 def middle(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -89,14 +89,17 @@ def decibels(a: Tensor, b: Tensor) -> float:
 
 
 @torch.inference_mode()
-def probe_model(
-    model: nn.Module, probes: list[Probe], device: torch.device, dtype: torch.dtype
+def validate_model(
+    model: nn.Module,
+    validation_clips: list[ValidationClip],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> tuple[dict[str, float], Tensor | None]:
     """Mean PSNR for each level, of the input, the recovered frame and the result; and a picture."""
     model = on_device(model, device).eval()
     sums: dict[str, list[float]] = {}
     picture = None
-    for probe in probes:
+    for probe in validation_clips:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             output, _ = model(probe.rainy.to(device))
         image = output.image.cpu()

@@ -1,4 +1,4 @@
-"""The glance: haze from the whole frame, and what `swift` does with haze that is known."""
+"""The haze estimator: haze from the whole frame, and what `swift` does with haze that is known."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from derain.models import create_model, load_model
 from derain.models.networks.haze_estimator import (
     FINE,
     GRID,
-    Glance,
     Haze,
-    believed,
+    HazeEstimator,
     full_size,
-    glimpse,
-    trusted,
+    haze_confidence,
+    thumbnail,
+    weigh_by_confidence,
 )
 from derain.models.networks.swift import HAZE_KEPT
-from derain.models.ops.scattering import T_MIN, veil
+from derain.models.ops.scattering import T_MIN, add_haze
 from derain.pipeline.rendered.scenes import SCENES, render_scene
 
 
@@ -33,7 +33,7 @@ def scene(height: int = 48, width: int = 64) -> Tensor:
 @pytest.mark.parametrize("size", [(1, 1), (8, 300), (128, 128), (201, 333)])
 def test_any_size_gives_one_grid_and_one_colour(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    haze = Glance()(torch.rand(2, 3, *size))
+    haze = HazeEstimator()(torch.rand(2, 3, *size))
     assert haze.transmission.shape == (2, 1, GRID, GRID)
     assert haze.airlight.shape == (2, 3, 1, 1)
     assert haze.transmission.min() >= T_MIN
@@ -41,16 +41,19 @@ def test_any_size_gives_one_grid_and_one_colour(size: tuple[int, int]) -> None:
 
 
 def test_a_glimpse_of_a_glimpse_is_itself() -> None:
-    """Training shows the glance small pictures; they must mean the same as whole frames."""
+    """Training shows the haze estimator small pictures; they must mean the same as whole frames."""
     small = torch.rand(1, 3, FINE, FINE)
-    torch.testing.assert_close(glimpse(small), small)
+    torch.testing.assert_close(thumbnail(small), small)
 
 
 def test_haze_does_to_glimpses_what_it_does_to_frames() -> None:
     t, airlight = torch.tensor(0.6), torch.tensor([0.7, 0.7, 0.75]).view(1, 3, 1, 1)
     frame = torch.rand(1, 3, 300, 400)
     torch.testing.assert_close(
-        glimpse(veil(frame, t, airlight)), veil(glimpse(frame), t, airlight), atol=1e-5, rtol=0
+        thumbnail(add_haze(frame, t, airlight)),
+        add_haze(thumbnail(frame), t, airlight),
+        atol=1e-5,
+        rtol=0,
     )
 
 
@@ -60,7 +63,7 @@ def test_known_haze_is_taken_off_exactly() -> None:
     ramp = torch.linspace(0.4, 0.9, GRID).view(1, 1, GRID, 1).expand(1, 1, GRID, GRID)
     haze = Haze(ramp, torch.tensor([0.8, 0.8, 0.85]).view(1, 3, 1, 1))
     clean = scene()
-    hazy = veil(clean, full_size(haze.transmission, 48, 64), haze.airlight)
+    hazy = add_haze(clean, full_size(haze.transmission, 48, 64), haze.airlight)
     clip = hazy[:, None].expand(-1, 6, -1, -1, -1)
     with torch.inference_mode():
         output, state = net.eval()(clip, haze=haze)
@@ -73,7 +76,9 @@ def test_haze_settles_from_glance_to_glance() -> None:
     """An odd frame moves what is held of the haze by a tenth, not by all; every second is seen."""
     net = create_model("swift").eval()
     with torch.no_grad():
-        net.glance.thin.bias.fill_(-1)  # haze wherever a picture tells of it; a white one does not
+        net.haze_estimator.thin.bias.fill_(
+            -1
+        )  # haze wherever a picture tells of it; a white one does not
     # The second output looks at nothing new, so a white frame there is overlooked.
     frames = [scene(), torch.ones(1, 3, 48, 64), *[scene()] * 6, *[torch.ones(1, 3, 48, 64)] * 5]
     with torch.inference_mode():
@@ -83,7 +88,7 @@ def test_haze_settles_from_glance_to_glance() -> None:
             output, state = net.step(frame, state)
             if output is not None:
                 held.append(float(state.haze.transmission.mean()))
-        alone = float(trusted(net.glance(frames[-1])).transmission.mean())
+        alone = float(weigh_by_confidence(net.haze_estimator(frames[-1])).transmission.mean())
     assert max(held[:8]) - min(held[:8]) < 1e-6
     assert held[8] - held[7] == pytest.approx((1 - HAZE_KEPT) * (alone - held[7]), rel=0.01)
     assert held[9] == held[8]
@@ -93,11 +98,13 @@ def test_haze_settles_from_glance_to_glance() -> None:
 def test_haze_that_is_in_doubt_is_left_alone() -> None:
     """And what is surely there is taken off as it is."""
     doubtful, sure = (torch.full((1, 1, GRID, GRID), t) for t in (0.92, 0.6))
-    assert float(believed(doubtful)) < 0.01
-    assert float(believed(sure)) > 0.99
+    assert float(haze_confidence(doubtful)) < 0.01
+    assert float(haze_confidence(sure)) > 0.99
     light = torch.full((1, 3, 1, 1), 0.8)
-    assert trusted(Haze(doubtful, light)).transmission.min() > 0.999
-    torch.testing.assert_close(trusted(Haze(sure, light)), Haze(sure, light), atol=0.01, rtol=0)
+    assert weigh_by_confidence(Haze(doubtful, light)).transmission.min() > 0.999
+    torch.testing.assert_close(
+        weigh_by_confidence(Haze(sure, light)), Haze(sure, light), atol=0.01, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", ["swift", "swift-plus", "swift-open"])
@@ -115,9 +122,9 @@ def test_pale_pictures_without_structure_come_back(name: str) -> None:
 @pytest.mark.parametrize("name", ["swift", "swift-plus", "swift-open"])
 def test_soft_pictures_without_haze_are_left_alone(name: str) -> None:
     """Rendered scenes have little contrast, as blurred ones have; far hills are pale."""
-    glance = load_model(name).glance
+    haze_estimator = load_model(name).haze_estimator
     for scene_name in SCENES:
         frame = render_scene(scene_name, frames=1).clean
         for looked_at in (frame, F.avg_pool2d(frame, 5, 1, 2)):
             with torch.inference_mode():
-                assert believed(glance(looked_at).transmission) < 0.2, scene_name
+                assert haze_confidence(haze_estimator(looked_at).transmission) < 0.2, scene_name

@@ -274,7 +274,7 @@ def test_memory_counts_and_can_be_wiped_without_the_window(settings: dict[str, A
     clip = torch.rand(1, 6, 3, 16, 16)
     with torch.no_grad():
         _, state = model(clip[:, :5], _fresh(model, clip[:, 0]))
-        wiped = model.wipe_memory(state)
+        wiped = model.reset_hidden_state(state)
         kept, _ = model.step(clip[:, 5], state)
         forgot, _ = model.step(clip[:, 5], wiped)
         alone, _ = model.step_window(clip[:, 1:6], _fresh(model, clip[:, 0]))

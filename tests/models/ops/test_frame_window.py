@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from derain.models.ops.frame_window import LENGTH, Window, align, push, ready, unfinished
-from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, compose, dis_flow, warp
+from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, compose_flows, dis_flow, warp
 
 
 def scene(height: int, width: int, seed: int = 0) -> Tensor:
@@ -71,7 +71,7 @@ def test_both_ways_of_warping_agree() -> None:
 def test_composed_flow_is_the_way_in_two_steps() -> None:
     first, second = torch.zeros(1, 2, 30, 40), torch.zeros(1, 2, 30, 40)
     first[:, 0], second[:, 1] = 3, -2
-    both = compose(first, second)[..., 8:-8, 8:-8]
+    both = compose_flows(first, second)[..., 8:-8, 8:-8]
     torch.testing.assert_close(both[:, 0], torch.full_like(both[:, 0], 3))
     torch.testing.assert_close(both[:, 1], torch.full_like(both[:, 1], -2))
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from derain.models.ops.scattering import T_MIN, compose, invert_veil, recompose, strip, veil
+from derain.models.ops.scattering import (
+    T_MIN,
+    add_haze,
+    compose_rain,
+    dehaze,
+    recompose,
+    remove_streaks,
+)
 
 
 def random(*shape: int, low: float = 0.0, high: float = 1.0, seed: int = 0) -> torch.Tensor:
@@ -16,30 +23,28 @@ def test_compose_follows_the_equation() -> None:
     t, a = random(2, 1, 4, 5, low=0.3, seed=3), random(2, 1, 4, 5, seed=4)
     airlight, drops = random(2, 3, 1, 1, seed=5), random(2, 3, 1, 1, seed=6)
     expected = (1 - a) * (t * clean + (1 - t) * airlight + streaks) + a * drops
-    torch.testing.assert_close(compose(clean, t, airlight, streaks, a, drops), expected)
+    torch.testing.assert_close(compose_rain(clean, t, airlight, streaks, a, drops), expected)
 
 
 def test_inversion_undoes_rain_where_the_scene_shows() -> None:
     clean, streaks = random(1, 3, 8, 8, seed=1), random(1, 3, 8, 8, high=0.3, seed=2)
     t, airlight = random(1, 1, 8, 8, low=0.3, seed=3), random(1, 3, 1, 1, seed=4)
     nothing = torch.zeros(1, 1, 8, 8)
-    rainy = compose(clean, t, airlight, streaks, nothing, airlight)
-    hazy = strip(rainy, streaks, nothing, torch.zeros_like(clean))
-    torch.testing.assert_close(hazy, veil(clean, t, airlight))
-    torch.testing.assert_close(invert_veil(hazy, t, airlight), clean, atol=1e-5, rtol=0)
+    rainy = compose_rain(clean, t, airlight, streaks, nothing, airlight)
+    hazy = remove_streaks(rainy, streaks, nothing, torch.zeros_like(clean))
+    torch.testing.assert_close(hazy, add_haze(clean, t, airlight))
+    torch.testing.assert_close(dehaze(hazy, t, airlight), clean, atol=1e-5, rtol=0)
 
 
 def test_what_a_drop_hides_comes_from_the_fill() -> None:
     fill = random(1, 3, 4, 4)
     hidden = torch.ones(1, 1, 4, 4)
-    hazy = strip(torch.ones(1, 3, 4, 4), torch.zeros(1), hidden, fill)
+    hazy = remove_streaks(torch.ones(1, 3, 4, 4), torch.zeros(1), hidden, fill)
     torch.testing.assert_close(hazy, fill)
 
 
 def test_inversion_is_bounded() -> None:
-    recovered = invert_veil(
-        torch.ones(1, 3, 1, 1), torch.zeros(1, 1, 1, 1), torch.zeros(1, 3, 1, 1)
-    )
+    recovered = dehaze(torch.ones(1, 3, 1, 1), torch.zeros(1, 1, 1, 1), torch.zeros(1, 3, 1, 1))
     assert float(recovered.max()) <= 1 / T_MIN + 1e-5
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from derain.models import Derainer, DerainError
 from derain.models.networks.per_frame import PerFrame
 from derain.models.runtime import tile_planner
-from derain.models.runtime.tile_planner import Footprint, is_exhausted
+from derain.models.runtime.tile_planner import MemoryProfile, is_exhausted
 from derain.models.runtime.tiles import Tiles
 
 Run = Callable[[Derainer, Tensor], Tensor]
@@ -54,7 +54,7 @@ def test_memory_that_runs_out_halves_the_tiles_and_repeats_the_frame(
     net, clip = Hungry(60, error), torch.rand(3, 3, 96, 160)
     derainer = exactly(PerFrame(net), "auto", notice=notices.append)
     torch.testing.assert_close(run(derainer, clip), clip / 2)
-    assert derainer.cutter.tiles == Tiles(40, 8, 4)  # 160, 80, 40
+    assert derainer.tile_planner.tiles == Tiles(40, 8, 4)  # 160, 80, 40
     assert len(notices) == 1
     assert net.tried[0] == 160
     assert net.tried.count(160) == 1  # what was learned is kept
@@ -90,11 +90,11 @@ def test_tiles_are_planned_by_what_the_memory_allows(
     monkeypatch: pytest.MonkeyPatch, there: int | None, size: int | None
 ) -> None:
     monkeypatch.setattr(tile_planner, "available", lambda device: there)
-    monkeypatch.setattr(tile_planner, "UNKNOWN", Footprint(100, 1000))
+    monkeypatch.setattr(tile_planner, "UNKNOWN", MemoryProfile(100, 1000))
     notices: list[str] = []
     net = Hungry(1000, CPU_ALLOCATOR)
     derainer = exactly(PerFrame(net), "auto", notice=notices.append)
     derainer.push(torch.rand(3, 240, 320))
     # 42 MB, less 350 bytes for each of 76800 pixels, hold a square of 122 pixels a side
-    assert derainer.cutter.tiles == (None if size is None else Tiles(size, 8, 4))
+    assert derainer.tile_planner.tiles == (None if size is None else Tiles(size, 8, 4))
     assert len(notices) == (size is not None)

@@ -174,10 +174,10 @@ def network(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tiles_give_what_whole_frames_give(run: Run, name: str) -> None:
     model = network(name)
-    smallest = exactly(model).cutter.least
+    smallest = exactly(model).tile_planner.least
     clip = scene(4 if model.latency else 1, smallest + 24, 2 * smallest - 20)
     whole, tiled = exactly(model), exactly(model, smallest)
-    assert tiled.cutter.tiles is not None
+    assert tiled.tile_planner.tiles is not None
     wanted = run(whole, clip)
     assert float((wanted - clip).abs().max()) > 4 * GREY
     assert p999(run(tiled, clip), wanted) < 2 * GREY
@@ -188,7 +188,7 @@ def test_tiles_may_change_inside_a_shot_and_leave_no_trace_in_the_state() -> Non
     whole, tiled = exactly(model), exactly(model)
     wanted, found = [], []
     for frame, size in zip(clip, (0, 128, 0, 200, 136, 128, 0), strict=True):
-        tiled.cutter.tiles = Tiles(size, 64, 8) if size else None
+        tiled.tile_planner.tiles = Tiles(size, 64, 8) if size else None
         wanted.append(whole.push(frame))
         found.append(tiled.push(frame))
         states = [list(tensors_of(derainer.state)) for derainer in (tiled, whole)]

@@ -20,9 +20,9 @@ from derain.models import create_model, load_model
 from derain.models.errors import DerainError
 from derain.models.networks.per_frame import PerFrame
 from derain.models.registry import save_model, weights_file
-from derain.models.video_model import Output, fold
+from derain.models.video_model import Output, run_clip
 from derain.pipeline.evaluation import clips, tables
-from derain.pipeline.evaluation.clips import INPUT, Forgetful, Options
+from derain.pipeline.evaluation.clips import INPUT, Options, StatelessAblation
 from derain.pipeline.rendered.scenes import SCENES, demo_frames, render_scene
 from derain.pipeline.video import Encoding, write_rgb
 from derain.stages.data.validation_pairs import calibrate
@@ -46,7 +46,7 @@ class Remembering(nn.Module):
     def initial_state(self, batch: int, height: int, width: int, **_: Any) -> Counted:
         return Counted(None, torch.zeros(batch, 1, 1, 1))
 
-    def wipe_memory(self, state: Counted) -> Counted:
+    def reset_hidden_state(self, state: Counted) -> Counted:
         return state._replace(memory=torch.zeros_like(state.memory))
 
     def step(self, frame: Tensor, state: Counted) -> tuple[Output | None, Counted]:
@@ -61,7 +61,7 @@ class Remembering(nn.Module):
         return Output(image=state.before + state.memory, recovered=state.before)
 
     def forward(self, clip: Tensor, state: Counted | None = None) -> tuple[Output, Counted]:
-        return fold(self, clip, state)
+        return run_clip(self, clip, state)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_model_that_does_nothing_has_the_figures_of_the_input(folder: Path) ->
 
 
 def test_rows_for_stage_1_and_for_wiped_memory(folder: Path) -> None:
-    options = replace(FP32, levels=("heavy",), quick=True, wipe_memory=True)
+    options = replace(FP32, levels=("heavy",), quick=True, reset_hidden_state=True)
     models: dict[str, nn.Module] = {"m": Remembering()}
     result = clips.evaluate_pairs(models, folder / "pairs.yaml", folder, options)
     psnr = {r["row"]: r["psnr"] for r in result.records}
@@ -115,7 +115,7 @@ def test_rows_for_stage_1_and_for_wiped_memory(folder: Path) -> None:
     assert psnr["m, stage 1"] == pytest.approx(psnr[INPUT], abs=1e-5)
     clip = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5
     kept = clips.run_model(models["m"], clip, FP32)["image"] - clip
-    wiped = clips.run_model(Forgetful(models["m"]), clip, FP32)["image"] - clip
+    wiped = clips.run_model(StatelessAblation(models["m"]), clip, FP32)["image"] - clip
     torch.testing.assert_close(kept.mean((1, 2, 3)), torch.arange(1, 6) * 0.001, atol=1e-6, rtol=0)
     # Each output was made by a step or flush that had seen nothing before it.
     torch.testing.assert_close(wiped.mean((1, 2, 3)), torch.zeros(5), atol=1e-6, rtol=0)
@@ -210,7 +210,7 @@ def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DerainError, match="named twice"):
         clips.load_models(["swift", "swift"])
     with pytest.raises(DerainError, match="no memory"):
-        Forgetful(PerFrame(nn.Identity()))
+        StatelessAblation(PerFrame(nn.Identity()))
     with pytest.raises(DerainError, match="no scene"):
         render_scene("fog")
 

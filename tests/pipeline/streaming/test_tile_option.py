@@ -26,8 +26,8 @@ OPTIONS = VideoOptions(model="median", device="cpu", precision="fp32", encoding=
 
 def test_a_number_is_pixels_a_side() -> None:
     derainer = open_derainer(replace(OPTIONS, tile="200"), None, print)
-    assert derainer.cutter.tiles == Tiles(200, 64, 2)
-    assert open_derainer(OPTIONS, None, print).cutter.tiles is None
+    assert derainer.tile_planner.tiles == Tiles(200, 64, 2)
+    assert open_derainer(OPTIONS, None, print).tile_planner.tiles is None
     with pytest.raises(DerainError, match="--tile is auto, off or a number"):
         open_derainer(replace(OPTIONS, tile="small"), None, print)
 

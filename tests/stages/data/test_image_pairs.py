@@ -13,10 +13,11 @@ import torch
 
 from derain.configs.training import DataConfig
 from derain.models import DerainError
+from derain.stages.data import image_pairs
 from derain.stages.data.clip_pairs import find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import DATA_SETS, DataSet, ImagePair, find_pairs, read_pair
-from derain.stages.data.paired_samples import PairedClips, clip_probe, decoded, spread
-from derain.stages.data.rendered_clips import frame_files, image_pairs
+from derain.stages.data.paired_samples import PairedClips, clip_validation_clip, decoded, spread
+from derain.stages.data.rendered_clips import frame_files
 
 RAINY, CLEAN = 200, 100  # grey levels
 
@@ -229,7 +230,7 @@ def test_the_two_stage_papers_five_folders(tmp_path: Path) -> None:
     torch.testing.assert_close(batch.transmission, constant(128, 1))
     torch.testing.assert_close(batch.airlight, constant(178, 3, 1))
     torch.testing.assert_close(batch.streaks, torch.full((11, 3, 32, 32), 10 / 255))
-    probe = clip_probe(data.clips[0])
+    probe = clip_validation_clip(data.clips[0])
     assert probe.rainy.shape == probe.clean.shape == (1, 11, 3, 32, 32)
     (tmp_path / "set/Haze/0001/3.png").unlink()
     with pytest.raises(DerainError, match=r"11 in Rain_Haze, 10 in Haze"):

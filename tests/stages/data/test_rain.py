@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from derain.models.ops.scattering import compose
+from derain.models.ops.scattering import compose_rain
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain, sample_settings
 
 PLAIN = RainSettings(layers=(StreakLayer(0.05, 20, 1.2, 0.7, 0.0, 1.5, 0.0),))
@@ -20,7 +20,7 @@ def test_layers_put_together_give_the_rainy_clip() -> None:
         settings = sample_settings(generator)
         clean = torch.rand(3, 3, 48, 64, generator=generator)
         rain = render_rain(clean, settings, seed)
-        whole = compose(
+        whole = compose_rain(
             clean, rain.transmission, rain.airlight, rain.streaks, rain.occlusion, rain.drops
         )
         torch.testing.assert_close(rain.rainy, whole.clamp(0, 1))

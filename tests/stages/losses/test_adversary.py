@@ -11,12 +11,12 @@ import torch
 
 from derain.models.video_model import Output
 from derain.stages.losses.adversary import (
-    GAMES,
-    LABELS_CLEAN,
-    Judged,
+    ADVERSARIAL_LOSSES,
+    LABELS_REAL,
+    AlignedClips,
     adversarial_loss,
+    aligned_clips,
     critic_of,
-    judged_clips,
 )
 from derain.stages.losses.refinement import Refined
 
@@ -27,23 +27,23 @@ NARROW = {"patch": {"width": 4, "layers": 2}, "reference": {"width": 4}}
 def test_judged_clips_follow_the_motion(moving: Moving) -> None:
     """Aligned frames of a moving clip are nearly equal; frames as they are differ."""
     clean = moving(9)
-    judged = judged_clips(clean, clean, torch.rand(1, 3), 3)
-    assert judged.clean.shape == judged.made.shape == (2, 3, 3, 96, 96)
-    torch.testing.assert_close(judged.clean, judged.made, rtol=0, atol=1e-3)
-    inner = judged.clean[..., 16:-16, 16:-16]
+    judged = aligned_clips(clean, clean, torch.rand(1, 3), 3)
+    assert judged.real.shape == judged.fake.shape == (2, 3, 3, 96, 96)
+    torch.testing.assert_close(judged.real, judged.fake, rtol=0, atol=1e-3)
+    inner = judged.real[..., 16:-16, 16:-16]
     aligned = float((inner[:, 0] - inner[:, 1]).abs().mean())
     assert aligned < 0.3 * float((clean[:, 1:] - clean[:, :-1]).abs().mean())
 
 
 def test_judged_clips_of_real_rain_come_last_and_carry_gradients() -> None:
-    clean, made = torch.rand(2, 6, 3, 48, 48), torch.rand(3, 6, 3, 48, 48, requires_grad=True)
+    clean, fake = torch.rand(2, 6, 3, 48, 48), torch.rand(3, 6, 3, 48, 48, requires_grad=True)
     chance = torch.rand(2, 3)
-    judged = judged_clips(made, clean, chance, 3)
-    assert (len(judged.clean), len(judged.made)) == (2, 3)
-    assert torch.equal(judged.label_clean, torch.cat([chance, chance[:1]])[:, 1:2])
-    judged.made.sum().backward()
-    assert made.grad is not None
-    assert all(float(x.abs().sum()) > 0 for x in made.grad)
+    judged = aligned_clips(fake, clean, chance, 3)
+    assert (len(judged.real), len(judged.fake)) == (2, 3)
+    assert torch.equal(judged.label_real, torch.cat([chance, chance[:1]])[:, 1:2])
+    judged.fake.sum().backward()
+    assert fake.grad is not None
+    assert all(float(x.abs().sum()) > 0 for x in fake.grad)
 
 
 @pytest.mark.parametrize("frames", [1, 3])
@@ -52,53 +52,53 @@ def test_judged_frames_are_within_the_clip_and_all_are_reached(frames: int, leng
     marked = torch.arange(length).view(1, length, 1, 1, 1).expand(1, -1, 3, 32, 32).float()
     seen = set()
     for share in np.linspace(0, 0.999, 12):
-        judged = judged_clips(marked, marked, torch.full((1, 3), float(share)), frames)
-        times = judged.clean[:, :, 0, 0, 0].long()
+        judged = aligned_clips(marked, marked, torch.full((1, 3), float(share)), frames)
+        times = judged.real[:, :, 0, 0, 0].long()
         assert torch.equal(times.diff(dim=1), torch.ones_like(times[:, 1:]))
         seen |= set(times.flatten().tolist())
     assert seen == set(range(length))
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
 def test_the_discriminator_learns_and_the_network_pass_leaves_it_alone(name: str) -> None:
     torch.manual_seed(0)
-    game = GAMES[name]
+    game = ADVERSARIAL_LOSSES[name]
     critic = game.build(**NARROW[name]).train()
     clips = torch.rand(4, game.frames, 3, 32, 32)
-    made = (0.5 + 0.02 * torch.randn_like(clips)).requires_grad_()
-    judged = Judged(clips, made, torch.rand(4, 1), torch.rand(4, 1))
+    fake = (0.5 + 0.02 * torch.randn_like(clips)).requires_grad_()
+    judged = AlignedClips(clips, fake, torch.rand(4, 1), torch.rand(4, 1))
     adversarial_loss(game, critic, judged).backward()
-    assert float(made.grad.abs().sum()) > 0
+    assert float(fake.grad.abs().sum()) > 0
     assert all(p.grad is None and p.requires_grad for p in critic.parameters())
 
     against = critic_of(game, critic, 1e-3).objective
     optimiser = torch.optim.Adam(critic.parameters(), 5e-3)
-    made.grad = None
+    fake.grad = None
     for _ in range(25):
         batch = Refined(Output(clips), clips[:0], None, judged)
         loss, scores = against.loss(against.run(critic, batch), batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert made.grad is None
+    assert fake.grad is None
     assert math.isfinite(loss.item())
-    assert scores["score clean"].item() > scores["score made"].item() + 0.05
+    assert scores["score real"].item() > scores["score fake"].item() + 0.05
 
 
 def test_the_originals_labels_are_noisy() -> None:
     """Least squares to labels in [0.7, 1.2] for clean clips; the network aims at the same ones."""
     chance = torch.tensor([[0.0], [1.0]])
-    judged = Judged(torch.zeros(2), torch.zeros(2), chance, 1 - chance)
-    perfect = torch.tensor([[LABELS_CLEAN[0]], [LABELS_CLEAN[1]]])
-    game = GAMES["reference"]
+    judged = AlignedClips(torch.zeros(2), torch.zeros(2), chance, 1 - chance)
+    perfect = torch.tensor([[LABELS_REAL[0]], [LABELS_REAL[1]]])
+    game = ADVERSARIAL_LOSSES["reference"]
     assert float(game.network_loss(perfect, judged)) == pytest.approx(0, abs=1e-9)
     assert float(game.critic_loss(perfect, torch.tensor([[0.3], [0.0]]), judged)) < 1e-9
     assert float(game.critic_loss(perfect.flip(0), torch.tensor([[0.3], [0.0]]), judged)) > 0.1
 
 
 def test_hinge_wants_a_margin_and_no_more() -> None:
-    judged = Judged(torch.zeros(1), torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 1))
-    game, far = GAMES["patch"], torch.tensor([[3.0]])
+    judged = AlignedClips(torch.zeros(1), torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 1))
+    game, far = ADVERSARIAL_LOSSES["patch"], torch.tensor([[3.0]])
     assert float(game.critic_loss(far, -far, judged)) == 0
     assert float(game.critic_loss(0 * far, 0 * far, judged)) == 2
     assert float(game.network_loss(far, judged)) == -3

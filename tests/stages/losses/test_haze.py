@@ -1,4 +1,4 @@
-"""What teaches the glance: glimpses of whole frames, and its losses."""
+"""What teaches the haze estimator: thumbnails of whole frames, and its losses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from derain.models.networks.haze_estimator import FINE, GRID, Glance
+from derain.models.networks.haze_estimator import FINE, GRID, HazeEstimator
 from derain.stages.data import thumbnails
-from derain.stages.data.thumbnails import Glimpses, draw_glimpses
+from derain.stages.data.thumbnails import Thumbnails, draw_thumbnails
 from derain.stages.losses.haze import haze_losses, look
 
 
@@ -25,9 +25,9 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def draw(files: list[Path], count: int, haze_share: float, seed: int = 0) -> Glimpses:
-    drawn = draw_glimpses(files, count, np.random.default_rng(seed), haze_share)
-    return Glimpses(*(part[None] for part in drawn))
+def draw(files: list[Path], count: int, haze_prob: float, seed: int = 0) -> Thumbnails:
+    drawn = draw_thumbnails(files, count, np.random.default_rng(seed), haze_prob)
+    return Thumbnails(*(part[None] for part in drawn))
 
 
 def test_the_same_seed_draws_the_same(files: list[Path]) -> None:
@@ -75,15 +75,15 @@ def test_rain_only_adds_light_to_two_thirds(files: list[Path]) -> None:
 
 def test_a_glance_learns_to_see_haze(files: list[Path]) -> None:
     torch.manual_seed(0)
-    glance = Glance(8)
-    optimiser = torch.optim.Adam(glance.parameters(), 2e-2)
+    haze_estimator = HazeEstimator(8)
+    optimiser = torch.optim.Adam(haze_estimator.parameters(), 2e-2)
     batch = draw(files, 6, 0.5)
     losses = []
     for _ in range(30):
-        terms = haze_losses(look(glance, batch), batch)
+        terms = haze_losses(look(haze_estimator, batch), batch)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(terms["glance_transmission"].detach()))
+        losses.append(float(terms["haze_transmission"].detach()))
     assert losses[-1] < losses[0] / 4

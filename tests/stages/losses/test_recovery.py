@@ -11,26 +11,26 @@ import torch
 from derain.configs.training import LossConfig
 from derain.models import create_model
 from derain.models.networks.haze_estimator import FINE, GRID, Haze
-from derain.models.ops.scattering import T_MIN, veil
+from derain.models.ops.scattering import T_MIN, add_haze
 from derain.models.video_model import Output
 from derain.stages.data.rendered_clips import Batch
+from derain.stages.losses import haze
 from derain.stages.losses.losses import (
-    DECIBEL_FLOOR,
-    DECIBEL_SCALE,
-    haze,
-    share_loss,
+    LOG_MSE_FLOOR,
+    LOG_MSE_SCALE,
+    bernoulli_kl,
     transmission_loss,
 )
 from derain.stages.losses.recovery import physics_losses, run, training_loss
 
 TERMS = set(LossConfig.model_fields)
-GLANCE = {name for name in TERMS if name.startswith("glance")}
+HAZE = {name for name in TERMS if name.startswith("haze_")}
 MAPS = {"hazy", "transmission", "airlight"}
 SMALL = {"width": 4, "blocks": 1, "unshuffle": 2}
 
 
 def haze_free(clean: torch.Tensor) -> Batch:
-    """A batch without any rain, with two glimpses for each clip."""
+    """A batch without any rain, with two thumbnails for each clip."""
     ones = torch.ones(*clean.shape[:2], 1, *clean.shape[3:])
     airlight = torch.ones(*clean.shape[:2], 3, 1, 1)
     picture = torch.rand(clean.shape[0], 2, 3, FINE, FINE)
@@ -45,12 +45,12 @@ def seen(name: str, batch: Batch) -> Output:
     return run(create_model(name, **settings).train(), batch)
 
 
-@pytest.mark.parametrize(("name", "lacks"), [("swift", MAPS), ("two_stage", GLANCE)])
+@pytest.mark.parametrize(("name", "lacks"), [("swift", MAPS), ("two_stage", HAZE)])
 def test_the_truth_has_the_least_loss(name: str, lacks: set[str]) -> None:
     clean = torch.rand(1, 3, 3, 32, 32)
     batch = haze_free(clean)
     output = seen(name, batch)
-    truth = Haze(batch.glimpse_transmission[0], batch.glimpse_airlight[0])
+    truth = Haze(batch.thumbnail_transmission[0], batch.thumbnail_airlight[0])
     perfect = replace(
         output,
         image=clean,
@@ -63,10 +63,10 @@ def test_the_truth_has_the_least_loss(name: str, lacks: set[str]) -> None:
     )
     weights = LossConfig(streaks=1, occlusion=1)
     total, terms = training_loss(perfect, batch, weights)
-    floor = DECIBEL_SCALE * math.log(DECIBEL_FLOOR)
+    floor = LOG_MSE_SCALE * math.log(LOG_MSE_FLOOR)
     least = (weights.image + weights.recovered) * floor
     if name == "swift":
-        least += weights.glance_image * 0.1 * math.log(haze.FLOOR)
+        least += weights.haze_image * 0.1 * math.log(haze.FLOOR)
     else:
         least += weights.hazy * floor
     assert total.item() == pytest.approx(least, abs=0.01)
@@ -100,7 +100,7 @@ def test_networks_that_lack_layers_have_fewer_terms() -> None:
     output, _ = create_model("two_stage", **settings).train()(clean)
     assert output.occlusion is None
     _, terms = training_loss(output, haze_free(clean), LossConfig())
-    assert set(terms) == TERMS - GLANCE - {"occlusion"}
+    assert set(terms) == TERMS - HAZE - {"occlusion"}
 
 
 def test_clips_are_given_their_haze() -> None:
@@ -108,16 +108,16 @@ def test_clips_are_given_their_haze() -> None:
     clean = torch.rand(1, 1, 3, 32, 32).expand(1, 4, 3, 32, 32)
     batch = haze_free(clean)
     t, airlight = torch.full_like(batch.transmission, 0.5), torch.full_like(batch.airlight, 0.9)
-    batch = batch._replace(rainy=veil(clean, t, airlight), transmission=t, airlight=airlight)
+    batch = batch._replace(rainy=add_haze(clean, t, airlight), transmission=t, airlight=airlight)
     torch.testing.assert_close(seen("swift", batch).image, clean, atol=1e-4, rtol=0)
 
 
 def test_share_loss_is_a_divergence() -> None:
     p, q = torch.rand(50), torch.rand(50)
     expected = q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()
-    torch.testing.assert_close(share_loss(p, q), expected.mean(), rtol=1e-3, atol=1e-4)
-    assert float(share_loss(q, q)) == pytest.approx(0, abs=1e-6)
-    assert math.isfinite(float(share_loss(torch.tensor([-1.0, 2.0]), torch.tensor([1.0, 0.0]))))
+    torch.testing.assert_close(bernoulli_kl(p, q), expected.mean(), rtol=1e-3, atol=1e-4)
+    assert float(bernoulli_kl(q, q)) == pytest.approx(0, abs=1e-6)
+    assert math.isfinite(float(bernoulli_kl(torch.tensor([-1.0, 2.0]), torch.tensor([1.0, 0.0]))))
 
 
 def test_transmission_loss_pulls_a_saturated_head_back() -> None:

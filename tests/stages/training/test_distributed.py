@@ -23,7 +23,7 @@ from derain.models import DerainError
 from derain.stages.data.real_rain import refinement_samples
 from derain.stages.data.rendered_clips import RainyClips, cached_clip, find_clips
 from derain.stages.losses.refinement import refinement_objective
-from derain.stages.training.distributed import Portion, Processes, joined
+from derain.stages.training.distributed import Processes, Shard, init_distributed
 from derain.stages.training.learner import make_learners, make_network
 from derain.stages.training.loop import train
 
@@ -38,7 +38,7 @@ def configuration(folder: Path, model: str, batch: int, **changes: Any) -> Train
     data = DataConfig(
         clips=str(folder / "clips"),
         real=str(folder / "clips"),
-        real_share=1.0,
+        real_prob=1.0,
         validation=None,
         frames=3,
         crop=48,
@@ -73,7 +73,7 @@ def gradients_of_two_steps(folder: Path, model: str, batch: int, processes: Proc
     with processes.main_first():
         files = [cached_clip(p, folder / "cache") for p in find_clips(folder / "clips")]
         samples = refinement_samples(RainyClips(files, config.data, 1, 8), 1, folder / "cache")
-    portion = Portion(samples, processes, 4)
+    portion = Shard(samples, processes, 4)
     found: dict[str, Any] = {}
     for step in range(2):
         for learner in learners:
@@ -94,7 +94,7 @@ def gradients_of_two_steps(folder: Path, model: str, batch: int, processes: Proc
 
 def worker(folder: Path) -> None:
     torch.set_num_threads(1)
-    with joined("cpu") as processes:
+    with init_distributed("cpu") as processes:
         found = {name: gradients_of_two_steps(folder, name, 1, processes) for name in NETWORKS}
         found["mean"] = processes.mean({"rank": torch.tensor(float(processes.rank))})
     torch.save(found, folder / f"found{os.environ['RANK']}.pt")
@@ -191,7 +191,7 @@ class Numbers:
 def test_portions_are_the_joint_batches(size: int) -> None:
     device = torch.device("cpu")
     portions = [
-        Portion(Numbers(), Processes(device, rank, size), 2)  # type: ignore[arg-type]
+        Shard(Numbers(), Processes(device, rank, size), 2)  # type: ignore[arg-type]
         for rank in range(size)
     ]
     assert [len(portion) for portion in portions] == [6] * size
@@ -205,7 +205,7 @@ def test_more_processes_than_gpus_is_a_sentence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(DerainError, match="--nproc-per-node 1"), joined("cuda"):
+    with pytest.raises(DerainError, match="--nproc-per-node 1"), init_distributed("cuda"):
         pass
 
 

@@ -15,13 +15,13 @@ from derain.configs.training import DataConfig, TrainingConfig, load_training
 from derain.models import DerainError, create_model, load_model
 from derain.models.registry import read_weights, save_model
 from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips, read_clip
-from derain.stages.losses.losses import decibel_loss, temporal_difference
+from derain.stages.losses.losses import log_mse, temporal_difference
 from derain.stages.losses.recovery import training_loss, video_objective
 from derain.stages.training.checkpointing import Checkpointed
 from derain.stages.training.distributed import Processes
 from derain.stages.training.learner import learning_rate, make_learners, make_network
 from derain.stages.training.loop import train
-from derain.stages.training.validation import make_probes, probe_model
+from derain.stages.training.validation import make_validation_clips, validate_model
 
 Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -73,9 +73,7 @@ def test_samples_depend_on_seed_and_index_alone(files: list[Path], config: Train
 
 
 def test_clean_samples_have_no_rain(files: list[Path], config: TrainingConfig) -> None:
-    data = config.data.model_copy(
-        update={"clean_share": 1.0, "restore_share": 0.0, "jpeg_share": 0.0}
-    )
+    data = config.data.model_copy(update={"clean_prob": 1.0, "restore_prob": 0.0, "jpeg_prob": 0.0})
     for i in range(3):
         sample = RainyClips(files, data, 0, 10)[i]
         torch.testing.assert_close(sample.rainy, sample.clean)
@@ -84,10 +82,7 @@ def test_clean_samples_have_no_rain(files: list[Path], config: TrainingConfig) -
 def test_a_decibel_is_a_decibel() -> None:
     """Halving the error is worth the same on a good frame and on a bad one."""
     truth = torch.zeros(1, 1, 3, 8, 8)
-    gains = [
-        float(decibel_loss(truth + e, truth) - decibel_loss(truth + e / 2, truth))
-        for e in (0.4, 0.1)
-    ]
+    gains = [float(log_mse(truth + e, truth) - log_mse(truth + e / 2, truth)) for e in (0.4, 0.1)]
     assert gains[0] == pytest.approx(gains[1], rel=0.02)
 
 
@@ -124,8 +119,8 @@ def test_a_run_that_stops_goes_on_bit_for_bit(
 def test_clips_of_any_size_can_be_watched(size: tuple[int, int], tmp_path: Path) -> None:
     np.save(tmp_path / "clip.npy", np.zeros((3, *size, 3), np.uint8))
     network = create_model("swift", widths=(8, 8, 8), blocks=(1, 1), hidden=4)
-    probes = make_probes([tmp_path / "clip.npy"])
-    figures, _ = probe_model(network, probes[:1], torch.device("cpu"), torch.float32)
+    validation_clips = make_validation_clips([tmp_path / "clip.npy"])
+    figures, _ = validate_model(network, validation_clips[:1], torch.device("cpu"), torch.float32)
     assert figures
 
 
@@ -221,7 +216,9 @@ def test_weights_that_do_not_fit_and_unknown_parts_are_a_sentence(
     save_model(create_model("swift", **TINY | {"hidden": 6}), start)
     with pytest.raises(DerainError, match="do not fit; set model and settings"):
         make_network(config.model_copy(update={"init": str(start)}), fresh=True)
-    with pytest.raises(DerainError, match=r"no part 'trunk' to freeze; it has glance, trunk1, "):
+    with pytest.raises(
+        DerainError, match=r"no part 'trunk' to freeze; it has haze_estimator, trunk1, "
+    ):
         make_network(config.model_copy(update={"freeze": ("trunk",)}), fresh=True)
 
 

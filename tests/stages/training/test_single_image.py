@@ -161,7 +161,7 @@ def test_frames_of_a_batch_are_pictures_by_themselves() -> None:
 
 def test_single_frames_get_rain(clips: Path) -> None:
     files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
-    data = DataConfig(frames=1, crop=32, haze_share=0, clean_share=0, workers=0)
+    data = DataConfig(frames=1, crop=32, haze_prob=0, clean_prob=0, workers=0)
     samples = [RainyClips(files, data, 1, 30)[i] for i in range(30)]
     assert all(s.rainy.shape == s.clean.shape == (1, 3, 32, 32) for s in samples)
     assert sum(float((s.rainy - s.clean).abs().mean()) > 1e-3 for s in samples) > 20
@@ -173,7 +173,7 @@ def test_presets_follow_the_papers(name: str) -> None:
     assert preset.model == name
     assert preset.single_image is not None
     assert preset.single_image.loss == name
-    assert (preset.data.frames, preset.data.haze_share, preset.weight_decay) == (1, 0, 0)
+    assert (preset.data.frames, preset.data.haze_prob, preset.weight_decay) == (1, 0, 0)
     rates = {
         "rescan": {0: 5e-3, 14999: 5e-3, 15000: 5e-4, 17500: 5e-5, 19999: 5e-5},
         "remaen": {0: 1e-3, 29999: 1e-3, 30000: 1e-4, 39999: 1e-4},
@@ -204,7 +204,7 @@ def test_training_lowers_the_loss_on_a_fixed_batch(name: str, clips: Path) -> No
     files = [cached_clip(p, clips / "cache") for p in find_clips(clips)]
     preset = config(name, clips)
     assert preset.single_image is not None
-    data = preset.data.model_copy(update={"clean_share": 0.0, "noise_share": 0.0})
+    data = preset.data.model_copy(update={"clean_prob": 0.0, "noise_prob": 0.0})
     samples = [RainyClips(files, data, 3, 10)[i] for i in range(2)]
     batch = Batch(*(torch.stack(x) for x in zip(*samples, strict=True)))
     objective = single_image_objective(preset.single_image)
@@ -255,8 +255,8 @@ def test_both_pictures_of_a_pair_are_cut_alike(
     folders: Path, clips: Path, tmp_path: Path, distort: bool
 ) -> None:
     pairs = PairsConfig(folder=str(folders), layout="folders", distort=distort)
-    data, probes = paired_data(config("rescan", clips, pairs=pairs), tmp_path, print)
-    assert not probes
+    data, validation_clips = paired_data(config("rescan", clips, pairs=pairs), tmp_path, print)
+    assert not validation_clips
     parts = [data[i] for i in range(6)]
     for part in parts:
         assert part.rainy.shape == (1, 3, 32, 32)

@@ -52,7 +52,7 @@ def test_every_new_weight_of_a_widened_network_learns(clip: torch.Tensor) -> Non
     still = [
         name
         for name, value in large.named_parameters()
-        if not name.startswith("glance.") and (value.grad is None or not value.grad.any())
+        if not name.startswith("haze_estimator.") and (value.grad is None or not value.grad.any())
     ]
     assert not still
 
