@@ -3,10 +3,11 @@
 Haze cannot be told from a pale scene by looking at a part of it. What gives it away is the whole:
 nearly every scene has something dark in it (the dark channel of He et al., CVPR 2009), and under
 haze nothing is; things that stand out from what is beside them stand out less. So the estimator
-sees the darkest, mean and brightest values of a coarse grid over the frame, which haze changes
-in the same way as it changes pixels, and their contrast, which it thins; it compares each cell with the
-whole a few times over, and gives transmission on that grid and one airlight. A wall, a sky or a
-fade to white has nothing dark either: what is equally bright everywhere tells nothing, and stays.
+sees the darkest, mean and brightest values of a coarse grid over the frame, which haze changes in
+the same way as it changes pixels, and their contrast, which it thins; it compares each cell with
+the whole a few times over, and gives transmission on that grid and one airlight. A wall, a sky or
+a fade to white has nothing dark either: what is equally bright everywhere tells nothing, and
+stays.
 """
 
 from __future__ import annotations
