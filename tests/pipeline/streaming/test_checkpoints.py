@@ -22,7 +22,7 @@ from derain.models.errors import DerainError
 from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
-from derain.pipeline.video import Encoding
+from derain.pipeline.video import Encoding, VideoReader
 
 FFV1 = VideoOptions(precision="fp32", encoding=Encoding("ffv1"), checkpoint_seconds=0.0)
 X264 = replace(FFV1, encoding=Encoding())
@@ -283,7 +283,9 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_is_there(
     assert text.startswith("DerainError") and "cannot be" in text
     assert "out.part" in text
     assert not target.exists()
-    assert len(contents(source.parent / f"out.part{target.suffix}").times) > 3
+    # The limit may cut the last packet in two; all before it plays.
+    with VideoReader(source.parent / f"out.part{target.suffix}") as part:
+        assert sum(1 for _ in part.frames()) > 3
     options = replace(FFV1, resume=True)
     report = derain_video(source, target, options, model=recurrent)
     assert report.frames_out == 60
