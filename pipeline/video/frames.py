@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 from av.format import Flags
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -245,6 +247,17 @@ def count(container: Any, stream: Any) -> tuple[int, int]:
     # The header's number is the first fragment's in some MP4, and counts ticks of time in some AVI.
     shown = sum(not entry.is_discard for entry in index)
     return shown, max(0, stored - shown) if shown < len(index) else 0
+
+
+def _name_unknown_side_data(cls: type[Enum], value: int) -> Enum:
+    member = object.__new__(cls)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value
+    return member
+
+
+# PyAV's list of kinds is older than FFmpeg's: reading any side data of a picture would fail at the
+# first kind that is not in it (EXIF, views of spatial video).
+SideDataType._missing_ = classmethod(_name_unknown_side_data)
 
 
 def side_data(picture: av.VideoFrame, name: str) -> bytes | None:

@@ -171,7 +171,7 @@ class Muxer:
             # As transport streams have it, with a header in each packet instead of one for all.
             made.filter = bitstream_filter("aac_adtstoasc", stream)
         if stream.type == "video" and not is_cover(stream):
-            self.notice(f"Video stream {stream.index} is copied as it is; only the first is clean.")
+            self.notice(f"Video stream {stream.index} is copied as it is; it keeps its rain.")
         output.metadata.update(tags_of(stream, self.kind))
         output.disposition = stream.disposition
         self.copied[stream.index] = made

@@ -10,6 +10,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from derain.models.errors import VideoError
+from derain.pipeline.video.copied_streams import is_cover
 from derain.pipeline.video.paths import local
 
 
@@ -51,6 +52,44 @@ def open_source(
         )
     except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise VideoError(_why(name, error)) from error
+
+
+def film_stream(container: Any, name: str) -> Any:
+    """The video stream that is the film: FFmpeg's choice, but none of one picture beside a longer.
+
+    Args:
+        container: an open source.
+        name: of the source, for the sentence.
+
+    Raises:
+        VideoError: no stream has moving pictures, or nobody here decodes it.
+    """
+    films = [s for s in container.streams.video if not is_cover(s)]
+    if not films:
+        raise VideoError(f"{name} holds no video; give a file with moving pictures.")
+    best = container.streams.best("video")
+    stream = next((s for s in films if s.index == best.index), None) if best else films[0]
+    if stream is None or stream.frames == 1:
+        stream = max(films, key=lambda each: each.frames)
+    if stream.codec_context is None:
+        raise VideoError(f"Nobody here decodes the picture of {name}; convert it.")
+    return stream
+
+
+def is_announcing_still(stream: Any, film: Any) -> bool:
+    """Whether a stream is the still image that AVIF and HEIF have before their animation.
+
+    Args:
+        stream: any stream of the file.
+        film: the stream that holds the moving pictures.
+    """
+    return bool(
+        stream.type == "video"
+        and not is_cover(stream)
+        and stream.frames == 1
+        and stream.duration is None
+        and film.frames > 1
+    )
 
 
 def _device(kind: str, notice: Callable[[str], None]) -> HWAccel | None:

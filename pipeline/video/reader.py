@@ -22,41 +22,12 @@ from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
 from derain.pipeline.video.color import Color
-from derain.pipeline.video.copied_streams import is_cover
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
-from derain.pipeline.video.opening import open_source
+from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
 from derain.pipeline.video.packet_times import stamp
-from derain.pipeline.video.timestamps import Timeline
+from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline
 
 WARM_UP = 24  # frames before --start that fill the network's window and memory
-
-
-class Order:
-    """Even time stamps for the pictures of an AVI, which stores an order of decoding only.
-
-    FFmpeg's guess at the times of H.264's B-frames jumps to and fro. Pictures come out of a decoder
-    one for one, in the order to show them: each gets the time of a packet, the first one the first.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.times: deque[int] = deque()  # of packets whose picture is not yet out
-
-    def begin(self, packet: av.Packet) -> None:
-        """See a packet before it is decoded."""
-        if packet.size and packet.dts is not None:
-            self.times.append(packet.dts)
-
-    def place(self, picture: av.VideoFrame) -> None:
-        """Stamp a picture, in place."""
-        if picture.dts is not None:
-            # A decoder holds back so many at most: what is older gave no picture, it was damaged.
-            held = self.stream.codec_context.reorder_depth + 1
-            fed = sum(time <= picture.dts for time in self.times)
-            for _ in range(fed - held):
-                self.times.popleft()
-        if self.times:
-            picture.pts = self.times.popleft()
 
 
 class VideoReader:
@@ -97,13 +68,8 @@ class VideoReader:
         self.interlaced = interlaced
         self.container = open_source(self.name, format, options or {}, hwaccel, notice)
         try:
-            pictures = [s for s in self.container.streams.video if not is_cover(s)]
-            if not pictures:
-                raise VideoError(f"{self.name} holds no video; give a file with moving pictures.")
-            self.stream = pictures[0]
-            if self.stream.codec_context is None:
-                raise VideoError(f"Nobody here decodes the picture of {self.name}; convert it.")
-            self.others = [s for s in self.container.streams if s is not self.stream]
+            self.stream = film_stream(self.container, self.name)
+            self.others = [s for s in self.container.streams if not self._is_spare(s)]
             context = self.stream.codec_context
             context.thread_type = "AUTO"
             if threads is None:
@@ -130,6 +96,15 @@ class VideoReader:
             self.container.seek(int(max(origin, self._from) * av.time_base), backward=True)
         except av.FFmpegError:
             self.notice(f"{self.name} cannot be wound forward; it is read from its beginning.")
+
+    def _is_spare(self, stream: Any) -> bool:
+        """Whether a stream does not go along: the film, and the still that announces it."""
+        if stream is self.stream:
+            return True
+        if is_announcing_still(stream, self.stream):
+            self.notice("The still image before the animation shows no more; it is left out.")
+            return True
+        return False
 
     def _peek(self) -> Video:
         """Decode up to the first frame: headers promise what files do not keep."""
@@ -196,9 +171,10 @@ class VideoReader:
         self._count = 0
         self._ticks: Fraction = self.stream.time_base
         self._graph: Any = None
-        self._size: tuple[int, int] | None = None
+        self._graph_input: tuple[int, int, str] | None = None
         timeline = Timeline(self.notice)
-        order = Order(self.stream) if self.container.format.name == "avi" else None
+        bare = self.container.format.name == "avi"
+        order = AviTimestampFixer(self.stream) if bare else DisplayOrderFixer(self.stream)
         for packet in self._demux():
             if packet.size:
                 timeline.place(packet)
@@ -207,21 +183,26 @@ class VideoReader:
                 if packet.size and self._cut(packet):
                     yield packet
                 continue
-            if order is not None:
-                order.begin(packet)
+            if packet.has_sidedata("encryption_info"):
+                raise VideoError(
+                    f"{self.name} is encrypted; give --input-opt decryption_key=HEX, or a copy "
+                    "without encryption."
+                )
+            order.begin(packet)
             try:
-                pictures = self.stream.codec_context.decode(packet if packet.size else None)
+                decoded = self.stream.codec_context.decode(packet if packet.size else None)
             except av.FFmpegError:
                 self.damaged += 1
                 continue
-            for picture in pictures:
-                if order is not None:
-                    order.place(picture)
+            for picture in order.place(decoded):
                 for progressive in self._deinterlace(picture):
                     yield from self._frame(progressive)
             # A second more, for packets of other streams that lie behind their pictures.
             if self._end is not None and packet.dts is not None and stamp(packet) > self._end + 1:
                 break
+        for picture in order.flush():
+            for progressive in self._deinterlace(picture):
+                yield from self._frame(progressive)
         if self._graph is not None:
             for progressive in self._deinterlace(None):
                 yield from self._frame(progressive)
@@ -253,18 +234,35 @@ class VideoReader:
 
     def _deinterlace(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
         """Pass frames through bwdif from the first interlaced one on; None ends the stream."""
-        if self._graph is None:
-            if picture is None or self.interlaced == "keep" or not picture.interlaced_frame:
-                return [picture] if picture is not None else []
-            self._graph = av.filter.Graph()
-            source = self._graph.add_buffer(template=self.stream, time_base=self.stream.time_base)
-            # Only marked frames, one frame for one frame: nothing is doubled, nothing dropped.
-            bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
-            sink = self._graph.add("buffersink")
-            source.link_to(bwdif)
-            bwdif.link_to(sink)
-            self._graph.configure()
+        if picture is None:
+            return self._pull(None)
+        if self._graph is None and (self.interlaced == "keep" or not picture.interlaced_frame):
+            return [picture]
+        # A graph takes pictures of one kind: at each change the old one gives what it holds.
+        form = (picture.width, picture.height, picture.format.name)
+        done = []
+        if self._graph is None or form != self._graph_input:
+            done = self._pull(None)
+            self._graph, self._graph_input = self._build_graph(*form), form
             self.notice("The video is interlaced; it is deinterlaced (--interlaced keep: not).")
+        return done + self._pull(picture)
+
+    def _build_graph(self, width: int, height: int, format: str) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        base = self.stream.time_base
+        source = graph.add_buffer(width=width, height=height, format=format, time_base=base)
+        # Only marked frames, one frame for one frame: nothing is doubled, nothing dropped.
+        bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        sink = graph.add("buffersink")
+        source.link_to(bwdif)
+        bwdif.link_to(sink)
+        graph.configure()
+        return graph
+
+    def _pull(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Give the graph a picture, or its end, and take what is finished."""
+        if self._graph is None:
+            return []
         self._graph.push(picture)
         done = []
         while True:

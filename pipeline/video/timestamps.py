@@ -1,25 +1,142 @@
-"""One line of time for a file whose time stamps jump."""
+"""Time stamps that files have wrong: jumps, orders of decoding, durations that are not kept."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 
 LATE = 1  # seconds by which time stamps must fall back to count as a jump of the whole file
 STRAY = 10  # seconds that streams of a file may lie apart where it jumps
+REORDERED = 16  # pictures by which the standards let a decoder change the order
+
+
+class AviTimestampFixer:
+    """Even time stamps for the pictures of an AVI, which stores an order of decoding only.
+
+    FFmpeg's guess at the times of H.264's B-frames jumps to and fro. Pictures come out of a decoder
+    one for one, in the order to show them: each gets the time of a packet, the first one the first.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.times: deque[int] = deque()  # of packets whose picture is not yet out
+
+    def begin(self, packet: av.Packet) -> None:
+        """See a packet before it is decoded."""
+        if packet.size and packet.dts is not None:
+            self.times.append(packet.dts)
+
+    def place(self, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Stamp pictures, in place."""
+        for picture in pictures:
+            if picture.dts is not None:
+                # A decoder holds back so many at most: what is older was damaged and gave none.
+                held = self.stream.codec_context.reorder_depth + 1
+                fed = sum(time <= picture.dts for time in self.times)
+                for _ in range(fed - held):
+                    self.times.popleft()
+            if self.times:
+                picture.pts = self.times.popleft()
+        return pictures
+
+    def flush(self) -> list[av.VideoFrame]:
+        """Nothing is held back."""
+        return []
+
+
+class DisplayOrderFixer:
+    """Rising time stamps for a stream that stores those of decoding as those of showing.
+
+    VC-1 and some FLV do: B-frames then leave the decoder with times that fall. Such a stream is
+    known by packets whose times never fall although its decoder changes the order. Its pictures are
+    held back while an earlier time is still to come, and get their times in rising order.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.times: deque[int] = deque()  # of packets whose picture is not yet out, rising
+        self.held: list[av.VideoFrame] = []
+        self.sound = False  # times fall from packet to packet, as they should with B-frames
+
+    def begin(self, packet: av.Packet) -> None:
+        """See a packet before it is decoded."""
+        if self.sound or not packet.size or packet.pts is None:
+            return
+        if self.times and packet.pts < self.times[-1]:
+            self.sound = True
+            self.times.clear()
+        else:
+            self.times.append(packet.pts)
+
+    def place(self, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Stamp pictures, in place; those that can be shown now."""
+        if self.sound and not self.held:
+            return pictures
+        done = []
+        for picture in pictures:
+            done += self._place(picture)
+        return done
+
+    def _place(self, picture: av.VideoFrame) -> list[av.VideoFrame]:
+        self.held.append(picture)
+        times = [each.pts for each in self.held]
+        if None in times:
+            return self._release()
+        if picture.pts in self.times:
+            self.times.remove(picture.pts)
+        latest = max(times)
+        waits = bool(self.times) and self.times[0] < latest
+        reorders = self.stream.codec_context.reorder_depth > 0
+        if waits and reorders and not self.sound and len(self.held) <= REORDERED:
+            return []
+        while self.times and self.times[0] < latest:
+            self.times.popleft()  # a damaged packet: it gave no picture
+        return self.flush()
+
+    def flush(self) -> list[av.VideoFrame]:
+        """The pictures held back, with their times in rising order."""
+        if all(picture.pts is not None for picture in self.held):
+            times = sorted(picture.pts for picture in self.held)
+            for picture, time in zip(self.held, times, strict=True):
+                picture.pts = time
+        return self._release()
+
+    def _release(self) -> list[av.VideoFrame]:
+        done, self.held = self.held, []
+        return done
 
 
 @dataclass(slots=True)
-class Line:
+class StreamClock:
     """How far one stream's time stamps have come, in its own ticks."""
 
     base: Fraction
     late: int  # LATE in ticks
     shift: int  # what is added
-    end: int
+    last: int  # the furthest time stamp
+    length: int = 0  # how long the packet of that stays
+
+    @property
+    def end(self) -> Fraction:
+        """Where it has come to, in seconds."""
+        return (self.last + self.length) * self.base
+
+    def advance(self, dts: int, duration: int) -> None:
+        """See a packet at its place.
+
+        A declared duration may be far longer than the step to the next packet (slow motion, cameras
+        that record when something moves): it tells nothing of where the next one lies.
+        """
+        if dts > self.last:
+            self.length = min(duration, dts - self.last)
+            self.last = dts
+        else:
+            self.length = self.length or duration
 
 
 class Timeline:
@@ -30,36 +147,35 @@ class Timeline:
 
     def __init__(self, notice: Callable[[str], None]) -> None:
         self.shift = Fraction(0)  # seconds, of the newest jump, for streams that jump after it
-        self.lines: dict[int, Line] = {}
+        self.clocks: dict[int, StreamClock] = {}
         self.notice = notice
 
     def place(self, packet: av.Packet) -> None:
         """Move a packet to its place, in place."""
         if packet.dts is None:
             return
-        line = self.lines.get(packet.stream_index)
-        if line is None:
+        clock = self.clocks.get(packet.stream_index)
+        if clock is None:
             base = packet.time_base
             shift = round(self.shift / base)
-            line = Line(base, round(LATE / base), shift, packet.dts + shift)
-            self.lines[packet.stream_index] = line
+            clock = StreamClock(base, round(LATE / base), shift, packet.dts + shift)
+            self.clocks[packet.stream_index] = clock
         # Whole numbers as far as possible: this is done for each packet.
-        if packet.dts + line.shift < line.end - line.late:
-            line.shift = self._close(line, packet.dts)
-        if line.shift:
-            packet.dts += line.shift
+        if packet.dts + clock.shift < clock.last - clock.late:
+            clock.shift = self._close(clock, packet.dts)
+        if clock.shift:
+            packet.dts += clock.shift
             if packet.pts is not None:
-                packet.pts += line.shift
+                packet.pts += clock.shift
         # A caption may be meant to stay for long.
-        length = 0 if packet.stream.type == "subtitle" else packet.duration or 0
-        line.end = max(line.end, packet.dts + length)
+        clock.advance(packet.dts, 0 if packet.stream.type == "subtitle" else packet.duration or 0)
 
-    def _close(self, line: Line, dts: int) -> int:
+    def _close(self, clock: StreamClock, dts: int) -> int:
         """The shift, in ticks, of a stream that jumps back to `dts`."""
-        own, end = dts * line.base, line.end * line.base
-        if not -LATE <= own + self.shift - end <= STRAY:
+        own = dts * clock.base
+        if not -LATE <= own + self.shift - clock.end <= STRAY:
             # The first stream that jumps; behind all others, so that none must go back.
-            last = max(line.end * line.base for line in self.lines.values())
+            last = max(clock.end for clock in self.clocks.values())
             self.shift = last - own
             self.notice(f"Time stamps jump back at {float(last):.2f} s; they go on from there.")
-        return round(self.shift / line.base)
+        return round(self.shift / clock.base)

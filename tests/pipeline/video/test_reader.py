@@ -1,0 +1,187 @@
+"""What the reader makes of sources that are not plain: which stream, which frames, which times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from torch import nn
+
+from derain.models.errors import VideoError
+from derain.pipeline.streaming.options import Report
+from derain.pipeline.video import VideoReader
+
+Run = Callable[..., tuple[Path, Report]]
+
+
+def grey(index: int, width: int, height: int) -> np.ndarray:
+    return np.full((height, width, 3), 20 + 10 * index, np.uint8)
+
+
+def rewritten(source: Path, name: str, change: Callable[[av.Packet], None]) -> Path:
+    """A copy of a file whose packets are changed."""
+    target = source.parent / name
+    with av.open(str(source)) as file, av.open(str(target), "w") as out:
+        copies = {s.index: out.add_stream_from_template(s) for s in file.streams}
+        for packet in file.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream_index]
+                change(packet)
+                out.mux_one(packet)
+    return target
+
+
+def test_side_data_that_no_list_names_is_passed_over(
+    run: Run, tmp_path: Path, identity: nn.Module
+) -> None:
+    exif = Image.Exif()
+    exif[271], exif[274] = "Camera", 6
+    for index in range(3):
+        frame = Image.fromarray(grey(4 * index, 64, 48))
+        frame.save(tmp_path / f"IMG_{index:04d}.jpg", exif=exif)
+    with VideoReader(tmp_path / "IMG_%04d.jpg") as reader:
+        assert reader.video.display_matrix is not None
+        assert len(list(reader.frames())) == 3
+    _, report = run(tmp_path / "IMG_%04d.jpg", "out.mp4", identity)
+    assert report.frames_out == 3
+
+
+def test_an_animation_is_taken_not_the_still_before_it(tmp_path: Path) -> None:
+    frames = [Image.fromarray(grey(3 * k, 64, 48)) for k in range(6)]
+    frames[0].save(tmp_path / "a.avif", duration=100, save_all=True, append_images=frames[1:])
+    said: list[str] = []
+    with VideoReader(tmp_path / "a.avif", notice=said.append) as reader:
+        assert len(list(reader.frames())) == 6
+        assert not reader.others
+    assert "still image" in said[0]
+
+
+@pytest.mark.parametrize("suffix", [".flv", ".mkv"])
+def test_times_in_order_of_decoding_are_put_in_order_of_showing(
+    make_clip: Callable[..., Path], suffix: str
+) -> None:
+    source = make_clip("in.mkv", frames=20, draw=grey, options={"bf": "3", "b_strategy": "0"})
+    clock = iter(range(20))
+
+    def as_decoded(packet: av.Packet) -> None:
+        packet.pts = packet.dts = round(Fraction(next(clock), 25) / packet.time_base)
+
+    wrong = rewritten(source, f"wrong{suffix}", as_decoded)
+    with VideoReader(wrong) as reader:
+        frames = list(reader.frames())
+        brightness = [float(reader.to_rgb(frame).mean()) for frame in frames]
+    assert [frame.time for frame in frames] == pytest.approx([k / 25 for k in range(20)], abs=0.001)
+    assert brightness == sorted(brightness)
+
+
+def test_a_lost_frame_does_not_move_those_after_it(make_clip: Callable[..., Path]) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=20)
+    wanted = [k for k in range(20) if k != 7]
+
+    with av.open(str(source)) as file:
+        lost = bytes(next(packet for packet in file.demux() if packet.pts == 280))
+    damaged = source.parent / "damaged.mkv"
+    damaged.write_bytes(source.read_bytes().replace(lost, bytes(len(lost))))
+    with VideoReader(damaged) as reader:
+        times = [round(frame.time * 25) for frame in reader.frames()]
+    assert [k for k in times if k != 7] == wanted
+
+
+@pytest.mark.parametrize("sizes", [[(64, 48), (32, 32)], [(32, 32), (64, 48), (32, 32)]])
+def test_interlaced_frames_may_change_their_size(
+    run: Run,
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    identity: nn.Module,
+    sizes: list[tuple[int, int]],
+) -> None:
+    data = b""
+    for number, size in enumerate(sizes):
+        part = make_clip(
+            f"{number}.ts",
+            frames=10,
+            size=size,
+            codec="mpeg2video",
+            options={"flags": "+ildct+ilme", "top": "1", "bf": "0"},
+            time_base=Fraction(1, 25),
+            pts=list(range(10 * number, 10 * number + 10)),
+            adjust=_mark_interlaced,
+        )
+        data += part.read_bytes()
+    source = part.parent / "in.ts"
+    source.write_bytes(data)
+    with VideoReader(source, interlaced="keep") as reader:
+        decoded = sum(1 for _ in reader.frames())  # FFmpeg's decoder loses one at a change
+    assert decoded > 9 * len(sizes)
+    target, report = run(source, "out.mkv", identity)
+    assert any("deinterlaced" in notice for notice in report.notices)
+    found = contents(target)
+    assert len(found.times) == report.frames_out == decoded
+    assert found.stream["size"] == sizes[0]
+
+
+def _mark_interlaced(frame: av.VideoFrame, index: int) -> av.VideoFrame:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width,
+        height=frame.height,
+        format=frame.format.name,
+        time_base=Fraction(1, 25),
+    )
+    field = graph.add("setfield", "tff")
+    sink = graph.add("buffersink")
+    source.link_to(field)
+    field.link_to(sink)
+    graph.configure()
+    frame.pts, frame.time_base = index, Fraction(1, 25)
+    graph.push(frame)
+    return graph.pull()
+
+
+def test_an_encrypted_film_is_refused(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    key, name = "76a6c65c5ea762046bd749a2e632ccbb", "a7e61c373e219033c21091fa607bf3b8"
+    options = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": key,
+        "encryption_kid": name,
+    }
+    locked = tmp_path / "locked.mp4"
+    with (
+        av.open(str(make_clip("in.mp4"))) as file,
+        av.open(str(locked), "w", container_options=options) as out,
+    ):
+        copy = out.add_stream_from_template(file.streams.video[0])
+        for packet in file.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux_one(packet)
+    with pytest.raises(VideoError, match="is encrypted"):
+        VideoReader(locked)
+    with VideoReader(locked, options={"decryption_key": key}) as reader:
+        assert len(list(reader.frames())) == 12
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
+def test_declared_durations_move_nothing(
+    run: Run,
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    identity: nn.Module,
+    name: str,
+) -> None:
+    """As Matroska's default duration is in films of motion-triggered cameras: 5 s for each."""
+    source = make_clip("in.mkv", frames=8, options={"bf": "0"})
+
+    def lengthen(packet: av.Packet) -> None:
+        packet.duration = round(5 / packet.time_base)
+
+    target, report = run(rewritten(source, "long.mkv", lengthen), name, identity)
+    assert not [text for text in report.notices if "jump back" in text]
+    times = contents(target).times
+    assert [t - times[0] for t in times] == pytest.approx([k / 25 for k in range(8)], abs=0.0011)
