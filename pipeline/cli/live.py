@@ -91,10 +91,11 @@ def live(
     from derain.pipeline.streaming.quality import choose_model
     from derain.pipeline.video.encoders import Encoding
 
+    network, network_weights = choose_model("live", model, weights, quality)
     options = LiveOptions(
         source=source,
-        model=choose_model("live", model, weights, quality),
-        weights=weights if model else None,
+        model=network,
+        weights=network_weights,
         device=device,
         precision=precision,
         streaks=streaks,

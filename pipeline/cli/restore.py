@@ -147,9 +147,10 @@ def video(
     begin, finish = seconds(start), seconds(end)
     if finish is not None and finish <= (begin or 0):
         raise UsageError("--end does not lie behind --start; give a later --end.")
+    network, network_weights = choose_model("video", model, weights, quality)
     options = VideoOptions(
-        model=choose_model("video", model, weights, quality),
-        weights=weights if model else None,
+        model=network,
+        weights=network_weights,
         device=device,
         precision=precision,
         streaks=streaks,
@@ -206,9 +207,10 @@ def image(
     from derain.pipeline.image.derain_images import derain_images
     from derain.pipeline.streaming.options import VideoOptions
 
+    network, network_weights = choose_model("image", model, weights, quality)
     options = VideoOptions(
-        model=choose_model("image", model, weights, quality),
-        weights=weights if model else None,
+        model=network,
+        weights=network_weights,
         device=device,
         precision=precision,
         streaks=streaks,

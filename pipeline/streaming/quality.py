@@ -8,7 +8,7 @@ from typing import Literal
 Quality = Literal["fast", "balanced", "best"]
 Kind = Literal["video", "image", "live"]
 
-# By measured gain and speed, models/README.md. Stills have one shipped network worth its time.
+# By measured gain and speed (README.md). Stills have one shipped network worth its time.
 NETWORKS: dict[Kind, dict[Quality, str]] = {
     "video": {"fast": "median", "balanced": "swift", "best": "swift-plus"},
     "image": {"fast": "rescan", "balanced": "rescan", "best": "rescan"},
@@ -18,8 +18,8 @@ NETWORKS: dict[Kind, dict[Quality, str]] = {
 
 def choose_model(
     kind: Kind, model: str | None = None, weights: str | None = None, quality: Quality | None = None
-) -> str:
-    """The network that a user means, as `load_model` takes it.
+) -> tuple[str, str | None]:
+    """The network that a user means and the weights for it, as `load_model` takes them.
 
     Args:
         kind: what is to be derained.
@@ -28,7 +28,8 @@ def choose_model(
         quality: None is balanced.
     """
     if model is not None:
-        return model
+        return model, weights
     if weights is not None:
-        return os.path.join(os.curdir, weights)  # a file, though it be called as a network is
-    return NETWORKS[kind][quality or "balanced"]
+        # A file, though it be called as a network is.
+        return os.path.join(os.curdir, weights), None
+    return NETWORKS[kind][quality or "balanced"], None

@@ -99,16 +99,16 @@ def validate_model(
     model = on_device(model, device).eval()
     sums: dict[str, list[float]] = {}
     picture = None
-    for probe in validation_clips:
+    for clip in validation_clips:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            output, _ = model(probe.rainy.to(device))
+            output, _ = model(clip.rainy.to(device))
         image = output.image.cpu()
-        sums.setdefault(f"{probe.level} input", []).append(decibels(probe.rainy, probe.clean))
+        sums.setdefault(f"{clip.level} input", []).append(decibels(clip.rainy, clip.clean))
         if output.recovered is not None:
             recovered = output.recovered.cpu()
-            sums.setdefault(f"{probe.level} stage 1", []).append(decibels(recovered, probe.clean))
-        sums.setdefault(probe.level, []).append(decibels(image, probe.clean))
-        if probe.level == "heavy":
+            sums.setdefault(f"{clip.level} stage 1", []).append(decibels(recovered, clip.clean))
+        sums.setdefault(clip.level, []).append(decibels(image, clip.clean))
+        if clip.level == "heavy":
             middle = image.shape[1] // 2
-            picture = torch.cat([x[0, middle] for x in (probe.rainy, image, probe.clean)], 2)
+            picture = torch.cat([x[0, middle] for x in (clip.rainy, image, clip.clean)], 2)
     return {name: float(np.mean(values)) for name, values in sums.items()}, picture

@@ -40,13 +40,13 @@ def test_any_size_gives_one_grid_and_one_colour(size: tuple[int, int]) -> None:
     assert haze.transmission.max() <= 1
 
 
-def test_a_glimpse_of_a_glimpse_is_itself() -> None:
+def test_a_thumbnail_of_a_thumbnail_is_itself() -> None:
     """Training shows the haze estimator small pictures; they must mean the same as whole frames."""
     small = torch.rand(1, 3, FINE, FINE)
     torch.testing.assert_close(thumbnail(small), small)
 
 
-def test_haze_does_to_glimpses_what_it_does_to_frames() -> None:
+def test_haze_does_to_thumbnails_what_it_does_to_frames() -> None:
     t, airlight = torch.tensor(0.6), torch.tensor([0.7, 0.7, 0.75]).view(1, 3, 1, 1)
     frame = torch.rand(1, 3, 300, 400)
     torch.testing.assert_close(
@@ -72,7 +72,7 @@ def test_known_haze_is_taken_off_exactly() -> None:
     torch.testing.assert_close(state.haze.transmission, haze.transmission)
 
 
-def test_haze_settles_from_glance_to_glance() -> None:
+def test_haze_settles_from_estimate_to_estimate() -> None:
     """An odd frame moves what is held of the haze by a tenth, not by all; every second is seen."""
     net = create_model("swift").eval()
     with torch.no_grad():

@@ -126,9 +126,9 @@ def test_quality_names_networks_that_are_ready() -> None:
 
     for kind, levels in NETWORKS.items():
         assert all(is_ready(name) for name in levels.values())
-        assert choose_model(kind) == levels["balanced"]
-        assert choose_model(kind, quality="fast") == levels["fast"]
-        assert choose_model(kind, "rescan", quality="best") == "rescan"
+        assert choose_model(kind) == (levels["balanced"], None)
+        assert choose_model(kind, quality="fast") == (levels["fast"], None)
+        assert choose_model(kind, "rescan", quality="best") == ("rescan", None)
 
 
 @pytest.mark.parametrize("name", ["swift", "spanet"])

@@ -21,7 +21,7 @@ from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 from derain.stages.losses.metrics import psnr
 
 Draw = Callable[..., NDArray[np.uint8]]
-DEFAULT = choose_model("image")
+DEFAULT, _ = choose_model("image")
 NOTHING = VideoOptions(model="median", device="cpu", streaks=0, haze=0)
 
 

@@ -43,7 +43,7 @@ def test_haze_comes_in_its_share(files: list[Path]) -> None:
     assert hazy.transmission.mean((-1, -2)).max() < 0.95
 
 
-def test_some_glimpses_hold_part_of_another_clip(
+def test_some_thumbnails_hold_part_of_another_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thumbnails, "PAINTED", 0.0)
@@ -54,7 +54,7 @@ def test_some_glimpses_hold_part_of_another_clip(
     assert 3 <= int((drawn.amax(1) - drawn.amin(1) > 0.2).sum()) <= 25
 
 
-def test_painted_glimpses_are_of_several_tones(
+def test_painted_thumbnails_are_of_several_tones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thumbnails, "PAINTED", 1.0)

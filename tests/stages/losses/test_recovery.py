@@ -112,7 +112,7 @@ def test_clips_are_given_their_haze() -> None:
     torch.testing.assert_close(seen("swift", batch).image, clean, atol=1e-4, rtol=0)
 
 
-def test_share_loss_is_a_divergence() -> None:
+def test_bernoulli_kl_is_a_divergence() -> None:
     p, q = torch.rand(50), torch.rand(50)
     expected = q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()
     torch.testing.assert_close(bernoulli_kl(p, q), expected.mean(), rtol=1e-3, atol=1e-4)
