@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING
 from derain.models.errors import DerainError
 
 if TYPE_CHECKING:
-    from derain.models.registry import create_model, list_models, load_model, save_model
+    from derain.models.output import Output
+    from derain.models.registry import create_model, list_models
     from derain.models.runtime.derainer import Derainer
-    from derain.models.video_model import Output
+    from derain.models.video_model import VideoModel
+    from derain.models.weights_io import load_model, save_model
 
 # Only when something is really used: torch takes seconds to load.
 _HOMES = {
     "Derainer": "derain.models.runtime.derainer",
-    "Output": "derain.models.video_model",
+    "Output": "derain.models.output",
+    "VideoModel": "derain.models.video_model",
     "create_model": "derain.models.registry",
     "list_models": "derain.models.registry",
-    "load_model": "derain.models.registry",
-    "save_model": "derain.models.registry",
+    "load_model": "derain.models.weights_io",
+    "save_model": "derain.models.weights_io",
 }
 
 __all__ = [
     "DerainError",
     "Derainer",
     "Output",
+    "VideoModel",
     "create_model",
     "list_models",
     "load_model",

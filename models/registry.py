@@ -1,78 +1,133 @@
-"""The registry: names of networks, how to build them, and reading and writing of weight files.
+"""The registry: one entry for each network, and building one by its name.
 
-A weight file is safetensors whose metadata holds the architecture's name and settings, so that
-`load_model(path)` needs nothing else.
+To register a network, write its settings in settings.py and one entry here. Reading and writing of
+weight files is in weights_io.py, turning the original authors' tensors into ours in convert.py.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import nn
+from pydantic import ValidationError
 
-from derain.models.convert import NETWORKS, is_reference, load_reference
+from derain.models import settings as schema
 from derain.models.errors import DerainError
-from derain.models.networks.per_frame import PerFrame
+
+if TYPE_CHECKING:
+    from derain.models.video_model import Network
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
+class Foreign(NamedTuple):
+    """Weights of a network's original authors.
+
+    module: file in networks/ with `recognises(keys)` and `convert_reference(state_dict,
+        channel_order, **settings)`.
+    channel_order: "bgr" or "rgb", of the pictures that the authors trained with.
+    """
+
+    module: str
+    channel_order: str
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name a user can say: the module and class behind it, its settings and its weights."""
+    """All there is to know of one name that a user can say.
 
-    target: str  # "module:Class" inside derain.models, imported on first use
-    settings: dict[str, Any]
+    target: "module:Class" inside derain.models.networks, imported on first use.
+    settings: what it is built with, as values of its schema.
+    memory: bytes per pixel, held and working (`MemoryProfile`): the peak of a process on the CPU in
+        float32, over two sizes of frames and of tiles.
+    weights: file stem in models/weights; None where nothing is learned.
+    per_frame: whether it is a single-image network, which `load_model` wraps in `PerFrame`.
+    foreign: weights of other authors that can be read, under the name that converts them.
+    """
+
+    target: str
     summary: str
-    weights: str | None = None  # file stem in models/weights; None where nothing is learned
-    per_frame: bool = False  # a single-image network, wrapped in PerFrame by load_model
+    settings: schema.Settings
+    memory: tuple[int, int]
+    weights: str | None = None
+    per_frame: bool = False
+    foreign: Foreign | None = None
 
 
 ENTRIES: dict[str, Entry] = {
     "swift": Entry(
-        "swift:Swift", {}, "default: two recurrent stages, made for CPUs", weights="swift"
+        "swift:Swift",
+        "default: two recurrent stages, made for CPUs",
+        schema.SwiftSettings(),
+        memory=(220, 480),
+        weights="swift",
     ),
     "swift-plus": Entry(
         "swift:Swift",
-        {"widths": (40, 80, 112), "blocks": (2, 3), "hidden": 48},
         "the same network, larger, made for GPUs",
+        schema.SwiftSettings(widths=(40, 80, 112), blocks=(2, 3), hidden=48),
+        memory=(220, 750),
         weights="swift-plus",
     ),
     "swift-open": Entry(
         "swift:Swift",
-        {},
         "swift trained on permissively licensed clips alone",
+        schema.SwiftSettings(),
+        memory=(220, 480),
         weights="swift-open",
     ),
-    "median": Entry("median:AlignedMedian", {}, "aligned, gated order statistics, nothing learned"),
+    "median": Entry(
+        "median:AlignedMedian",
+        "aligned, gated order statistics, nothing learned",
+        schema.MedianSettings(),
+        memory=(110, 180),
+    ),
     "two_stage": Entry(
         "two_stage:TwoStage",
-        {},
         "the paper's two-stage recurrent network, slim and corrected",
+        schema.TwoStageSettings(),
+        memory=(230, 1100),
         weights="two_stage",
+        foreign=Foreign("two_stage_convert", "rgb"),
     ),
     "rescan": Entry(
-        "rescan:Rescan", {}, "single image, recurrent stages", weights="rescan", per_frame=True
+        "rescan:Rescan",
+        "single image, recurrent stages",
+        schema.RescanSettings(),
+        memory=(80, 830),
+        weights="rescan",
+        per_frame=True,
+        foreign=Foreign("rescan", "bgr"),
     ),
     "spanet": Entry(
-        "spanet:SPANet", {}, "single image, spatial attention", weights="spanet", per_frame=True
+        "spanet:SPANet",
+        "single image, spatial attention",
+        schema.SPANetSettings(),
+        memory=(60, 1700),
+        weights="spanet",
+        per_frame=True,
+        foreign=Foreign("spanet", "bgr"),
     ),
     "dcsfn": Entry(
-        "dcsfn:Dcsfn", {}, "single image, cross-scale fusion", weights="dcsfn", per_frame=True
+        "dcsfn:Dcsfn",
+        "single image, cross-scale fusion",
+        schema.DcsfnSettings(),
+        memory=(60, 6100),
+        weights="dcsfn",
+        per_frame=True,
+        foreign=Foreign("dcsfn", "bgr"),
     ),
     "remaen": Entry(
         "remaen:ReMAEN",
-        {},
         "single image, multi-scale aggregation",
+        schema.ReMAENSettings(),
+        memory=(60, 3100),
         weights="remaen",
         per_frame=True,
+        foreign=Foreign("remaen", "bgr"),
     ),
 }
 
@@ -82,143 +137,60 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in ENTRIES if fnmatch(name, pattern)]
 
 
-def _entry(name: str) -> Entry:
+def find_entry(name: str) -> Entry:
+    """The entry of a name.
+
+    Raises:
+        DerainError: there is none.
+    """
     if name not in ENTRIES:
         raise DerainError(f"There is no model '{name}'; choose one of {', '.join(ENTRIES)}.")
     return ENTRIES[name]
 
 
-def create_model(name: str, **settings: Any) -> nn.Module:
-    """Build a network by name with random weights; `settings` override the registered ones."""
-    entry = _entry(name)
+def check_settings(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a network: the registered ones, and over them those `given`.
+
+    Raises:
+        DerainError: unknown name or setting, or a value of the wrong kind or beyond its limits.
+    """
+    registered = find_entry(name).settings
+    try:
+        chosen = type(registered).model_validate(registered.model_dump() | given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise DerainError(
+            f"'{name}' cannot be built with these settings: {place}: {first['msg']}; it takes "
+            f"{', '.join(type(registered).model_fields)}."
+        ) from error
+    return chosen.model_dump()
+
+
+def create_model(name: str, **settings: Any) -> Network:
+    """Build a network by name with random weights; `settings` override the registered ones.
+
+    Raises:
+        DerainError: unknown name, or settings that do not fit.
+    """
+    from derain.models.video_model import Description, MemoryProfile
+
+    entry, chosen = find_entry(name), check_settings(name, settings)
     module, attribute = entry.target.split(":")
-    build: Callable[..., nn.Module] = getattr(
-        import_module(f"derain.models.networks.{module}"), attribute
-    )
-    chosen = entry.settings | settings
+    build: type[Network] = vars(import_module(f"derain.models.networks.{module}"))[attribute]
     model = build(**chosen)
-    _describe(model, {"name": name, "settings": chosen})
+    model.memory_profile = MemoryProfile(*entry.memory)
+    model.description = Description(name, chosen)
     return model
-
-
-def description_of(model: nn.Module) -> dict[str, Any]:
-    """The name and settings that a network of this registry was built with."""
-    found: dict[str, Any] = model.description  # type: ignore[assignment]
-    return found
-
-
-def _describe(model: nn.Module, description: dict[str, Any]) -> None:
-    model.description = description  # type: ignore[assignment]
 
 
 def weights_file(name: str) -> Path | None:
     """The file with the trained weights of `name`, or None where there is none."""
-    stem = _entry(name).weights
+    stem = find_entry(name).weights
     path = WEIGHTS / f"{stem}.safetensors"
     return path if stem and path.is_file() else None
 
 
 def is_ready(name: str) -> bool:
     """Whether `load_model(name)` needs no file: weights are shipped, or nothing is learned."""
-    return _entry(name).weights is None or weights_file(name) is not None
-
-
-def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> nn.Module:
-    """Build a network with trained weights, in float32 and in evaluation mode.
-
-    Single-image networks come wrapped in `PerFrame`. Files of the networks' original authors are
-    recognised by their keys (convert.py).
-
-    Args:
-        name_or_path: a name of `list_models()`, or a weight file that says what it holds.
-        weights: another weight file for the named network.
-
-    Raises:
-        DerainError: unknown name, missing or unreadable file, or weights of another network.
-    """
-    text = str(name_or_path)
-    if weights is None and text not in ENTRIES and (Path(text).suffix or Path(text).is_file()):
-        weights, text = Path(text), ""
-    if text:
-        entry = _entry(text)
-        if weights is None and entry.weights is not None:
-            weights = weights_file(text)
-            if weights is None:
-                raise DerainError(
-                    f"No trained weights are shipped for '{text}'; name a file with --weights."
-                )
-    if weights is None:
-        model = create_model(text)
-    elif is_reference(weights):
-        model = load_reference(weights, text if text in NETWORKS else None)
-    else:
-        state, description = read_weights(Path(weights))
-        model = create_model(description["name"], **description["settings"])
-        _load_strict(model, state, Path(weights))
-        _describe(model, description)
-    name = description_of(model)["name"]
-    if text and _entry(text).target != _entry(name).target:
-        raise DerainError(f"{weights} holds weights of '{name}', not of '{text}'.")
-    if _entry(name).per_frame:
-        wrapped = PerFrame(model)
-        _describe(wrapped, description_of(model))
-        return wrapped.eval()
-    return model.eval()
-
-
-def _load_strict(model: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise DerainError(
-            f"{path} does not fit the network: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    if missing or unexpected:
-        raise DerainError(
-            f"{path} does not fit the network: missing {missing[:4]}, unexpected {unexpected[:4]}."
-        )
-
-
-def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read a weight file: float32 tensors by name, and its description (name, settings)."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise DerainError(f"There is no weight file {path}; check the path given to --weights.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            keys = list(file.keys())
-            state = {key: file.get_tensor(key) for key in keys}
-    except SafetensorError as error:
-        raise DerainError(f"{path} is not a readable safetensors file ({error}).") from error
-    if "derain" not in metadata:
-        raise DerainError(
-            f"{path} does not say which network it is for; it was not written by derain."
-        )
-    description = json.loads(metadata["derain"])
-    _entry(description["name"])
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, description
-
-
-def save_model(
-    model: nn.Module,
-    path: str | Path,
-    *,
-    state: dict[str, torch.Tensor] | None = None,
-    dtype: torch.dtype = torch.float16,
-    note: dict[str, Any] | None = None,
-) -> None:
-    """Write a model's weights (or `state`, e.g. an average) with its name and settings.
-
-    Args:
-        note: more JSON for the metadata, such as steps and data.
-    """
-    from safetensors.torch import save_file
-
-    description = description_of(model) | {"note": note or {}}
-    tensors = {
-        k: (v.to(dtype) if v.is_floating_point() else v).detach().cpu().contiguous().clone()
-        for k, v in (state or model.state_dict()).items()
-    }
-    save_file(tensors, str(path), metadata={"derain": json.dumps(description)})
+    return find_entry(name).weights is None or weights_file(name) is not None

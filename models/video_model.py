@@ -1,91 +1,167 @@
-"""The contract of a model: what every network of the product looks like to the pipeline.
+"""The contract of a model: what every network of the product looks like to its callers.
 
-A recurrent model has `latency`, `multiple`, `halo`, `initial_state`, `step`, `flush` and `forward`.
-A single-image network is a plain `nn.Module`; `PerFrame` (per_frame.py) gives it the contract.
+`VideoModel` is the contract. A network for single images derives from `SingleImageModel` (or is any
+`nn.Module`), and `PerFrame` (networks/per_frame.py) makes a `VideoModel` of it. The laws that tests
+hold every model to are in tests/models/test_laws.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from derain.models.errors import DerainError
+from derain.models.networks.haze_estimator import Haze, HazeEstimator
+from derain.models.output import Output, stack_outputs
+from derain.models.runtime.tiles import Mean, Tiles, spatial_mean
+
+S = TypeVar("S", bound=tuple[Any, ...])
+
+
+class MemoryProfile(NamedTuple):
+    """Bytes per pixel that a network takes in float32.
+
+    held: for every pixel of the frame: state and output.
+    working: besides, for every pixel that is computed at once.
+    """
+
+    held: int
+    working: int
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """What a model gives for one frame, or for a clip with a time axis after the batch axis.
+class Description:
+    """What a network was built from, as weight files hold it.
 
-    Images are float32 RGB in [0, 1]. Fields that a model does not have are None.
+    name: in the registry; empty for a network that is not registered.
+    settings: arguments of its class.
+    note: more of a weight file's JSON, such as steps and data.
     """
 
-    image: Tensor  # (B, 3, H, W) the finished frame
-    recovered: Tensor | None = None  # (B, 3, H, W) stage-1 result, J
-    streaks: Tensor | None = None  # (B, 3, H, W) additive streak layer, signed
-    occlusion: Tensor | None = None  # (B, 1, H, W) in [0, 1]
-    transmission: Tensor | None = None  # (B, 1, H, W) in [t_min, 1]
-    airlight: Tensor | None = None  # (B, 3, 1, 1) in [0, 1], or a map of the image's size
-    hazy: Tensor | None = None  # (B, 3, H, W) streak-free, still hazy frame, H
-    # What else there is to see, by name: (B, 1 or 3, H, W).
-    pictures: dict[str, Tensor] | None = None
-    features: Any = None  # anything else a training stage needs; never encoded
-
-    def map(self, f: Any) -> Output:
-        """Apply `f` to every tensor field and to every picture."""
-        values = {x.name: getattr(self, x.name) for x in fields(self)}
-        mapped = {n: f(v) if isinstance(v, Tensor) else v for n, v in values.items()}
-        if self.pictures is not None:
-            mapped["pictures"] = {name: f(value) for name, value in self.pictures.items()}
-        return Output(**mapped)
+    name: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    note: dict[str, Any] = field(default_factory=dict)
 
 
-@runtime_checkable
-class RecurrentModel(Protocol):
-    """The contract. See DESIGN in README for the laws that tests hold every model to.
+class Network(nn.Module, ABC):
+    """What callers ask of any network.
 
-    `step` and `flush` may have one more argument, `tiles: Tiles | None = None` (tiles.py): the
-    model then computes the frame in these. One without it needs memory for whole frames.
+    multiple: height and width must be multiples of this; `Derainer` pads and crops back.
+    halo: pixels around a tile that its result depends on.
+    memory_profile, description: set by the registry.
     """
 
-    latency: int  # frames between the newest input and the output it completes
-    multiple: int  # height and width must be multiples of this; `Derainer` pads and crops back
-    halo: int  # pixels around a tile that its result depends on
+    multiple: int = 1
+    halo: int = 64
+    memory_profile: MemoryProfile = MemoryProfile(100, 1000)
+    description: Description = Description()
 
+
+class SingleImageModel(Network):
+    """A network that sees one image and knows nothing of others.
+
+    uses_means: whether it takes means over the image by `mean`, which then needs two rounds over
+        the tiles of a frame (tiles.py).
+    """
+
+    uses_means: bool = False
+
+    @abstractmethod
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The derained image, and what else there is to see, by name: (B, 1 or 3, H, W).
+
+        Args:
+            rainy: (B, 3, H, W), RGB in [0, 1].
+            mean: takes (B, C, h, w) to (B, C), over the whole image where `rainy` is a tile of it.
+        """
+
+
+class VideoModel(Network, Generic[S]):
+    """A network over a stream of frames.
+
+    latency: frames between the newest input and the output that it completes.
+    supports_tiles: whether `step` and `flush` heed `tiles`; without, memory must hold whole frames.
+    has_hidden_state: whether anything of earlier outputs is remembered.
+    haze_estimator: where there is one; training shows it whole frames, and gives `forward` the haze
+        of clips whose crops do not show it.
+    """
+
+    latency: int
+    supports_tiles: bool = True
+    has_hidden_state: bool = False
+    haze_estimator: HazeEstimator | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("haze_estimator", None)
+
+    @abstractmethod
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
-    ) -> Any:
+    ) -> S:
         """A fresh state for frames of (batch, 3, height, width)."""
-        ...
 
-    def step(self, frame: Tensor, state: Any) -> tuple[Output | None, Any]:
-        """Take (B, 3, H, W); give the output of `latency` frames ago, or None, and the state."""
-        ...
+    @abstractmethod
+    def step(self, frame: Tensor, state: S, tiles: Tiles | None = None) -> tuple[Output | None, S]:
+        """Take one frame.
 
-    def flush(self, state: Any) -> list[Output]:
+        Args:
+            frame: (B, 3, H, W), RGB in [0, 1].
+            state: of the frames before, or the initial one.
+            tiles: how to cut the frame, None to compute it as a whole.
+
+        Returns:
+            The output of `latency` frames ago, or None while there is none, and the new state.
+        """
+
+    @abstractmethod
+    def flush(self, state: S, tiles: Tiles | None = None) -> list[Output]:
         """The last outputs of a shot: min(latency, frames fed) of them."""
-        ...
 
+    def reset_hidden_state(self, state: S) -> S:
+        """The same window of frames, with all that is remembered of earlier outputs forgotten."""
+        return state
 
-def stack_outputs(outputs: list[Output]) -> Output:
-    """Stack outputs of single frames to one with a time axis: (B, …) -> (B, T, …)."""
-    first = outputs[0]
+    def informed_state(self, clip: Tensor, haze: Haze) -> S:
+        """A fresh state for a clip (B, T, 3, H, W) of known haze, which stays as it is.
 
-    def column(name: str) -> Tensor | None:
-        values = [getattr(o, name) for o in outputs]
-        return torch.stack(values, 1) if isinstance(values[0], Tensor) else None
+        Raises:
+            DerainError: this network estimates no haze.
+        """
+        raise DerainError("This network estimates no haze; run it without any.")
 
-    return Output(**{x.name: column(x.name) for x in fields(first)})  # type: ignore[arg-type]
+    def forward(
+        self, clip: Tensor, state: S | None = None, haze: Haze | None = None
+    ) -> tuple[Output, S]:
+        """Run a clip, for training and chunks; see `run_clip`.
+
+        Args:
+            clip: (B, T, 3, H, W), RGB in [0, 1].
+            state: to go on from; None where the clip is a whole shot.
+            haze: that of the whole shot, where it is known, as it is in training.
+        """
+        if haze is None:
+            return run_clip(self, clip, state)
+        return run_clip(self, clip, self.informed_state(clip, haze), ends=True)
 
 
 def run_clip(
-    model: Any, clip: Tensor, state: Any = None, *, ends: bool = False
-) -> tuple[Output, Any]:
-    """Run steps and flush over a whole shot (B, T, 3, H, W); the shared body of `forward`.
+    model: VideoModel[S], clip: Tensor, state: S | None = None, *, ends: bool = False
+) -> tuple[Output, S]:
+    """Run steps and flush over a whole shot (B, T, 3, H, W).
 
-    Without `state` the clip is a whole shot and the result has T frames. With one, the clip goes on
-    where that state stopped and, unless the shot `ends` with it, nothing is flushed: the result has
-    the frames completed so far.
+    Args:
+        model: what to run.
+        clip: RGB in [0, 1].
+        state: where to go on from. Without it the clip is a whole shot and the result has T frames.
+        ends: whether a shot that goes on ends with the clip; if not, the result has the frames
+            completed so far.
     """
     batch, _, _, height, width = clip.shape
     if state is None:

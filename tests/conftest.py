@@ -21,7 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from derain.models.networks.per_frame import PerFrame
-from derain.models.video_model import Output, run_clip
+from derain.models.output import Output
+from derain.models.runtime.tiles import Tiles
+from derain.models.video_model import VideoModel
 
 
 class Identity(nn.Module):
@@ -46,10 +48,11 @@ class MemoryState(NamedTuple):
     memory: Tensor
 
 
-class Recurrent(nn.Module):
+class Recurrent(VideoModel[MemoryState]):
     """Latency 2 and a memory: what it gives depends on all frames of the shot so far."""
 
     latency, multiple, halo = 2, 4, 8
+    supports_tiles, has_hidden_state = False, True
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
@@ -58,24 +61,23 @@ class Recurrent(nn.Module):
         seen = torch.zeros((), dtype=torch.int64)
         return MemoryState(torch.stack([plain] * 3, 1), seen, plain)
 
-    def step(self, frame: Tensor, state: MemoryState) -> tuple[Output | None, MemoryState]:
+    def step(
+        self, frame: Tensor, state: MemoryState, tiles: Tiles | None = None
+    ) -> tuple[Output | None, MemoryState]:
         window = torch.cat([state.window[:, 1:], frame[:, None]], 1)
         state = MemoryState(window, state.seen + 1, (state.memory + frame) / 2)
         full = int(state.seen) > 2
         return (self._output(state, 0) if full else None), state
 
-    def flush(self, state: MemoryState) -> list[Output]:
+    def flush(self, state: MemoryState, tiles: Tiles | None = None) -> list[Output]:
         count = min(2, int(state.seen))
         return [self._output(state, 3 - count + i) for i in range(count)]
-
-    def forward(self, clip: Tensor, state: MemoryState | None = None) -> tuple[Output, MemoryState]:
-        return run_clip(self, clip, state)
 
     def _output(self, state: MemoryState, index: int) -> Output:
         return Output((0.7 * state.window[:, index] + 0.3 * state.memory).clamp(0, 1))
 
 
-class Layered(nn.Module):
+class Layered(VideoModel[tuple[()]]):
     """Takes a tenth off, and says that it was rain."""
 
     latency, multiple, halo = 0, 1, 0
@@ -83,10 +85,12 @@ class Layered(nn.Module):
     def initial_state(self, batch: int, height: int, width: int, **_: Any) -> tuple[()]:
         return ()
 
-    def step(self, rainy: Tensor, state: tuple[()]) -> tuple[Output, tuple[()]]:
-        return Output((rainy - 0.1).clamp_min(0), streaks=torch.full_like(rainy, 0.1)), state
+    def step(
+        self, frame: Tensor, state: tuple[()], tiles: Tiles | None = None
+    ) -> tuple[Output, tuple[()]]:
+        return Output((frame - 0.1).clamp_min(0), streaks=torch.full_like(frame, 0.1)), state
 
-    def flush(self, state: tuple[()]) -> list[Output]:
+    def flush(self, state: tuple[()], tiles: Tiles | None = None) -> list[Output]:
         return []
 
 

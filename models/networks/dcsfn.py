@@ -17,9 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.convert import collect
 from derain.models.errors import DerainError
 from derain.models.networks.rescan import CELLS, SLOPE, Memory, cell_table, unit_of
+from derain.models.ops.key_tables import collect
+from derain.models.ops.layers import convolutions
+from derain.models.runtime.tiles import Mean, spatial_mean
+from derain.models.video_model import SingleImageModel
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:
@@ -93,12 +96,14 @@ class Block(nn.Module):
         pooled = [x]
         for _ in self.informs:
             pooled.append(F.max_pool2d(pooled[-1], 2))
+        informs = convolutions(self.informs)
+        scales = [each for each in self.scales if isinstance(each, nn.ModuleList)]
         results: list[Tensor] = []  # fine first
         for k in reversed(range(len(pooled))):
             y = pooled[k]
             if results:
-                y = mix(self.informs[k], [y, results[0]], y)  # type: ignore[arg-type]
-            for conv in self.scales[k]:  # type: ignore[attr-defined]
+                y = mix(informs[k], [y, results[0]], y)
+            for conv in scales[k]:
                 y = F.leaky_relu_(conv(y), SLOPE)
             results.insert(0, y)
         return mix(self.all, results, x) + x
@@ -117,9 +122,9 @@ class DenseBlocks(nn.Module):
     def forward(self, x: Tensor, skips: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """The last mix, and what each block gave; skip i goes into block i, not mirrored."""
         parts = [x]
-        for i, (block, conv) in enumerate(zip(self.blocks, self.mixes, strict=True)):
+        for i, (block, conv) in enumerate(zip(self.blocks, convolutions(self.mixes), strict=True)):
             parts.append(block(x if skips is None else x + skips[i]))
-            x = mix_many(conv, parts)  # type: ignore[arg-type]
+            x = mix_many(conv, parts)
         return x, parts[1:]
 
 
@@ -158,14 +163,14 @@ class CrossScale(nn.Module):
         out[second], memories[second] = cells[second](maps[second], resized)
         finer, coarser = (memories[k] for k in sorted((first, second)))
         mixed = tuple(
-            mix(conv, [a, b], maps[third])  # type: ignore[arg-type]
-            for conv, a, b in zip(mixes, finer, coarser, strict=True)
+            mix(conv, [a, b], maps[third])
+            for conv, a, b in zip(convolutions(mixes), finer, coarser, strict=True)
         )
         out[third], _ = cells[third](maps[third], mixed)
         return out
 
 
-class Dcsfn(nn.Module):
+class Dcsfn(SingleImageModel):
     """Rainy RGB in, derained RGB out, not clamped.
 
     Args:
@@ -241,9 +246,12 @@ class Dcsfn(nn.Module):
         ]
         return rainy - self.rain(mix(self.merge, decoded, decoded[0])).to(rainy.dtype)
 
-    def forward_stages(self, rainy: Tensor) -> list[Tensor]:
-        """Every stage's estimate; this network has one."""
-        return [self(rainy)]
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The derained image, which is its one stage's estimate, too."""
+        image = self(rainy)
+        return image, {"stage1": image}
 
 
 def recognises(keys: set[str]) -> bool:

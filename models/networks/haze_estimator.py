@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.ops.layers import activate
+from derain.models.ops.layers import activate, start_at
 from derain.models.ops.scattering import T_MIN
 
 GRID = 16  # cells on each side
@@ -104,8 +104,7 @@ class HazeEstimator(nn.Module):
         self.thin = nn.Conv2d(width, 1, 3, padding=1)
         self.light = nn.Linear(2 * width, 3)
         # Start as an estimator that finds no haze.
-        nn.init.zeros_(self.thin.weight)
-        nn.init.constant_(self.thin.bias, 3.0)  # type: ignore[arg-type]
+        start_at(self.thin, 3.0)
 
     def forward(self, frame: Tensor) -> Haze:
         """What is seen in a frame and in its mirror image, on average: the haze of both is one.

@@ -9,15 +9,16 @@ later; elsewhere the frame stays as it is.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
 from derain.models.ops.optical_flow import dis_flow
+from derain.models.output import Output
 from derain.models.runtime.tiles import Tiles, compute
-from derain.models.video_model import Output, run_clip
+from derain.models.video_model import VideoModel
 
 
-class AlignedMedian(nn.Module):
+class AlignedMedian(VideoModel[Window]):
     """The baseline model under the contract; float32 throughout.
 
     Args:
@@ -48,9 +49,6 @@ class AlignedMedian(nn.Module):
 
     def flush(self, state: Window, tiles: Tiles | None = None) -> list[Output]:
         return [self._derain(state, centre, tiles) for centre in unfinished(state)]
-
-    def forward(self, clip: Tensor, state: Window | None = None) -> tuple[Output, Window]:
-        return run_clip(self, clip, state)
 
     def _derain(self, window: Window, centre: int, tiles: Tiles | None) -> Output:
         frame = window.frames[centre]

@@ -13,16 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.convert import collect
 from derain.models.errors import DerainError
 from derain.models.networks.rescan import SLOPE, GRUCell, Memory, SqueezeExcite
+from derain.models.ops.key_tables import collect
 from derain.models.runtime.tiles import Mean, spatial_mean
+from derain.models.video_model import SingleImageModel
 
 EXTRACT, RESPOND = "derainNet/ReMAEN/extracting_path", "derainNet/ReMAEN/responding_path"
 OPTIMISER = {"Adam", "Adam_1", "beta1_power", "beta2_power", "global_step"}
 
 
-class ReMAEN(nn.Module):
+class ReMAEN(SingleImageModel):
     """Rainy RGB in, derained RGB out, not clamped; each stage takes rain off the last one's result.
 
     The memory goes from stage to stage of one picture, never from frame to frame.
@@ -37,7 +38,7 @@ class ReMAEN(nn.Module):
     """
 
     multiple = 1
-    minimum = 1
+    uses_means = True
 
     def __init__(self, stages: int = 3, channels: int = 32, se_hidden: int = 8) -> None:
         super().__init__()
@@ -74,6 +75,13 @@ class ReMAEN(nn.Module):
         `mean` takes (B, C, h, w) to (B, C), over the whole picture where `rainy` is a tile of it.
         """
         return self.forward_stages(rainy, mean)[-1]
+
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The derained image, and every stage's estimate by name."""
+        stages = self.forward_stages(rainy, mean)
+        return stages[-1], {f"stage{i}": stage for i, stage in enumerate(stages, 1)}
 
     def forward_stages(self, rainy: Tensor, mean: Mean = spatial_mean) -> list[Tensor]:
         """Every stage's estimate, each (B, 3, H, W); the original trains the last one alone."""

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.convert import collect
 from derain.models.errors import DerainError
+from derain.models.ops.key_tables import collect
 from derain.models.runtime.tiles import Mean, spatial_mean
+from derain.models.video_model import SingleImageModel
 
 SLOPE = 0.2  # of every leaky rectifier
 Memory = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it
@@ -187,7 +188,7 @@ CELLS: dict[str, type[Cell]] = {
 LETTERS = {"conv": ("", ""), "rnn": ("", ""), "gru": ("zr", "n"), "lstm": ("iof", "j")}
 
 
-class Rescan(nn.Module):
+class Rescan(SingleImageModel):
     """Rainy RGB in, derained RGB out, not clamped.
 
     A stack of cells predicts the rain from the estimate so far, several times over; the memory goes
@@ -209,7 +210,7 @@ class Rescan(nn.Module):
     """
 
     multiple = 1
-    minimum = 1
+    uses_means = True
 
     def __init__(
         self,
@@ -266,6 +267,13 @@ class Rescan(nn.Module):
         `mean` takes (B, C, h, w) to (B, C), over the whole picture where `rainy` is a tile of it.
         """
         return self.forward_stages(rainy, mean)[-1]
+
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The derained image, and every stage's estimate by name."""
+        stages = self.forward_stages(rainy, mean)
+        return stages[-1], {f"stage{i}": stage for i, stage in enumerate(stages, 1)}
 
     def forward_stages(self, rainy: Tensor, mean: Mean = spatial_mean) -> list[Tensor]:
         """Every stage's estimate, each (B, 3, H, W); training compares them all with the truth."""

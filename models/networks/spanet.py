@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.convert import collect
 from derain.models.networks.irnn import DIRECTIONS, DirectionalRecurrence
+from derain.models.ops.key_tables import collect
+from derain.models.runtime.tiles import Mean, spatial_mean
+from derain.models.video_model import SingleImageModel
 
 
-class SPANet(nn.Module):
+class SPANet(SingleImageModel):
     """Rainy RGB in, derained RGB out: no residual to the input and no clamp inside.
 
     Args:
@@ -27,7 +29,6 @@ class SPANet(nn.Module):
     """
 
     multiple = 1
-    minimum = 1
     # The scans cross the whole frame, so tiles are an approximation: this halo left 56 dB between
     # them on a frame of real rain (64 pixels 50 dB, 128 pixels 64 dB).
     halo = 96
@@ -35,31 +36,30 @@ class SPANet(nn.Module):
     def __init__(self, channels: int = 32, direction_gate: bool = False) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, channels, 3, padding=1, bias=False)
-        self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(17))
+        blocks = [ResidualBlock(channels) for _ in range(17)]
+        self.blocks = nn.ModuleList(blocks)
         self.attention = SpatialAttention(channels, direction_gate)
         self.head = nn.Conv2d(channels, 3, 3, padding=1, bias=False)
-        self._start_as_copy()
+        self._start_as_copy(blocks)
 
     @torch.no_grad()
-    def _start_as_copy(self) -> None:
+    def _start_as_copy(self, blocks: list[ResidualBlock]) -> None:
         """Three channels carry the picture through; without it learning to copy takes long."""
         self.stem.weight[:3].zero_()
         self.head.weight.zero_()
         for colour in range(3):
             self.stem.weight[colour, colour, 1, 1] = 1
             self.head.weight[colour, colour, 1, 1] = 1
-        for block in self.blocks:
-            block.leave.weight.mul_(0.1)  # type: ignore[operator, union-attr]
+        for block in blocks:
+            block.leave.weight.mul_(0.1)
 
     def forward(self, rainy: Tensor) -> Tensor:
         """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little."""
         return self.forward_with_attention(rainy)[0]
 
-    def forward_stages(self, rainy: Tensor) -> list[Tensor]:
-        """Every stage's estimate; this network has one."""
-        return [self(rainy)]
-
-    def forward_layers(self, rainy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The derained image and, by name, the maps (B, 1, H, W) in [0, 1] of where rain was seen.
 
         The first of the four is the one that is trained.

@@ -51,11 +51,12 @@ from derain.models.networks.haze_estimator import (
     weigh_by_confidence,
 )
 from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
-from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate
+from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate, start_at
 from derain.models.ops.optical_flow import dis_flow, warp
 from derain.models.ops.scattering import remove_streaks
+from derain.models.output import Output
 from derain.models.runtime.tiles import Tile, Tiles, compute
-from derain.models.video_model import Output, run_clip
+from derain.models.video_model import VideoModel
 
 LOOK_EVERY = 2  # frames from one haze estimator to the next: haze changes slowly
 HAZE_KEPT = 0.9  # share of the haze seen before that stays at a new haze estimator
@@ -128,7 +129,7 @@ class Trunk(nn.Module):
         return activate(self.tail(half + self.up1(quarter))), h
 
 
-class Swift(nn.Module):
+class Swift(VideoModel[SwiftState]):
     """The network under the model contract.
 
     Args:
@@ -142,6 +143,7 @@ class Swift(nn.Module):
     latency = REACH
     multiple = 8
     halo = 64
+    haze_estimator: HazeEstimator
 
     def __init__(
         self,
@@ -153,7 +155,7 @@ class Swift(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden = hidden if memory else 0
-        self.stages, self.remembers = stages, memory
+        self.stages, self.has_hidden_state = stages, memory
         widths = (widths[0], widths[1], widths[2])
         blocks = (blocks[0], blocks[1])
         self.haze_estimator = HazeEstimator()
@@ -163,13 +165,10 @@ class Swift(nn.Module):
             self.trunk2 = Trunk(9, widths, blocks, self.hidden)
             self.bridge = nn.Conv2d(widths[0], widths[0], 1)
             self.residual = nn.Conv2d(widths[0], 12, 3, padding=1)
-            nn.init.zeros_(self.residual.weight)
-            nn.init.zeros_(self.residual.bias)  # type: ignore[arg-type]
+            start_at(self.residual, 0.0)
         # Start as a model that changes nothing.
-        nn.init.zeros_(self.rain.weight)
-        with torch.no_grad():
-            self.rain.bias[:12] = 0.0  # type: ignore[index]
-            self.rain.bias[12:] = -3.0  # type: ignore[index]
+        start_at(self.rain, 0.0, slice(12))
+        start_at(self.rain, -3.0, slice(12, 16))
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
@@ -205,18 +204,6 @@ class Swift(nn.Module):
             output, state = self._derain(centre, state, tiles)
             outputs.append(output)
         return outputs
-
-    def forward(
-        self, clip: Tensor, state: SwiftState | None = None, haze: Haze | None = None
-    ) -> tuple[Output, SwiftState]:
-        """As the contract has it.
-
-        Args:
-            haze: that of the whole shot, where it is known, as it is in training.
-        """
-        if haze is None:
-            return run_clip(self, clip, state)
-        return run_clip(self, clip, self.informed_state(clip, haze), ends=True)
 
     def informed_state(self, clip: Tensor, haze: Haze) -> SwiftState:
         """A fresh state for a clip (B, T, 3, H, W) of known haze, which stays as it is."""
@@ -262,7 +249,7 @@ class Swift(nn.Module):
         rest = airlight * (1 - gain)
         clear, median = (torch.addcmul(rest, x, gain) for x in (frame, near.median))
         previous, h1, h2 = clear, tile.crop(state.memory1), tile.crop(state.memory2)
-        if self.remembers:
+        if self.has_hidden_state:
             moved = warp(state.image, near.to_previous, clear, tile.corner(state.image))
             previous = torch.lerp(clear, moved, state.started)
             corner = tile.corner(state.memory1)

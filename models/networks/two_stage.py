@@ -39,9 +39,11 @@ from derain.models.networks.two_stage_net import (
     convolution,
     initialise,
 )
+from derain.models.ops.layers import start_at
 from derain.models.ops.scattering import T_MIN, dehaze, remove_streaks
+from derain.models.output import Output
 from derain.models.runtime.tiles import Mean, Tile, Tiles, compute, spatial_mean
-from derain.models.video_model import Output, run_clip
+from derain.models.video_model import VideoModel
 
 REFERENCE_T_MIN = 0.05
 FADE = 0.99  # of the corrected memory, per frame
@@ -78,7 +80,7 @@ class State(NamedTuple):
         )
 
 
-class TwoStage(nn.Module):
+class TwoStage(VideoModel[State]):
     """The network under the model contract.
 
     Args:
@@ -92,6 +94,7 @@ class TwoStage(nn.Module):
     """
 
     latency = 2
+    has_hidden_state = True
 
     def __init__(
         self, variant: str = "corrected", width: int = 16, blocks: int = 3, unshuffle: int = 2
@@ -164,10 +167,6 @@ class TwoStage(nn.Module):
                 outputs.append(output)
         return outputs
 
-    def forward(self, clip: Tensor, state: State | None = None) -> tuple[Output, State]:
-        """Run a clip (B, T, 3, H, W) in [0, 1], for training and chunks; see `run_clip`."""
-        return run_clip(self, clip, state)
-
     def _derain(self, window: Tensor, state: State, tiles: Tiles | None) -> tuple[Output, State]:
         def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
             own = state._replace(outputs=tile.crop(state.outputs), memory=tile.crop(state.memory))
@@ -229,9 +228,8 @@ class ReferenceStages(nn.Module):
         self.s2 = Generator(width, blocks, heads=1)
         initialise(self)
         for head, start in zip(self.haze.heads, (0.5, 1.0), strict=True):
-            last: nn.Conv2d = head.decoder.out  # type: ignore[assignment, union-attr]
-            nn.init.zeros_(last.weight)
-            last.bias.data.fill_(start)  # type: ignore[union-attr]
+            assert isinstance(head, Head)
+            start_at(head.decoder.out, start)
 
     def forward(
         self, window: Tensor, state: State, mean: Mean = spatial_mean
@@ -276,12 +274,11 @@ class CorrectedStages(nn.Module):
         self.estimated = Encoder(3 * r * r, width)
         self.refine = Head(width, blocks, 3 * r * r, FADE)
         initialise(self)
-        for layer in (self.rain.decoder.out, self.refine.decoder.out, self.thin):
+        for layer in (self.rain.decoder.out, self.refine.decoder.out):
             nn.init.zeros_(layer.weight)
-        with torch.no_grad():
-            self.rain.decoder.out.bias[3 * r * r : 4 * r * r] = -3.0  # type: ignore[index]
-            self.thin.bias.fill_(4.0)  # type: ignore[union-attr]
-            self.light.bias.fill_(1.4)
+        start_at(self.rain.decoder.out, -3.0, slice(3 * r * r, 4 * r * r))  # little is opaque
+        start_at(self.thin, 4.0)
+        nn.init.constant_(self.light.bias, 1.4)
 
     def forward(
         self, window: Tensor, state: State, mean: Mean = spatial_mean

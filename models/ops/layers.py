@@ -14,6 +14,29 @@ def activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE, inplace=not torch.is_grad_enabled())
 
 
+def start_at(
+    layer: nn.Conv2d, bias: float, channels: slice = slice(None), *, weights: bool = True
+) -> None:
+    """Let a convolution give `bias` at first, whatever it is shown.
+
+    Args:
+        layer: one that has a bias.
+        bias: of the chosen output channels.
+        channels: which output channels; the biases of others stay as they are.
+        weights: whether the weights of all channels become zero; else they stay as they are.
+    """
+    assert layer.bias is not None
+    with torch.no_grad():
+        if weights:
+            layer.weight.zero_()
+        layer.bias[channels] = bias
+
+
+def convolutions(layers: nn.ModuleList) -> list[nn.Conv2d]:
+    """The convolutions of a list, which torch's own types call modules."""
+    return [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+
+
 class ResidualBlock(nn.Module):
     """x + conv(activate(conv(x))), 3x3, no normalisation; starts close to the identity."""
 
@@ -50,7 +73,7 @@ class MinimalGatedUnit(nn.Module):
         self.hidden = hidden
         self.gate = nn.Conv2d(width + hidden, hidden, 3, padding=1)
         self.candidate = nn.Conv2d(width + hidden, hidden, 3, padding=1)
-        nn.init.constant_(self.gate.bias, -1.0)  # type: ignore[arg-type]  # remember at first
+        start_at(self.gate, -1.0, weights=False)  # remember at first
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """x (B, width, H, W), h (B, hidden, H, W) float32 -> the new h, float32."""

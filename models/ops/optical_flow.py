@@ -2,7 +2,7 @@
 
 A flow `a -> b` is (B, 2, h, w) float32, in pixels of its own grid (x, then y): a(p) is seen again
 at b(p + flow). It is computed at half size by OpenCV's DIS (Kroeger et al., ECCV 2016), which needs
-no weights; `models.window.push` takes any other function of two frames.
+no weights; `frame_window.push` takes any other function of two frames.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,12 @@ from torch import Tensor, nn
 from derain.models.errors import DerainError
 from derain.models.ops.frame_window import Window
 from derain.models.ops.scattering import recompose
+from derain.models.output import Output
 from derain.models.runtime.tile_planner import TilePlanner, is_exhausted
-from derain.models.video_model import Output
+from derain.models.runtime.tiles import Tiles
+from derain.models.video_model import VideoModel
+
+M = TypeVar("M", bound=nn.Module)
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -59,14 +63,13 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX)."""
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe and probe())
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+def on_device(model: M, device: torch.device) -> M:
     """The model on `device` in the layout that convolutions are fastest in."""
-    moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved
+    # torch's types lack this form of `to`.
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
@@ -84,7 +87,7 @@ class Derainer:
     """Run `model` over one stream. Several Derainers may share one model: the state is here.
 
     Args:
-        model: anything under the contract (video_model.py), in float32.
+        model: under the contract (video_model.py), in float32.
         device: auto, cpu, cuda, cuda:1, …
         precision: auto, fp32, bf16 or fp16; of the network's body. Physics stay in float32.
         streaks: how much of the streaks to remove, 0 to 1.
@@ -94,7 +97,7 @@ class Derainer:
             memory asks for them, `off` never does.
     """
 
-    model: nn.Module
+    model: VideoModel
     device: str | torch.device = "auto"
     precision: str = "auto"
     streaks: float = 1.0
@@ -118,7 +121,7 @@ class Derainer:
     @property
     def latency(self) -> int:
         """Frames between an input and its output."""
-        return int(self.model.latency)  # type: ignore[arg-type]
+        return self.model.latency
 
     @torch.inference_mode()
     def push(self, frame: Tensor) -> Output | None:
@@ -154,25 +157,23 @@ class Derainer:
         if self.state is None:
             return []
         try:
-            outputs, _ = self._in_memory(
-                lambda **tiles: (self.model.flush(self.state, **tiles), None)  # type: ignore[operator]
-            )
+            outputs, _ = self._in_memory(lambda tiles: (self.model.flush(self.state, tiles), None))
             return [self._finish(output) for output in outputs]
         finally:
             self.reset()
 
     def _push(self, frame: Tensor) -> Output | None:
         frame = frame.to(self.device, non_blocking=True)
-        padded = pad_to_multiple(frame, int(self.model.multiple))  # type: ignore[arg-type]
+        padded = pad_to_multiple(frame, self.model.multiple)
         padded = padded.contiguous(memory_format=torch.channels_last)
         if self.state is None:
             self.tile_planner.plan(*padded.shape[-2:])
-            self.state = self.model.initial_state(  # type: ignore[operator]
+            self.state = self.model.initial_state(
                 padded.shape[0], *padded.shape[-2:], device=padded.device, dtype=torch.float32
             )
         self._waiting.append(frame)
         output, self.state = self._in_memory(
-            lambda **tiles: self.model.step(padded, self.state, **tiles)  # type: ignore[operator]
+            lambda tiles: self.model.step(padded, self.state, tiles)
         )
         return None if output is None else self._finish(output)
 
@@ -181,12 +182,11 @@ class Derainer:
         self.state, self._size = None, None
         self._waiting.clear()
 
-    def _in_memory(self, run: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
+    def _in_memory(self, run: Callable[[Tiles | None], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Run, guarded, in the tiles of now; where the memory runs out, again in smaller ones."""
         while True:
-            tiles = {} if self.tile_planner.tiles is None else {"tiles": self.tile_planner.tiles}
             try:
-                return self._guarded(partial(run, **tiles))
+                return self._guarded(partial(run, self.tile_planner.tiles))
             except Exception as error:
                 if not is_exhausted(error):
                     raise
@@ -228,7 +228,7 @@ class Derainer:
         image = recompose(
             rainy, output.image, output.transmission, output.airlight, self.streaks, self.haze
         )
-        return Output(**{**{n: getattr(output, n) for n in output.__slots__}, "image": image})
+        return replace(output, image=image)
 
 
 def _finite(value: Any) -> bool:

@@ -6,16 +6,15 @@ How a frame is cut into tiles is tiles.py's; trying again with smaller ones is d
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from derain.models.errors import DerainError
 from derain.models.runtime.tiles import Tiles, round_up
+from derain.models.video_model import VideoModel
 
 SHARE = 0.7  # of the available memory that may be planned with
 LEAST_SHARE = 0.05  # for tiles, whatever else takes
@@ -30,31 +29,6 @@ LACKS = (  # what torch, oneDNN, OpenCV, NumPy and C++ say
     "bad_alloc",
     "alloc_failed",  # cuBLAS and cuDNN
 )
-
-
-class MemoryProfile(NamedTuple):
-    """Bytes per pixel that a network takes in float32.
-
-    held: for every pixel of the frame: state and output.
-    working: besides, for every pixel that is computed at once.
-    """
-
-    held: int
-    working: int
-
-
-MEASURED = {  # the peak of a process on the CPU, over two sizes of frames and of tiles
-    "swift": MemoryProfile(220, 480),
-    "swift-open": MemoryProfile(220, 480),
-    "swift-plus": MemoryProfile(220, 750),
-    "median": MemoryProfile(110, 180),
-    "two_stage": MemoryProfile(230, 1100),
-    "rescan": MemoryProfile(80, 830),
-    "remaen": MemoryProfile(60, 3100),
-    "spanet": MemoryProfile(60, 1700),
-    "dcsfn": MemoryProfile(60, 6100),
-}
-UNKNOWN = MemoryProfile(100, 1000)
 
 
 def is_exhausted(error: BaseException) -> bool:
@@ -76,29 +50,23 @@ def available(device: torch.device) -> int | None:
     return None
 
 
-def _available_here() -> int | None:
-    """Of the machine, or of the container if that has less; half of all where nobody counts."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable")]
-    except OSError:
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+def _available_here() -> int:
+    """Of the machine, or of the container if that has less."""
+    found = [psutil.virtual_memory().available]
     try:
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())  # "max" where there is none
         found.append(limit - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         pass
-    return min(found, default=None)
+    return min(found)
 
 
 class TilePlanner:
     """Into what tiles a network's frames are cut, if any: `tiles`, which may change at any frame.
 
     Args:
-        model: under the contract. One whose `step` has no argument `tiles` takes whole frames.
+        model: what is run.
         tile: `auto`, `off` or pixels a side.
         device: where the network runs.
         notice: called with a sentence when tiles are needed.
@@ -108,14 +76,16 @@ class TilePlanner:
     """
 
     def __init__(
-        self, model: Any, tile: str | int, device: torch.device, notice: Callable[[str], None]
+        self,
+        model: VideoModel,
+        tile: str | int,
+        device: torch.device,
+        notice: Callable[[str], None],
     ) -> None:
         self.tile, self.device, self.notice = tile, device, notice
-        description: dict[str, Any] = getattr(model, "description", {})
-        self.footprint = MEASURED.get(description.get("name", ""), UNKNOWN)
-        self.able = "tiles" in signature(model.step).parameters
-        self.multiple = int(model.multiple)
-        self.halo = round_up(int(model.halo), self.multiple)
+        self.memory, self.able = model.memory_profile, model.supports_tiles
+        self.multiple = model.multiple
+        self.halo = round_up(model.halo, self.multiple)
         # Below it most of the work would be on halos.
         self.least = round_up(max(2 * self.halo, 16), self.multiple)
         self.tiles: Tiles | None = None
@@ -141,11 +111,11 @@ class TilePlanner:
         there = available(self.device)
         if there is None:
             return
-        held = self.footprint.held + (ELSEWHERE if self.device.type == "cpu" else 0)
+        held = self.memory.held + (ELSEWHERE if self.device.type == "cpu" else 0)
         # Where hardly anything is left, tiny tiles would save little more and take long.
         rest = max(SHARE * there - held * height * width, LEAST_SHARE * there)
-        if self.footprint.working * height * width > rest:
-            outer = math.isqrt(int(rest) // self.footprint.working)
+        if self.memory.working * height * width > rest:
+            outer = math.isqrt(int(rest) // self.memory.working)
             self.tiles = self._of(outer - 2 * self.halo)
             self.notice(SHORT)
 

@@ -13,13 +13,13 @@ them. Networks without such means need one round. How large tiles are is deraine
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from derain.models.video_model import Output
+from derain.models.output import Output
 
 Mean = Callable[[Tensor], Tensor]
 Result = TypeVar("Result")
@@ -172,10 +172,7 @@ def _put(whole: Any, part: Any, tile: Tile) -> Any:
     if part is None:
         return None
     if isinstance(part, Output):
-        names = [f.name for f in fields(Output) if f.name != "features"]
-        return Output(
-            **{n: _put(whole and getattr(whole, n), getattr(part, n), tile) for n in names}
-        )
+        return _put_output(whole, part, tile)
     if isinstance(part, dict):
         return {name: _put(whole and whole[name], value, tile) for name, value in part.items()}
     if isinstance(part, tuple):
@@ -193,6 +190,21 @@ def _put(whole: Any, part: Any, tile: Tile) -> Any:
     top, bottom, left, right = _shrunk(tile.inner, stride)
     whole[..., top:bottom, left:right] = tile.core(part)
     return whole
+
+
+def _put_output(whole: Output | None, part: Output, tile: Tile) -> Output:
+    """`_put` for every layer; features are for training, which knows no tiles."""
+    before = whole or Output(part.image[:0])  # a dummy: nothing of it is used
+    return Output(
+        image=_put(whole and whole.image, part.image, tile),
+        recovered=_put(before.recovered, part.recovered, tile),
+        streaks=_put(before.streaks, part.streaks, tile),
+        occlusion=_put(before.occlusion, part.occlusion, tile),
+        transmission=_put(before.transmission, part.transmission, tile),
+        airlight=_put(before.airlight, part.airlight, tile),
+        hazy=_put(before.hazy, part.hazy, tile),
+        pictures=_put(before.pictures, part.pictures, tile),
+    )
 
 
 def _shrunk(bounds: tuple[int, int, int, int], stride: int) -> tuple[int, int, int, int]:

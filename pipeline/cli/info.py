@@ -23,7 +23,8 @@ PACKAGES = ("derain", "torch", "av", "numpy", "opencv-python", "kornia", "lpips"
 
 def show_models(pattern: str = "*") -> None:
     """A line for each network: name, parameters, whether weights are there, summary."""
-    from derain.models.registry import ENTRIES, create_model, is_ready, list_models, load_model
+    from derain.models import load_model
+    from derain.models.registry import ENTRIES, create_model, is_ready, list_models
 
     if not list_models(pattern):
         raise UsageError(f"No network is called '{pattern}'; {nearest(pattern, list_models())}.")

@@ -83,19 +83,18 @@ def convert(
     """Turn weights of the original authors (.pth, latest, …) into a file for --weights."""
     import yaml
 
-    from derain.models.convert import convert_file
     from derain.models.errors import DerainError
-    from derain.models.registry import description_of
+    from derain.models.weights_io import convert_file
 
     chosen = {key: yaml.safe_load(value) for key, value in key_values(settings).items()}
     try:
         network = convert_file(source, output, model, channels, **chosen)
     except TypeError as error:  # a setting that the network's reader does not take
         raise DerainError(f"--set does not fit this network: {error}.") from error
-    described = description_of(network)
+    described = network.description
     count = sum(parameter.numel() for parameter in network.parameters())
-    values = ", ".join(f"{key} {value}" for key, value in described["settings"].items())
-    typer.echo(f"{output}: {described['name']}, {count:,} parameters ({values})")
+    values = ", ".join(f"{key} {value}" for key, value in described.settings.items())
+    typer.echo(f"{output}: {described.name}, {count:,} parameters ({values})")
 
 
 def background(

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from derain.models import Derainer, DerainError, load_model
+from derain.models import Derainer, DerainError, VideoModel, load_model
+from derain.models.output import Output
 from derain.models.runtime.derainer import choose_device
-from derain.models.video_model import Output
+from derain.models.runtime.tiles import Tiles
 from derain.pipeline.rendered.demo import as_float, read_8_bit
 from derain.pipeline.rendered.scenes import demo_frames
 from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_picture
@@ -65,7 +65,7 @@ class BenchOptions:
     long: int = 0
 
 
-class Nothing(nn.Module):
+class Nothing(VideoModel[tuple[()]]):
     """A model that gives each frame back: what is left is the pipeline's own work."""
 
     latency, multiple, halo = 0, 1, 0
@@ -75,10 +75,12 @@ class Nothing(nn.Module):
     ) -> tuple[()]:
         return ()
 
-    def step(self, frame: torch.Tensor, state: tuple[()]) -> tuple[Output, tuple[()]]:
+    def step(
+        self, frame: torch.Tensor, state: tuple[()], tiles: Tiles | None = None
+    ) -> tuple[Output, tuple[()]]:
         return Output(image=frame), state
 
-    def flush(self, state: tuple[()]) -> list[Output]:
+    def flush(self, state: tuple[()], tiles: Tiles | None = None) -> list[Output]:
         return []
 
 
@@ -169,7 +171,7 @@ def run_bench(options: BenchOptions, progress: Tell = lambda text: None) -> dict
 
 
 def whole(
-    source: Path, folder: Path, model: nn.Module, options: BenchOptions, progress: Tell
+    source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Tell
 ) -> dict[str, Any]:
     """The pipeline as users run it, the same with a network that does nothing, and ffmpeg."""
     target = folder / "out.mp4"
@@ -212,7 +214,7 @@ def whole(
 
 
 def parts(
-    source: Path, folder: Path, model: nn.Module, options: BenchOptions, progress: Tell
+    source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Tell
 ) -> dict[str, Any]:
     """Decode, network and encode by themselves, one after the other in this thread."""
     clocks: dict[str, list[Clock]] = {"decode": [], "network": [], "encode": []}
@@ -269,7 +271,7 @@ def _per_frame(clocks: list[Clock], frames: int) -> dict[str, float]:
 
 def long_run(
     folder: Path,
-    model: nn.Module,
+    model: VideoModel,
     clean: list[NDArray[np.uint8]],
     rainy: list[NDArray[np.uint8]],
     options: BenchOptions,
@@ -319,7 +321,7 @@ def _picture(frame: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(as_float(frame)).permute(2, 0, 1)
 
 
-def from_float32(model: nn.Module, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:
+def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:
     """PSNR in dB between the chosen device and precision and float32 on the CPU."""
     results = []
     for device, precision in ((options.device, options.precision), ("cpu", "fp32")):

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from derain.configs.validation import Level
-from derain.models import Derainer, DerainError, load_model
+from derain.models import Derainer, DerainError, Output, VideoModel, load_model
+from derain.models.runtime.tiles import Tiles
 from derain.pipeline.rendered.scenes import SCENES, render_scene
 from derain.pipeline.streaming.temporal_smoothing import Steady
 from derain.pipeline.video import read_rgb
@@ -30,6 +31,7 @@ from derain.stages.data.validation_pairs import (
 )
 from derain.stages.losses import metrics
 
+State = tuple[Tensor, ...]
 Record = dict[str, Any]  # what was measured: row, clip, camera, level, then figures by name
 Tell = Callable[[str], None]
 
@@ -72,29 +74,40 @@ class Result:
             self.notices.append(text)
 
 
-class StatelessAblation(nn.Module):
-    """A model whose memory is wiped before every step; its window of frames is kept."""
+class StatelessAblation(VideoModel[State]):
+    """A model whose memory is wiped before every step; its window of frames is kept.
 
-    def __init__(self, model: nn.Module) -> None:
+    Raises:
+        DerainError: the model remembers nothing.
+    """
+
+    def __init__(self, model: VideoModel[State]) -> None:
         super().__init__()
-        if not hasattr(model, "reset_hidden_state"):
+        if not model.has_hidden_state:
             raise DerainError("This model has no memory to wipe; leave out --wipe-memory.")
         self.model = model
         self.latency, self.multiple, self.halo = model.latency, model.multiple, model.halo
-        self.initial_state = model.initial_state
+        self.memory_profile, self.supports_tiles = model.memory_profile, model.supports_tiles
 
-    def step(self, frame: Tensor, state: Any) -> Any:
+    def initial_state(
+        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
+    ) -> State:
+        return self.model.initial_state(batch, height, width, device=device, dtype=dtype)
+
+    def step(
+        self, frame: Tensor, state: State, tiles: Tiles | None = None
+    ) -> tuple[Output | None, State]:
         """One step without memory."""
-        return self.model.step(frame, self.model.reset_hidden_state(state))  # type: ignore[operator]
+        return self.model.step(frame, self.model.reset_hidden_state(state), tiles)
 
-    def flush(self, state: Any) -> Any:
+    def flush(self, state: State, tiles: Tiles | None = None) -> list[Output]:
         """The last outputs; memory is wiped before the first of them."""
-        return self.model.flush(self.model.reset_hidden_state(state))  # type: ignore[operator]
+        return self.model.flush(self.model.reset_hidden_state(state), tiles)
 
 
 def load_models(
     names: list[str], weights: Path | None = None, *, steady: bool = False
-) -> dict[str, nn.Module]:
+) -> dict[str, VideoModel]:
     """Load models by name or weight file, `median` first; `steady`: each steadied, too.
 
     Raises:
@@ -123,7 +136,7 @@ def read_clip(path: Path) -> Tensor:
 
 
 def run_model(
-    model: nn.Module, rainy: Tensor, options: Options, notice: Tell = lambda text: None
+    model: VideoModel, rainy: Tensor, options: Options, notice: Tell = lambda text: None
 ) -> dict[str, Tensor]:
     """Run a model over one shot (T, 3, H, W).
 
@@ -141,7 +154,7 @@ def run_model(
 
 
 def outputs_of(
-    models: dict[str, nn.Module], frames: Tensor, options: Options, notice: Tell
+    models: dict[str, VideoModel], frames: Tensor, options: Options, notice: Tell
 ) -> Iterator[tuple[str, Tensor]]:
     """Rows of a table for one clip: the input, each model, its first stage, its forgetful self."""
     yield INPUT, frames
@@ -150,7 +163,7 @@ def outputs_of(
         if "recovered" in layers:
             yield f"{name}, stage 1", layers["recovered"]
         yield name, layers["image"]
-        if options.reset_hidden_state and hasattr(model, "reset_hidden_state"):
+        if options.reset_hidden_state and model.has_hidden_state:
             yield (
                 f"{name}, memory wiped",
                 run_model(StatelessAblation(model), frames, options)["image"],
@@ -158,7 +171,7 @@ def outputs_of(
 
 
 def evaluate_pairs(
-    models: dict[str, nn.Module],
+    models: dict[str, VideoModel],
     pairs_file: Path,
     folder: Path,
     options: Options,
@@ -228,7 +241,7 @@ def measure(
 
 
 def evaluate_clean(
-    models: dict[str, nn.Module],
+    models: dict[str, VideoModel],
     pairs_file: Path,
     folder: Path,
     options: Options,
@@ -246,7 +259,7 @@ def evaluate_clean(
 
 
 def evaluate_scenes(
-    models: dict[str, nn.Module],
+    models: dict[str, VideoModel],
     options: Options,
     progress: Tell = lambda text: None,
     size: tuple[int, int] = (640, 360),
@@ -263,7 +276,7 @@ def evaluate_scenes(
 
 
 def harm(
-    models: dict[str, nn.Module],
+    models: dict[str, VideoModel],
     clean: Tensor,
     focus: Tensor | None,
     clip: str,

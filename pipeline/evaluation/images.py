@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
-from derain.models import DerainError
+from derain.models import DerainError, VideoModel
 from derain.pipeline.evaluation.clips import (
     INPUT,
     Options,
@@ -37,7 +37,7 @@ FIGURES = {
 
 
 def evaluate_images(
-    models: dict[str, nn.Module],
+    models: dict[str, VideoModel],
     folder: Path,
     layout: str,
     clean_side: Side | None,

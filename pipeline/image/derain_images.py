@@ -21,7 +21,7 @@ from PIL import Image
 
 from derain.models import Derainer
 from derain.models.errors import DerainError, UsageError
-from derain.models.video_model import Output
+from derain.models.output import Output
 from derain.pipeline.image.formats import READABLE
 from derain.pipeline.image.image_file import StillImage, count_images, read_image
 from derain.pipeline.image.image_writer import format_of, write_image

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from derain.models.video_model import Output
+from derain.models.output import Output
 from derain.pipeline.live.capture import LiveFrame
 from derain.pipeline.streaming.layer_images import FIELDS, layer_pictures
 from derain.pipeline.streaming.shot_runner import Finished

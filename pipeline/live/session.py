@@ -21,8 +21,8 @@ from av.video.reformatter import VideoReformatter
 
 from derain.models import Derainer, list_models, load_model
 from derain.models.errors import DerainError, UsageError
+from derain.models.output import Output
 from derain.models.registry import ENTRIES, is_ready
-from derain.models.video_model import Output
 from derain.pipeline.live.capture import Capture, LatestFrame, LiveFrame
 from derain.pipeline.live.preview import DERAINED, Broadcaster, PreviewFrame
 from derain.pipeline.live.record import check_target, record

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
+from derain.models import VideoModel
 from derain.models.errors import DerainError
 from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.model_loading import open_derainer
@@ -32,7 +31,7 @@ def derain_video(
     target: str | Path,
     options: VideoOptions = DEFAULTS,
     *,
-    model: torch.nn.Module | None = None,
+    model: VideoModel | None = None,
     progress: Callable[[Report], None] = lambda report: None,
     stop: threading.Event | None = None,
     report: Report | None = None,

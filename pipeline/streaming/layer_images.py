@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
-from derain.models.video_model import Output
+from derain.models.output import Output
 
 FIELDS = ("recovered", "streaks", "occlusion", "transmission", "airlight", "hazy")
 SIGNED = {"streaks"}

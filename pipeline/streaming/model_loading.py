@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-
-from derain.models import Derainer, load_model
+from derain.models import Derainer, VideoModel, load_model
 from derain.pipeline.streaming.options import NetworkOptions
 
 
 def open_derainer(
-    options: NetworkOptions, model: nn.Module | None, notice: Callable[[str], None]
+    options: NetworkOptions, model: VideoModel | None, notice: Callable[[str], None]
 ) -> Derainer:
     """A fresh stream through the network that `options` name, or through `model` instead.
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from derain.models import Derainer
-from derain.models.video_model import Output
+from derain.models.output import Output
 from derain.pipeline.streaming.checkpoints import Checkpoint, lengths_of, tensors_of, with_tensors
 from derain.pipeline.video.color import Residual
 from derain.pipeline.video.frames import Frame

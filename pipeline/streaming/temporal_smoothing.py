@@ -8,16 +8,17 @@ along the flow between the two. It is a model under the contract, so nothing els
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from derain.models.errors import DerainError
 from derain.models.ops.optical_flow import FlowFunction, dis_flow, warp
+from derain.models.output import Output
 from derain.models.runtime.tiles import Tiles
-from derain.models.video_model import Output, run_clip
+from derain.models.video_model import VideoModel
 from derain.pipeline.streaming.options import VideoOptions
 
 SHARE = 0.6  # of the earlier results at most, where nothing speaks against them
@@ -26,7 +27,7 @@ APART = 20 / 255  # results that differ by about this on the mean of a patch sho
 PATCH = 7  # pixels, odd
 
 
-def load_chosen(options: VideoOptions) -> nn.Module:
+def load_chosen(options: VideoOptions) -> VideoModel:
     """The network that `options` name, steadied if they say so.
 
     Raises:
@@ -41,13 +42,13 @@ def load_chosen(options: VideoOptions) -> nn.Module:
 class SteadyState(NamedTuple):
     """What is remembered from frame to frame."""
 
-    inner: Any  # the network's own state
+    inner: tuple[Tensor, ...]  # the network's own state
     before: Tensor  # (B, 3, H, W) the last steadied result
     changed: Tensor  # (B, 1, H, W) in [0, 1], where the network had changed that frame
     seen: Tensor  # (B, 1, 1, 1) 1 once there is a last result, else 0
 
 
-class Steady(nn.Module):
+class Steady(VideoModel[SteadyState]):
     """Blend the results of a model without latency with those before, along the motion.
 
     The earlier result counts where the network changes the picture in either frame, and only as
@@ -64,7 +65,7 @@ class Steady(nn.Module):
 
     latency = 0
 
-    def __init__(self, model: nn.Module, flow: FlowFunction = dis_flow) -> None:
+    def __init__(self, model: VideoModel, flow: FlowFunction = dis_flow) -> None:
         super().__init__()
         if model.latency != 0:
             raise DerainError(
@@ -73,16 +74,14 @@ class Steady(nn.Module):
             )
         self.model = model
         self.flow = flow
-        self.multiple = model.multiple
-        self.halo = int(model.halo)  # type: ignore[arg-type]
-        self.description = getattr(model, "description", {})
+        self.multiple, self.halo = model.multiple, model.halo
+        self.memory_profile, self.supports_tiles = model.memory_profile, model.supports_tiles
+        self.description = model.description
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
     ) -> SteadyState:
-        inner = self.model.initial_state(  # type: ignore[operator]
-            batch, height, width, device=device, dtype=dtype
-        )
+        inner = self.model.initial_state(batch, height, width, device=device, dtype=dtype)
         zeros = torch.zeros(batch, 3, height, width, device=device)
         return SteadyState(inner, zeros, zeros[:, :1].clone(), zeros[:, :1, :1, :1].clone())
 
@@ -90,8 +89,8 @@ class Steady(nn.Module):
         self, frame: Tensor, state: SteadyState, tiles: Tiles | None = None
     ) -> tuple[Output, SteadyState]:
         """One frame; the network alone works in tiles, the blend is small and whole."""
-        given = {} if tiles is None else {"tiles": tiles}
-        output, inner = self.model.step(frame, state.inner, **given)  # type: ignore[operator]
+        output, inner = self.model.step(frame, state.inner, tiles)
+        assert output is not None  # there is no latency
         with torch.autocast(frame.device.type, enabled=False):
             image = output.image.float()
             changed = _mean((image - frame).abs().amax(1, keepdim=True) / CHANGED).clamp(0, 1)
@@ -107,9 +106,6 @@ class Steady(nn.Module):
 
     def flush(self, state: SteadyState, tiles: Tiles | None = None) -> list[Output]:
         return []
-
-    def forward(self, clip: Tensor, state: SteadyState | None = None) -> tuple[Output, SteadyState]:
-        return run_clip(self, clip, state)
 
 
 def _mean(x: Tensor) -> Tensor:

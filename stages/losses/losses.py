@@ -26,7 +26,7 @@ SSIM_EVERY = 3  # frames; SSIM costs as much as a network and says little more o
 class Objective(NamedTuple):
     """What the training loop needs to know of a kind of network."""
 
-    run: Callable[[nn.Module, Any], Any]  # network and batch, in the chosen precision
+    run: Callable[[Any, Any], Any]  # network and batch, in the chosen precision
     loss: Callable[[Any, Any], tuple[Tensor, Terms]]  # of what `run` gave and the batch, float32
     as_video: Callable[[nn.Module], nn.Module]  # the network under the contract, to look at it
     critic: Critic | None = None  # what learns against the network

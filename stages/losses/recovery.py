@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +17,8 @@ from torch import Tensor
 from derain.configs.training import LossConfig
 from derain.models.networks.haze_estimator import GRID, Haze
 from derain.models.ops.scattering import add_haze
-from derain.models.video_model import Output
+from derain.models.output import Output
+from derain.models.video_model import VideoModel
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.data.thumbnails import Thumbnails
 from derain.stages.losses.haze import haze_losses, look
@@ -68,12 +68,12 @@ def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Te
     return weighted(terms, weights), terms
 
 
-def run(model: Any, batch: Batch) -> Output:
+def run(model: VideoModel, batch: Batch) -> Output:
     """Run the clips, and the thumbnails through a haze estimator: `features` is their haze.
 
     A network with a haze estimator is given the haze of the clips, whose crops do not show it.
     """
-    haze_estimator = getattr(model, "haze_estimator", None)
+    haze_estimator = model.haze_estimator
     if haze_estimator is None:
         return model(batch.rainy)[0]
     output = model(batch.rainy, haze=known_haze(batch))[0]

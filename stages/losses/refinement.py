@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,9 @@ from derain.configs.training import RefinementConfig, TrainingConfig
 from derain.models.errors import DerainError
 from derain.models.networks.haze_estimator import Haze
 from derain.models.ops.optical_flow import compose_flows, dis_flow, warp
+from derain.models.output import Output
 from derain.models.runtime.derainer import on_device
-from derain.models.video_model import Output
+from derain.models.video_model import VideoModel
 from derain.stages.data.real_rain import RefinementBatch
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.adversary import (
@@ -80,7 +81,7 @@ class Refinement:
     critic: nn.Module | None
     lpips: nn.Module | None
 
-    def run(self, model: nn.Module, batch: RefinementBatch) -> Refined:
+    def run(self, model: VideoModel, batch: RefinementBatch) -> Refined:
         """One pass over all clips, and one over the grey ones."""
         pairs, count = batch.pairs, len(batch.pairs.rainy)
         clips = [pairs.rainy]
@@ -118,9 +119,9 @@ class Refinement:
         return total + weighted(added, self.config), terms | added | watched
 
 
-def _derained(model: Any, clips: list[Tensor], pairs: Batch) -> Output:
+def _derained(model: VideoModel, clips: list[Tensor], pairs: Batch) -> Output:
     """All clips in one pass; a haze estimator is given the haze, or what it sees of it."""
-    haze_estimator = getattr(model, "haze_estimator", None)
+    haze_estimator = model.haze_estimator
     if haze_estimator is None:
         return model(torch.cat(clips))[0]
     with torch.no_grad():

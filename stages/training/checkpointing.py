@@ -7,48 +7,48 @@ gradients, a third more time, and memory of one frame's inner values beside the 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from derain.models.networks.haze_estimator import Haze
-from derain.models.video_model import Output, RecurrentModel, run_clip
+from derain.models.output import Output
+from derain.models.runtime.tiles import Tiles
+from derain.models.video_model import VideoModel
+
+State = tuple[Tensor, ...]
+R = TypeVar("R")
 
 
-class Checkpointed(nn.Module):
+class Checkpointed(VideoModel[State]):
     """A network under the contract, for `forward` while it is trained."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: VideoModel[State]) -> None:
         super().__init__()
-        self.model: Any = model
+        self.model = model
+        self.latency = model.latency
+        self.haze_estimator = model.haze_estimator
 
-    @property
-    def haze_estimator(self) -> Any:
-        """The network's, where it has one."""
-        return getattr(self.model, "haze_estimator", None)
+    def initial_state(
+        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
+    ) -> State:
+        return self.model.initial_state(batch, height, width, device=device, dtype=dtype)
 
-    def forward(
-        self, clip: Tensor, state: Any = None, haze: Haze | None = None
-    ) -> tuple[Output, Any]:
-        """As the network's own: a clip (B, T, 3, H, W) and a state -> outputs and the state."""
-        if haze is None:
-            return run_clip(_Steps(self.model), clip, state)
-        return run_clip(_Steps(self.model), clip, self.model.informed_state(clip, haze), ends=True)
+    def informed_state(self, clip: Tensor, haze: Haze) -> State:
+        return self.model.informed_state(clip, haze)
+
+    def step(
+        self, frame: Tensor, state: State, tiles: Tiles | None = None
+    ) -> tuple[Output | None, State]:
+        return _again(lambda: self.model.step(frame, state, tiles))
+
+    def flush(self, state: State, tiles: Tiles | None = None) -> list[Output]:
+        return _again(lambda: self.model.flush(state, tiles))
 
 
-class _Steps:
-    """The parts of the contract that `run_clip` calls."""
-
-    def __init__(self, model: Any) -> None:
-        self.model: RecurrentModel = model
-        self.initial_state = model.initial_state
-
-    def step(self, frame: Tensor, state: Any) -> tuple[Output | None, Any]:
-        return self._again(self.model.step, frame, state)
-
-    def flush(self, state: Any) -> list[Output]:
-        return self._again(self.model.flush, state)
-
-    def _again(self, function: Any, *inputs: Any) -> Any:
-        return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+def _again(function: Callable[[], R]) -> R:
+    result: R = checkpoint(function, use_reentrant=False, preserve_rng_state=False)
+    return result

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from derain.configs.training import TrainingConfig
 from derain.models import create_model
 from derain.models.errors import DerainError
-from derain.models.registry import read_weights
 from derain.models.runtime.derainer import choose_precision
+from derain.models.video_model import Network, VideoModel
+from derain.models.weights_io import read_weights
 from derain.stages.losses.losses import Objective, Terms
 from derain.stages.training.checkpointing import Checkpointed
 from derain.stages.training.distributed import Processes, Running, local_gradients
@@ -67,12 +68,15 @@ class Learner:
 
 
 def make_learners(
-    config: TrainingConfig, model: nn.Module, objective: Objective, processes: Processes
+    config: TrainingConfig, model: Network, objective: Objective, processes: Processes
 ) -> list[Learner]:
     """The network, and the discriminator where there is one; each is given the result before it."""
     dtype = choose_precision(config.precision, processes.device)
     dtype = torch.bfloat16 if dtype == torch.float16 else dtype  # float16 needs loss scaling
-    run = Running(Checkpointed(model) if config.checkpointing else model, objective.run)
+    run = Running(
+        Checkpointed(model) if isinstance(model, VideoModel) and config.checkpointing else model,
+        objective.run,
+    )
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.learning_rate,
@@ -91,7 +95,7 @@ def make_learners(
     return learners
 
 
-def make_network(config: TrainingConfig, fresh: bool) -> nn.Module:
+def make_network(config: TrainingConfig, fresh: bool) -> Network:
     """The network of a run; a `fresh` run starts from `config.init`, if that is given.
 
     Raises:
@@ -105,13 +109,13 @@ def make_network(config: TrainingConfig, fresh: bool) -> nn.Module:
         state, description = read_weights(Path(config.init))
         start = model
         if config.widen:
-            start = create_model(description["name"], **description["settings"])
+            start = create_model(description.name, **description.settings)
         try:
             start.load_state_dict(state)
         except RuntimeError as error:
             raise DerainError(
-                f"{config.init} holds weights of '{description['name']}' with the settings "
-                f"{description['settings']}, which do not fit; set model and settings to these."
+                f"{config.init} holds weights of '{description.name}' with the settings "
+                f"{description.settings}, which do not fit; set model and settings to these."
             ) from error
         if config.widen:
             widen(model, start)

@@ -27,8 +27,8 @@ from torch import Tensor
 from derain.configs.training import TrainingConfig
 from derain.models import create_model
 from derain.models.errors import DerainError
-from derain.models.registry import save_model
 from derain.models.runtime.derainer import on_device
+from derain.models.weights_io import save_model
 from derain.stages.data.clip_cache import cache_folder, trim
 from derain.stages.data.paired_samples import paired_data
 from derain.stages.data.real_rain import refinement_samples

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from derain.models.errors import DerainError
-from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock
+from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, start_at
 
 
 @torch.no_grad()
@@ -36,8 +36,7 @@ def widen(large: nn.Module, small: nn.Module) -> None:
             if name in mates:
                 widen(child, mates.pop(name))
             elif isinstance(child, ResidualBlock):
-                nn.init.zeros_(child.second.weight)
-                nn.init.zeros_(child.second.bias)  # type: ignore[arg-type]
+                start_at(child.second, 0.0)
             else:
                 raise DerainError(f"The smaller network lacks '{name}'; leave `widen` out.")
         if mates:

@@ -19,6 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from derain.models.networks.two_stage import State, TwoStage, convert_reference
+from derain.models.runtime.derainer import on_device
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 from two_stage_literal import Literal, rule_weights
@@ -64,9 +65,8 @@ def main() -> None:
     settings, state_dict = convert_reference(weights)
     reference = TwoStage(**settings).eval()
     reference.load_state_dict(state_dict)
-    reference.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    slim = TwoStage().eval()
-    slim.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    reference = on_device(reference, torch.device("cpu"))
+    slim = on_device(TwoStage().eval(), torch.device("cpu"))
     states = {name: fresh(model, window) for name, model in (("r", reference), ("s", slim))}
     plain = Literal(weights)
     runs: dict[str, Callable[[], object]] = {

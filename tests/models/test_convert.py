@@ -11,19 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from derain.models import convert, registry
-from derain.models.convert import (
-    convert_file,
-    from_reference,
-    is_reference,
-    load_reference,
-    recognise,
-)
+from derain.models import convert, load_model
+from derain.models.convert import from_reference, recognise
 from derain.models.errors import DerainError
 from derain.models.networks.dcsfn import Dcsfn
 from derain.models.networks.remaen import ReMAEN
 from derain.models.networks.rescan import Rescan
 from derain.models.networks.spanet import SPANet
+from derain.models.weights_io import convert_file, is_reference, load_reference
 
 Find = Callable[[str], Path]
 State = dict[str, Tensor]
@@ -54,7 +49,7 @@ def test_pickles_however_wrapped(
     assert (len(net.cells), net.stages) == (2, 2)
     torch.testing.assert_close(net.head.weight, rescan_state["dec.0.weight"])
     torch.testing.assert_close(net.rain.bias, rescan_state["dec.3.bias"].flip(0))
-    assert net.description["name"] == "rescan"  # type: ignore[index]
+    assert net.description.name == "rescan"
 
 
 def test_old_pickles_and_safetensors(rescan_state: State, tmp_path: Path) -> None:
@@ -107,7 +102,7 @@ def test_files_of_other_networks_load(golden_file: Find, path: str, kind: type) 
     name = path.split("/")[0]
     net = load_reference(golden_file(path))
     assert type(net) is kind
-    assert net.description["name"] == name  # type: ignore[index]
+    assert net.description.name == name
 
 
 def test_three_generators_in_one_file(golden_file: Find, tmp_path: Path) -> None:
@@ -123,7 +118,7 @@ def test_three_generators_in_one_file(golden_file: Find, tmp_path: Path) -> None
     save_file(flat, tmp_path / "b.safetensors")
     joined = load_reference(tmp_path / "b.safetensors")
     for net in (nested, joined):
-        assert net.description["settings"]["variant"] == "reference"  # type: ignore[index]
+        assert net.description.settings["variant"] == "reference"
     with pytest.raises(DerainError, match="all three"):
         load_reference(save_pickle(tmp_path / "c.pth", roles["res"]))
 
@@ -134,11 +129,11 @@ def test_converted_file_is_ours(rescan_state: State, tmp_path: Path) -> None:
     net = convert_file(source, target, composition="add", stages=3)
     assert target.is_file()
     assert not is_reference(target)
-    again = registry.load_model(target)
+    again = load_model(target)
     rainy = torch.rand(1, 3, 9, 11, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        assert torch.equal(again.net(rainy), net(rainy))  # type: ignore[operator, union-attr]
-    assert again.net.adds  # type: ignore[union-attr]
+        assert torch.equal(again.net(rainy), net(rainy))
+    assert again.net.adds
     with pytest.raises(DerainError, match="exists"):
         convert_file(source, target)
     with pytest.raises(DerainError, match="cannot be written"):
@@ -150,9 +145,9 @@ def test_dcsfn_survives_the_round_trip(golden_file: Find, tmp_path: Path) -> Non
     tensors = load_file(source)
     net = convert_file(save_pickle(tmp_path / "net.pth", sd(source)), tmp_path / "y.safetensors")
     assert isinstance(net, Dcsfn)
-    again = registry.load_model(tmp_path / "y.safetensors").net
+    again = load_model(tmp_path / "y.safetensors").net
     with torch.no_grad():
-        derained = again(tensors["x_odd"].flip(1)).flip(1)  # type: ignore[operator, union-attr]
+        derained = again(tensors["x_odd"].flip(1)).flip(1)
     torch.testing.assert_close(derained, tensors["out_odd"], rtol=0, atol=1e-5)
 
 
@@ -214,5 +209,5 @@ def test_missing_file_and_unknown_name(tmp_path: Path) -> None:
     assert not is_reference(tmp_path / "none.pth")
     with pytest.raises(DerainError, match="no weight file"):
         load_reference(tmp_path / "none.pth")
-    with pytest.raises(DerainError, match=", ".join(convert.NETWORKS)):
+    with pytest.raises(DerainError, match=", ".join(convert.FOREIGN)):
         from_reference("other", {})

@@ -12,7 +12,7 @@ from derain.models import Derainer, create_model, list_models, load_model
 from derain.models.networks.per_frame import PerFrame
 from derain.models.registry import ENTRIES, is_ready
 from derain.models.runtime.derainer import pad_to_multiple
-from derain.models.video_model import RecurrentModel
+from derain.models.video_model import VideoModel
 
 Run = Callable[[Derainer, Tensor], Tensor]
 
@@ -69,9 +69,12 @@ def padded(model: nn.Module, clip: Tensor) -> Tensor:
 
 
 def test_has_the_contract(model: nn.Module) -> None:
-    assert isinstance(model, RecurrentModel)
+    assert isinstance(model, VideoModel)
     assert model.latency >= 0
     assert model.multiple >= 1
+    assert model.halo >= 0
+    assert model.supports_tiles
+    assert tuple(model.memory_profile) == ENTRIES[model.description.name].memory
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 6])

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from derain.models import Derainer
-from derain.models.convert import collect
 from derain.models.errors import DerainError
 from derain.models.networks.dcsfn import Block, Dcsfn, convert_reference, recognises
 from derain.models.networks.per_frame import PerFrame
+from derain.models.ops.key_tables import collect
 
 Read = Callable[[str], Any]
 GATES = {"rnn": [""], "gru": ["z", "r", "n"], "lstm": ["f", "i", "o", "j"]}
@@ -211,11 +211,12 @@ def test_original_intermediate_maps(golden: Read) -> None:
     numbers = golden("dcsfn/dcsfn_gru_c8n3v2_scale4")
     net = build(numbers.part("sd."))
     names = {}
+    assert net.cross is not None
     for s in range(3):
         names[f"encoder_scale{2**s}"] = net.encoders[s]
         names[f"decoder_scale{2**s}"] = net.decoders[s]
-        names[f"rec1_{2**s}"] = net.cross.refine[s]  # type: ignore[union-attr]
-        names[f"rec2_{2**s}"] = net.cross.coarsen[s]  # type: ignore[union-attr]
+        names[f"rec1_{2**s}"] = net.cross.refine[s]
+        names[f"rec2_{2**s}"] = net.cross.coarsen[s]
     names["merge"] = net.rain
     seen: dict[str, Tensor] = {}
     for name, module in names.items():

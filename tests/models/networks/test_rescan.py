@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from derain.models import Derainer
-from derain.models.convert import collect
 from derain.models.errors import DerainError
 from derain.models.networks.per_frame import PerFrame
 from derain.models.networks.rescan import CELLS, Rescan, cell_table, convert_reference, recognises
+from derain.models.ops.key_tables import collect
 
 Read = Callable[[str], Any]
 GATES = {"conv": [""], "rnn": [""], "gru": ["z", "r", "n"], "lstm": ["f", "i", "o", "j"]}

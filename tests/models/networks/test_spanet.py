@@ -251,7 +251,7 @@ def test_any_size_and_layers_through_the_adapter(size: tuple[int, int]) -> None:
     rainy = torch.rand(1, 3, *size)
     with torch.no_grad():
         image, layers = net.forward_layers(rainy)
-        (stage,) = net.forward_stages(rainy)
+        stage = net(rainy)
         output, _ = PerFrame(net)(rainy[:, None])
     assert torch.equal(output.image[:, 0], stage.clamp(0, 1))
     assert torch.equal(image, stage)

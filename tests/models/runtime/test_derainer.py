@@ -11,17 +11,21 @@ from torch import Tensor, nn
 from derain.models import Derainer, DerainError, Output, create_model, load_model, save_model
 from derain.models.networks.per_frame import PerFrame
 from derain.models.runtime.derainer import choose_device, pad_to_multiple
+from derain.models.runtime.tiles import Mean, spatial_mean
+from derain.models.video_model import SingleImageModel
 
 
-class Half(nn.Module):
+class Half(SingleImageModel):
     """Removes half of everything; asks for multiples of 16."""
 
     multiple, halo = 16, 0
 
-    def forward(self, rainy: Tensor) -> Tensor:
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         assert rainy.shape[-1] % 16 == 0
         assert rainy.shape[-2] % 16 == 0
-        return rainy / 2
+        return rainy / 2, {}
 
 
 class BreaksInHalf(nn.Module):

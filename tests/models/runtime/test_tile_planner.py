@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from derain.models import Derainer, DerainError
 from derain.models.networks.per_frame import PerFrame
 from derain.models.runtime import tile_planner
-from derain.models.runtime.tile_planner import MemoryProfile, is_exhausted
-from derain.models.runtime.tiles import Tiles
+from derain.models.runtime.tile_planner import is_exhausted
+from derain.models.runtime.tiles import Mean, Tiles, spatial_mean
+from derain.models.video_model import MemoryProfile, SingleImageModel
 
 Run = Callable[[Derainer, Tensor], Tensor]
 
@@ -22,20 +23,23 @@ def exactly(model: nn.Module, tile: str, **more: Any) -> Derainer:
     return Derainer(model, device="cpu", precision="fp32", tile=tile, **more)
 
 
-class Hungry(nn.Module):
+class Hungry(SingleImageModel):
     """Half of the picture is left; more than `limit` pixels a side do not fit into the memory."""
 
     multiple, halo = 4, 8
+    memory_profile = MemoryProfile(100, 1000)
 
     def __init__(self, limit: int, error: Exception) -> None:
         super().__init__()
         self.limit, self.error, self.tried = limit, error, list[int]()
 
-    def forward(self, rainy: Tensor) -> Tensor:
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         self.tried.append(rainy.shape[-1])
         if max(rainy.shape[-2:]) > self.limit:
             raise self.error
-        return rainy / 2
+        return rainy / 2, {}
 
 
 CPU_ALLOCATOR = RuntimeError(
@@ -90,7 +94,6 @@ def test_tiles_are_planned_by_what_the_memory_allows(
     monkeypatch: pytest.MonkeyPatch, there: int | None, size: int | None
 ) -> None:
     monkeypatch.setattr(tile_planner, "available", lambda device: there)
-    monkeypatch.setattr(tile_planner, "UNKNOWN", MemoryProfile(100, 1000))
     notices: list[str] = []
     net = Hungry(1000, CPU_ALLOCATOR)
     derainer = exactly(PerFrame(net), "auto", notice=notices.append)

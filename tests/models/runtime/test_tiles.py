@@ -17,6 +17,7 @@ from derain.models.networks.per_frame import PerFrame
 from derain.models.ops.frame_window import Window, align, push
 from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, dis_flow
 from derain.models.runtime.tiles import Mean, Tiles, compute, spatial_mean
+from derain.models.video_model import SingleImageModel
 from derain.pipeline.streaming.checkpoints import tensors_of
 
 Run = Callable[[Derainer, Tensor], Tensor]
@@ -130,14 +131,16 @@ def test_alignment_of_a_tile_is_that_of_the_frame_however_fast_the_motion() -> N
                 assert float((tile.core(mine) - wanted).abs().mean()) < 1e-4
 
 
-class Centred(nn.Module):
+class Centred(SingleImageModel):
     """Takes the mean over the picture off; asks for the mean of what is left, too."""
 
-    multiple, halo = 4, 4
+    multiple, halo, uses_means = 4, 4, True
 
-    def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
+    def forward_layers(
+        self, rainy: Tensor, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         centred = rainy - mean(rainy)[:, :, None, None] + 0.4
-        return centred + 0.5 * mean(F.avg_pool2d(rainy, 2))[:, :, None, None]
+        return centred + 0.5 * mean(F.avg_pool2d(rainy, 2))[:, :, None, None], {}
 
 
 def test_means_are_over_the_frame(run: Run) -> None:

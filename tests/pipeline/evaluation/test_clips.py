@@ -19,8 +19,11 @@ from derain.configs.validation import ValidationSet, write_validation
 from derain.models import create_model, load_model
 from derain.models.errors import DerainError
 from derain.models.networks.per_frame import PerFrame
-from derain.models.registry import save_model, weights_file
-from derain.models.video_model import Output, run_clip
+from derain.models.output import Output
+from derain.models.registry import weights_file
+from derain.models.runtime.tiles import Tiles
+from derain.models.video_model import VideoModel
+from derain.models.weights_io import save_model
 from derain.pipeline.evaluation import clips, tables
 from derain.pipeline.evaluation.clips import INPUT, Options, StatelessAblation
 from derain.pipeline.rendered.scenes import SCENES, demo_frames, render_scene
@@ -38,10 +41,11 @@ class Counted(NamedTuple):
     memory: Tensor
 
 
-class Remembering(nn.Module):
+class Remembering(VideoModel[Counted]):
     """Latency 1; adds a thousandth for every frame it remembers."""
 
     latency, multiple, halo = 1, 1, 0
+    has_hidden_state = True
 
     def initial_state(self, batch: int, height: int, width: int, **_: Any) -> Counted:
         return Counted(None, torch.zeros(batch, 1, 1, 1))
@@ -49,19 +53,18 @@ class Remembering(nn.Module):
     def reset_hidden_state(self, state: Counted) -> Counted:
         return state._replace(memory=torch.zeros_like(state.memory))
 
-    def step(self, frame: Tensor, state: Counted) -> tuple[Output | None, Counted]:
+    def step(
+        self, frame: Tensor, state: Counted, tiles: Tiles | None = None
+    ) -> tuple[Output | None, Counted]:
         done = None if state.before is None else self._output(state)
         return done, Counted(frame, state.memory + 0.001)
 
-    def flush(self, state: Counted) -> list[Output]:
+    def flush(self, state: Counted, tiles: Tiles | None = None) -> list[Output]:
         return [self._output(state)]
 
     def _output(self, state: Counted) -> Output:
         assert state.before is not None
         return Output(image=state.before + state.memory, recovered=state.before)
-
-    def forward(self, clip: Tensor, state: Counted | None = None) -> tuple[Output, Counted]:
-        return run_clip(self, clip, state)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,7 @@ def test_a_model_that_does_nothing_has_the_figures_of_the_input(folder: Path) ->
 
 def test_rows_for_stage_1_and_for_wiped_memory(folder: Path) -> None:
     options = replace(FP32, levels=("heavy",), quick=True, reset_hidden_state=True)
-    models: dict[str, nn.Module] = {"m": Remembering()}
+    models: dict[str, VideoModel] = {"m": Remembering()}
     result = clips.evaluate_pairs(models, folder / "pairs.yaml", folder, options)
     psnr = {r["row"]: r["psnr"] for r in result.records}
     assert list(psnr) == [INPUT, "m, stage 1", "m", "m, memory wiped"]
@@ -141,7 +144,7 @@ def test_clean_clips_and_scenes_show_harm(folder: Path) -> None:
             return x * 0.99
 
     options = replace(FP32, frames=2)
-    models: dict[str, nn.Module] = {"fade": PerFrame(Fade()), "nothing": PerFrame(nn.Identity())}
+    models: dict[str, VideoModel] = {"fade": PerFrame(Fade()), "nothing": PerFrame(nn.Identity())}
     result = clips.evaluate_clean(models, folder / "pairs.yaml", folder, options)
     psnr = {(r["row"], r["clip"]): r["psnr"] for r in result.records}
     assert psnr["nothing", "a.mp4"] == 100
@@ -173,7 +176,7 @@ def test_captions_stand_still_while_the_scene_moves() -> None:
 
 
 def test_report_shows_and_writes_everything(folder: Path, tmp_path: Path) -> None:
-    models: dict[str, nn.Module] = {"nothing": PerFrame(nn.Identity())}
+    models: dict[str, VideoModel] = {"nothing": PerFrame(nn.Identity())}
     result = clips.evaluate_pairs(models, folder / "pairs.yaml", folder, FP32)
     console = Console(width=200, record=True, file=StringIO())
     for table in tables.pair_tables(result):

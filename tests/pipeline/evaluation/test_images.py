@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from derain.models import DerainError, create_model
 from derain.models.networks.per_frame import PerFrame
-from derain.models.registry import save_model
+from derain.models.weights_io import save_model
 from derain.pipeline.cli import lab
 from derain.pipeline.evaluation.clips import Options
 from derain.pipeline.evaluation.images import evaluate_images, image_table

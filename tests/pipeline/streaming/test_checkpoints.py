@@ -40,9 +40,9 @@ from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.video import Encoding
 {more}
 class Slow(Recurrent):
-    def step(self, frame, state):
+    def step(self, frame, state, tiles=None):
         time.sleep({sleep})
-        return super().step(frame, state)
+        return super().step(frame, state, tiles)
 options = VideoOptions(precision="fp32", encoding=Encoding({codec!r}), checkpoint_seconds=0.05)
 def progress(report):
     print(report.frames_out, flush=True)

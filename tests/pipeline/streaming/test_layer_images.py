@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from derain.models import Derainer, create_model, save_model
 from derain.models.networks.per_frame import PerFrame
+from derain.models.video_model import Network, SingleImageModel
 from derain.pipeline.image.derain_images import derain_images
 from derain.pipeline.image.image_file import read_image
 from derain.pipeline.streaming.layer_images import layer_pictures, write_layers
@@ -33,13 +33,13 @@ LAYERS = {
 
 
 @pytest.fixture(params=SMALL)
-def net(request: pytest.FixtureRequest) -> nn.Module:
+def net(request: pytest.FixtureRequest) -> Network:
     torch.manual_seed(0)
     return create_model(request.param, **SMALL[request.param])
 
 
-def test_every_layer_has_the_size_of_the_frame(net: nn.Module) -> None:
-    names = LAYERS[net.description["name"]]  # type: ignore[index]
+def test_every_layer_has_the_size_of_the_frame(net: Network) -> None:
+    names = LAYERS[net.description.name]
     output = Derainer(PerFrame(net), device="cpu").push(torch.rand(3, HEIGHT, WIDTH))
     assert output is not None
     pictures = layer_pictures(output)
@@ -54,13 +54,14 @@ def test_every_layer_has_the_size_of_the_frame(net: nn.Module) -> None:
 def test_stages_of_a_frame_are_written(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = create_model("rescan", **SMALL["rescan"])
+    assert isinstance(net, SingleImageModel)
     frame = torch.rand(3, HEIGHT, WIDTH)
     output = Derainer(PerFrame(net), device="cpu", precision="fp32").push(frame)
     assert output is not None
     write_layers(tmp_path, 6, output)
     with torch.inference_mode():
-        stages = net.forward_stages(frame[None])  # type: ignore[operator]
-    for i, stage in enumerate(stages, 1):
+        _, stages = net.forward_layers(frame[None])
+    for i, stage in enumerate(stages.values(), 1):
         found = cv2.imread(str(tmp_path / f"stage{i}" / "000007.png"))[..., ::-1]
         expected = stage[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
         assert np.abs(found - expected).max() <= 0.5 + 1e-3

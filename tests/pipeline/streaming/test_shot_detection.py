@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from derain.models import Derainer, Output
+from derain.models import Derainer, Output, VideoModel
+from derain.models.runtime.tiles import Tiles
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.streaming.shot_detection import ShotDetector
@@ -114,7 +115,7 @@ def test_repeats_are_what_looks_the_same() -> None:
     assert [f.index for f in found if f.repeat] == [2, 3]
 
 
-class Count(nn.Module):
+class Count(VideoModel[tuple[Tensor, ...]]):
     """Latency 2; gives each frame plus its number in the shot over 255, to see what was fed."""
 
     latency, multiple, halo = 2, 1, 0
@@ -123,14 +124,14 @@ class Count(nn.Module):
         return (torch.zeros(batch, 0, 3, height, width), torch.zeros(()))
 
     def step(
-        self, frame: Tensor, state: tuple[Tensor, ...]
+        self, frame: Tensor, state: tuple[Tensor, ...], tiles: Tiles | None = None
     ) -> tuple[Output | None, tuple[Tensor, ...]]:
         window, number = torch.cat([state[0], frame[:, None]], 1), state[1] + 1
         if window.shape[1] < 3:
             return None, (window, number)
         return Output(window[:, 0] + (number - 2) / 255), (window[:, 1:], number)
 
-    def flush(self, state: tuple[Tensor, ...]) -> list[Output]:
+    def flush(self, state: tuple[Tensor, ...], tiles: Tiles | None = None) -> list[Output]:
         window, number = state
         count = window.shape[1]
         return [Output(window[:, i] + (number - count + 1 + i) / 255) for i in range(count)]

@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from derain.models import Derainer, DerainError, create_model
 from derain.models.networks.per_frame import PerFrame
-from derain.models.registry import save_model
-from derain.models.video_model import RecurrentModel
+from derain.models.networks.rescan import Rescan
+from derain.models.ops.layers import start_at
+from derain.models.runtime.tiles import Mean, spatial_mean
+from derain.models.video_model import SingleImageModel
+from derain.models.weights_io import save_model
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.streaming.temporal_smoothing import Steady, load_chosen
@@ -88,14 +91,15 @@ def test_other_pictures_are_not_mixed() -> None:
 def test_it_keeps_the_laws_of_the_contract() -> None:
     clip = texture(5, 2)[None]
 
-    class Darker(nn.Module):
+    class Darker(SingleImageModel):
         multiple, halo = 4, 5
 
-        def forward(self, rainy: Tensor) -> Tensor:
-            return rainy * 0.8
+        def forward_layers(
+            self, rainy: Tensor, mean: Mean = spatial_mean
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            return rainy * 0.8, {}
 
     model = Steady(PerFrame(Darker()))
-    assert isinstance(model, RecurrentModel)
     assert model.multiple == 4
     with torch.inference_mode():
         whole, _ = model(clip)
@@ -127,8 +131,8 @@ def test_the_option_reaches_the_network(
 ) -> None:
     torch.manual_seed(0)
     net = create_model("rescan", unit="conv", channels=4, depth=3, stages=1)
-    with torch.no_grad():
-        net.rain.bias.fill_(0.2)  # type: ignore[union-attr]
+    assert isinstance(net, Rescan)
+    start_at(net.rain, 0.2, weights=False)
     weights = tmp_path / "tiny.safetensors"
     save_model(net, weights)
     source = make_clip(frames=4)

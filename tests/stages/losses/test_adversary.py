@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from derain.models.video_model import Output
+from derain.models.output import Output
 from derain.stages.losses.adversary import (
     ADVERSARIAL_LOSSES,
     LABELS_REAL,

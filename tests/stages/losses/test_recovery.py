@@ -12,7 +12,7 @@ from derain.configs.training import LossConfig
 from derain.models import create_model
 from derain.models.networks.haze_estimator import FINE, GRID, Haze
 from derain.models.ops.scattering import T_MIN, add_haze
-from derain.models.video_model import Output
+from derain.models.output import Output
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses import haze
 from derain.stages.losses.losses import (

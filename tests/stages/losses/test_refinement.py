@@ -15,7 +15,7 @@ from torch.utils.data import default_collate
 from derain.configs.training import DataConfig, RefinementConfig, TrainingConfig
 from derain.models import DerainError, load_model
 from derain.models.networks.discriminator import PatchDiscriminator
-from derain.models.video_model import Output
+from derain.models.output import Output
 from derain.stages.data.real_rain import RealRain, refinement_samples
 from derain.stages.data.rendered_clips import RainyClips, cached_clip, find_clips
 from derain.stages.losses.adversary import ADVERSARIAL_LOSSES

@@ -13,7 +13,7 @@ import torch
 
 from derain.configs.training import DataConfig, TrainingConfig, load_training
 from derain.models import DerainError, create_model, load_model
-from derain.models.registry import read_weights, save_model
+from derain.models.weights_io import read_weights, save_model
 from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips, read_clip
 from derain.stages.losses.losses import log_mse, temporal_difference
 from derain.stages.losses.recovery import training_loss, video_objective
@@ -112,7 +112,7 @@ def test_a_run_that_stops_goes_on_bit_for_bit(
     assert [row["step"] for row in rows[whole]] == [2, 4, 6, 6]
     # The resumed run has the same figures, though it went on between two lines of the log.
     assert rows[resumed][-2]["loss"] == rows[whole][-2]["loss"]
-    assert load_model(whole).description["note"]["steps"] == 6  # type: ignore[index]
+    assert load_model(whole).description.note["steps"] == 6
 
 
 @pytest.mark.parametrize("size", [(180, 318), (300, 500), (40, 33)])

@@ -10,7 +10,7 @@ from torch import nn
 
 from derain.configs.training import TrainingConfig
 from derain.models import DerainError, create_model
-from derain.models.registry import save_model
+from derain.models.weights_io import save_model
 from derain.stages.training.learner import make_network
 from derain.stages.training.widening import widen
 
