@@ -70,6 +70,7 @@ def derain_video(
             interlaced=options.interlaced,
             start=options.start,
             end=options.end,
+            warm_up=options.warm_up,
             hwaccel=options.hwaccel,
             notice=report.notice,
         ) as reader:
@@ -79,6 +80,11 @@ def derain_video(
             report.damaged = reader.damaged
             if options.start is None and options.end is None:
                 _explain_count(reader.video, report)
+            if report.unchanged and max(options.streaks, options.haze) >= 0.5:
+                report.notice(
+                    "Next to nothing was changed: no falling rain is seen in it. Drops on glass "
+                    "and puddles are none; derain preview shows a film before the work."
+                )
     except OSError as error:
         raise DerainError(str(error)) from error
     report.seconds = time.monotonic() - began

@@ -15,7 +15,7 @@ from pathlib import Path
 from derain.models.errors import DerainError
 from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.compare import compare_frames, is_turned, upright
-from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
+from derain.pipeline.streaming.options import CHANGED, Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.shot_detection import ShotDetector
 from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
@@ -150,6 +150,7 @@ class Run:
             if isinstance(item, Finished):
                 self._write(item)
                 self.report.frames_out += 1
+                self.report.measure(item.residual.share(CHANGED))
                 self.progress(self.report)
             elif isinstance(item, checkpoints.Checkpoint):
                 item.written = self.report.frames_out

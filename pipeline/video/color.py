@@ -103,6 +103,11 @@ class Residual(NamedTuple):
         """The change of all rows, a fresh array."""
         return np.ascontiguousarray(self.after - self.before)
 
+    def share(self, least: float) -> float:
+        """The share of samples that change by more than `least`, of every eighth row."""
+        rows = slice(min(4, len(self.before) // 2), None, 8)
+        return float((np.abs(self.after[rows] - self.before[rows]) > least).mean())
+
 
 def add_residual(
     planes: list[NDArray[np.generic]],

@@ -1,0 +1,106 @@
+"""The command `derain preview`: a film in, a sheet and a few lines out.
+
+Heavy imports stay inside the command.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from derain.models.errors import UsageError
+from derain.pipeline.cli.common import (
+    COMMON,
+    ChosenModel,
+    Debug,
+    Device,
+    Overwrite,
+    Precision,
+    Quality,
+    Weights,
+    say,
+)
+from derain.pipeline.streaming.quality import choose_model
+
+if TYPE_CHECKING:
+    from derain.pipeline.preview.look import Findings
+
+
+def preview(
+    film: Annotated[str, typer.Argument(help="A video file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Sheet of before and after to write.",
+            show_default="FILM_preview.png here",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
+    quality: Quality = None,
+    overwrite: Overwrite = False,
+    model: ChosenModel = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    debug: Debug = False,
+) -> None:
+    """See in seconds what rain a film shows, what becomes of it, and how long all of it takes."""
+    sheet = output or Path(f"{Path(film).stem}_preview.png")
+    if sheet.exists() and not overwrite:
+        raise UsageError(f"{sheet} is there already; add -y to replace it.")
+    from derain.pipeline.preview.look import preview as look
+    from derain.pipeline.preview.look import write_sheet
+    from derain.pipeline.streaming.options import VideoOptions
+
+    options = VideoOptions(
+        model=choose_model("video", model, weights, quality),
+        weights=weights if model else None,
+        device=device,
+        precision=precision,
+    )
+    found = look(film, options, say)
+    write_sheet(sheet, found.spots)
+    for line in describe(found, film, options.model, sheet):
+        typer.echo(line)
+    given = {"--model": model, "--weights": weights, "--quality": quality}
+    words = [f"{name} {shlex.quote(value)}" for name, value in given.items() if value]
+    target = f"{Path(film).stem}_clean{Path(film).suffix}"
+    run = " ".join(["derain video", shlex.quote(film), "-o", shlex.quote(target), *words])
+    typer.echo(f"run: {run}")
+
+
+def describe(found: Findings, film: str, model: str, sheet: Path) -> list[str]:
+    """What was found, a line each."""
+    from derain.pipeline.preview.look import clock
+    from derain.pipeline.streaming.options import UNCHANGED
+
+    lines = [f"seen: {', '.join(found.kinds) or 'no rain'}"]
+    if found.rainy:
+        lines.append(
+            f"streaks: in {found.rainy} of {found.looked} places, "
+            f"on {found.rain:.1%} of the pixels there"
+        )
+    what = "drops on glass and no falling rain" if found.drops else "no falling rain"
+    if "falling streaks" in found.kinds:
+        what = "streaks that this network does not take for rain"
+    if found.changed < UNCHANGED:
+        lines.append(f"The picture shows {what}: derain video changes next to nothing of it.")
+    elif not found.kinds:
+        lines.append("The picture shows no falling rain; look at the sheet before you go on.")
+    lines += [
+        f"speed: {found.rate:.1f} frames a second with {model}",
+        f"whole film: about {clock(found.seconds)} for {found.frames} frames",
+        f"size: about {found.size / 1e6:.1f} MB, from {Path(film).stat().st_size / 1e6:.1f} MB",
+        f"sheet: {sheet}",
+    ]
+    return lines
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the command on `app`."""
+    app.command("preview", rich_help_panel="Remove rain")(preview)
