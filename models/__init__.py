@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from derain.models.errors import DerainError
+from derain.models.threads import set_wait_policy
 
 if TYPE_CHECKING:
     from derain.models.output import Output
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from derain.models.runtime.derainer import Derainer
     from derain.models.video_model import VideoModel
     from derain.models.weights_io import load_model, save_model
+
+set_wait_policy()
 
 # Only when something is really used: torch takes seconds to load.
 _HOMES = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import derain.models  # noqa: F401  (says how torch's threads wait, before torch is loaded)
+
 __all__ = ["VideoOptions", "derain_video"]
 
 

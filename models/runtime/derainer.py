@@ -8,7 +8,7 @@ at 1. It knows nothing of video files.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from derain.models.errors import DerainError
 from derain.models.ops.frame_window import Window
 from derain.models.ops.scattering import recompose
 from derain.models.output import Output
+from derain.models.runtime.frame_input import FrameLike, as_frame
 from derain.models.runtime.tile_planner import TilePlanner, is_exhausted
 from derain.models.runtime.tiles import Tiles
 from derain.models.video_model import VideoModel
@@ -124,18 +125,22 @@ class Derainer:
         return self.model.latency
 
     @torch.inference_mode()
-    def push(self, frame: Tensor) -> Output | None:
-        """Feed one frame, (3, H, W) or (B, 3, H, W), float32 RGB in [0, 1].
+    def push(self, frame: FrameLike) -> Output | None:
+        """Feed one frame.
+
+        Args:
+            frame: RGB, NumPy or torch, (H, W, 3) or (3, H, W) or either with a batch before it;
+                uint8, or float in [0, 1].
 
         Returns:
             The output that belongs to the frame `latency` pushes earlier, or None while there is
             none yet.
 
         Raises:
-            DerainError: the size changed inside a shot, the memory is too small even for tiles,
-                or the network gives no finite numbers.
+            DerainError: it is no such frame, the size changed inside a shot, the memory is too
+                small even for tiles, or the network gives no finite numbers.
         """
-        frame = frame if frame.ndim == 4 else frame[None]
+        frame = as_frame(frame, check_range=self._size is None)
         size = (frame.shape[-2], frame.shape[-1])
         if self._size not in (None, size):
             raise DerainError("The frame size changed inside a shot; call flush() before.")
@@ -159,6 +164,20 @@ class Derainer:
         try:
             outputs, _ = self._in_memory(lambda tiles: (self.model.flush(self.state, tiles), None))
             return [self._finish(output) for output in outputs]
+        finally:
+            self.reset()
+
+    def stream(self, frames: Iterable[FrameLike]) -> Iterator[Output]:
+        """Derain the frames of one shot: as many outputs as frames, in order.
+
+        Where the loop over it is left early, the next frame begins a new shot.
+        """
+        try:
+            for frame in frames:
+                output = self.push(frame)
+                if output is not None:
+                    yield output
+            yield from self.flush()
         finally:
             self.reset()
 

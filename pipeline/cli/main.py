@@ -56,19 +56,9 @@ def report_error(error: BaseException) -> int:
     return 1
 
 
-def quiet_libraries() -> None:
-    """Settings that libraries read as they are loaded; a user's own go before."""
-    # Torch's threads would spin for milliseconds while they wait and take the cores from decoder
-    # and encoder: six times slower on two busy cores. Spinning for some microseconds is best: 15.9
-    # frames a second where sleeping at once gives 12.3.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    os.environ.setdefault("SVT_LOG", "1")  # its encoder would print a page; 1 is errors alone
-
-
 def main() -> None:
     """Run the command line: a failure becomes one sentence and an exit code, unless --debug."""
-    quiet_libraries()
+    os.environ.setdefault("SVT_LOG", "1")  # its encoder would print a page; 1 is errors alone
     keep_memory()
     try:
         app()
