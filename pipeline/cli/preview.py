@@ -57,9 +57,10 @@ def preview(
     from derain.pipeline.preview.look import write_sheet
     from derain.pipeline.streaming.options import VideoOptions
 
+    network, file = choose_model("video", model, weights, quality)
     options = VideoOptions(
-        model=choose_model("video", model, weights, quality),
-        weights=weights if model else None,
+        model=network,
+        weights=file,
         device=device,
         precision=precision,
     )

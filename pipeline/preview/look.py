@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
-from derain.models import Derainer, load_model
+from derain.models import Derainer, VideoModel, load_model
 from derain.models.errors import DerainError
 from derain.pipeline.preview.estimate import Pace, Packets, estimate_size, video_packets
 from derain.pipeline.preview.rain_kind import (
@@ -147,7 +147,7 @@ def _look_over(source: str) -> tuple[Findings, list[float]]:
 
 def _derain_spots(
     source: str,
-    model: nn.Module,
+    model: VideoModel[Any],
     options: VideoOptions,
     times: list[float],
     video: Video,
