@@ -88,6 +88,7 @@ class VideoModel(Network, Generic[S]):
     latency: frames between the newest input and the output that it completes.
     supports_tiles: whether `step` and `flush` heed `tiles`; without, memory must hold whole frames.
     has_hidden_state: whether anything of earlier outputs is remembered.
+    has_boldness: whether it heeds `with_boldness`.
     haze_estimator: where there is one; training shows it whole frames, and gives `forward` the haze
         of clips whose crops do not show it.
     """
@@ -95,6 +96,7 @@ class VideoModel(Network, Generic[S]):
     latency: int
     supports_tiles: bool = True
     has_hidden_state: bool = False
+    has_boldness: bool = False
     haze_estimator: HazeEstimator | None
 
     def __init__(self) -> None:
@@ -136,8 +138,22 @@ class VideoModel(Network, Generic[S]):
         """
         raise DerainError("This network estimates no haze; run it without any.")
 
+    def with_boldness(self, state: S, boldness: Tensor | float) -> S:
+        """The same state for a stream that is derained so boldly from now on.
+
+        Args:
+            state: of this network.
+            boldness: in [0, 1], one or (B, 1, 1, 1): 0 leaves what might not be rain,
+                1 removes what might be, 0.5 is the default. Networks without such a dial ignore it.
+        """
+        return state
+
     def forward(
-        self, clip: Tensor, state: S | None = None, haze: Haze | None = None
+        self,
+        clip: Tensor,
+        state: S | None = None,
+        haze: Haze | None = None,
+        boldness: Tensor | None = None,
     ) -> tuple[Output, S]:
         """Run a clip, for training and chunks; see `run_clip`.
 
@@ -145,10 +161,14 @@ class VideoModel(Network, Generic[S]):
             clip: (B, T, 3, H, W), RGB in [0, 1].
             state: to go on from; None where the clip is a whole shot.
             haze: that of the whole shot, where it is known, as it is in training.
+            boldness: (B, 1, 1, 1), of a clip of known haze; see `with_boldness`.
         """
         if haze is None:
             return run_clip(self, clip, state)
-        return run_clip(self, clip, self.informed_state(clip, haze), ends=True)
+        state = self.informed_state(clip, haze)
+        if boldness is not None:
+            state = self.with_boldness(state, boldness)
+        return run_clip(self, clip, state, ends=True)
 
 
 def run_clip(

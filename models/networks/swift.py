@@ -67,7 +67,8 @@ class SwiftState(NamedTuple):
 
     image: (B, 3, H, W) the previous output. memory1, memory2: (B, hidden, H / 8, W / 8).
     haze: known, or weighed by its confidence. settled: (B, 1, 1, 1), how much of it stays at a new
-    estimate; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). age: outputs of this
+    estimate; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). caution: (B, 1, 1, 1), the
+    factor of `Aligned.stillness`, from `caution_of`. age: outputs of this
     shot so far; on the CPU, so that nobody waits for another device to read it.
     """
 
@@ -78,6 +79,7 @@ class SwiftState(NamedTuple):
     haze: Haze
     settled: Tensor
     started: Tensor
+    caution: Tensor
     age: Tensor
 
 
@@ -90,6 +92,15 @@ def concatenate(pictures: list[Tensor]) -> Tensor:
     if torch.is_autocast_enabled(device):
         pictures = [x.to(torch.get_autocast_dtype(device)) for x in pictures]
     return torch.cat(pictures, 1)
+
+
+def caution_of(boldness: Tensor) -> Tensor:
+    """The factor of `Aligned.stillness`: 2 for the most careful, 1 by default, 0 for the boldest.
+
+    Stillness guards what moves by itself and what stands still on the picture. A network that does
+    not see it takes rain for rain more often, and other things, too.
+    """
+    return 2 * (1 - boldness)
 
 
 class Trunk(nn.Module):
@@ -143,6 +154,7 @@ class Swift(VideoModel[SwiftState]):
     latency = REACH
     multiple = 8
     halo = 64
+    has_boldness = True
     haze_estimator: HazeEstimator
 
     def __init__(
@@ -179,7 +191,8 @@ class Swift(VideoModel[SwiftState]):
         memory, none = zeros(self.hidden, height // 8, width // 8), zeros(1, 1, 1)
         haze = Haze(zeros(1, GRID, GRID), zeros(3, 1, 1))
         image, age = zeros(3, height, width), torch.tensor(0, device="cpu")
-        return SwiftState(Window(), image, memory, memory, haze, none, none, age)
+        caution = torch.ones_like(none)
+        return SwiftState(Window(), image, memory, memory, haze, none, none, caution, age)
 
     def reset_hidden_state(self, state: SwiftState) -> SwiftState:
         """The same window, with everything remembered of earlier outputs forgotten."""
@@ -188,6 +201,12 @@ class Swift(VideoModel[SwiftState]):
             memory2=torch.zeros_like(state.memory2),
             started=torch.zeros_like(state.started),
         )
+
+    def with_boldness(self, state: SwiftState, boldness: Tensor | float) -> SwiftState:
+        """As the contract has it."""
+        if not isinstance(boldness, Tensor):
+            boldness = torch.full_like(state.caution, boldness)
+        return state._replace(caution=caution_of(boldness))
 
     def step(
         self, frame: Tensor, state: SwiftState, tiles: Tiles | None = None
@@ -235,6 +254,7 @@ class Swift(VideoModel[SwiftState]):
             haze,
             settled=state.settled.clamp_min(HAZE_KEPT),
             started=torch.ones_like(state.started),
+            caution=state.caution,
             age=state.age + 1,
         )
 
@@ -257,7 +277,8 @@ class Swift(VideoModel[SwiftState]):
             h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
 
         around = [(x - frame) * gain for x in near.ranked]
-        half, h1 = self.trunk1(concatenate([clear, *around, previous - clear, near.stillness]), h1)
+        stillness = near.stillness * state.caution
+        half, h1 = self.trunk1(concatenate([clear, *around, previous - clear, stillness]), h1)
         rain = F.pixel_shuffle(self.rain(half), 2).float()
         streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
         recovered = remove_streaks(clear, streaks, occlusion, median).clamp(-0.2, 1.2)

@@ -96,6 +96,8 @@ class Derainer:
         notice: called with a sentence when something had to be done differently.
         tile: pixels a side of the tiles that frames are derained in; `auto` uses tiles where the
             memory asks for them, `off` never does.
+        boldness: 0 leaves what might not be rain, 1 removes what might be; it may be set anew
+            between two frames.
     """
 
     model: VideoModel
@@ -105,13 +107,17 @@ class Derainer:
     haze: float = 1.0
     notice: Callable[[str], None] = lambda text: None
     tile: str | int = "auto"
+    boldness: float = 0.5
     state: Any = field(default=None, init=False)
     _waiting: deque[Tensor] = field(default_factory=deque, init=False)
 
     def __post_init__(self) -> None:
-        for name, dial in (("streaks", self.streaks), ("haze", self.haze)):
+        dials = {"streaks": self.streaks, "haze": self.haze, "boldness": self.boldness}
+        for name, dial in dials.items():
             if not 0 <= dial <= 1:
                 raise DerainError(f"--{name} is a share between 0 and 1, not {dial:g}.")
+        if self.boldness != 0.5 and not self.model.has_boldness:
+            self.notice("This network has no dial for boldness; it does what it always does.")
         if isinstance(self.device, str):
             self.device = choose_device(self.device)
         self.dtype = choose_precision(self.precision, self.device)
@@ -190,6 +196,7 @@ class Derainer:
             self.state = self.model.initial_state(
                 padded.shape[0], *padded.shape[-2:], device=padded.device, dtype=torch.float32
             )
+        self.state = self.model.with_boldness(self.state, self.boldness)
         self._waiting.append(frame)
         output, self.state = self._in_memory(
             lambda tiles: self.model.step(padded, self.state, tiles)

@@ -111,6 +111,14 @@ Haze = Annotated[
         callback=_share, help="Share of the haze to remove, 0 to 1.", rich_help_panel=PICTURE
     ),
 ]
+Boldness = Annotated[
+    float,
+    typer.Option(
+        callback=_share,
+        help="0 leaves what might not be rain, 1 removes what might be.",
+        rich_help_panel=PICTURE,
+    ),
+]
 Tile = Annotated[
     str,
     typer.Option(

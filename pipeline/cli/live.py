@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derain.pipeline.cli.common import (
+    Boldness,
     ChosenModel,
     Debug,
     Device,
@@ -57,6 +58,7 @@ def live(
     precision: Precision = "auto",
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
+    boldness: Boldness = 0.5,
     resolution: Annotated[
         str,
         typer.Option(help="WIDTHxHEIGHT to work at, source, or auto: what the machine can take."),
@@ -100,6 +102,7 @@ def live(
         precision=precision,
         streaks=streaks,
         haze=haze,
+        boldness=boldness,
         resolution=resolution,
         fps=fps,
         every=every,

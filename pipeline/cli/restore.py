@@ -19,6 +19,7 @@ from derain.pipeline.cli.common import (
     ENCODING,
     FILES,
     PICTURE,
+    Boldness,
     ChosenModel,
     Codec,
     Compare,
@@ -74,6 +75,7 @@ def video(
     ] = False,
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
+    boldness: Boldness = 0.5,
     steady: Annotated[
         bool,
         typer.Option(
@@ -155,6 +157,7 @@ def video(
         precision=precision,
         streaks=streaks,
         haze=haze,
+        boldness=boldness,
         tile=tile,
         steady=steady,
         encoding=Encoding(codec, crf, preset, key_values(encoder_opt)),

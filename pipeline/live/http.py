@@ -4,7 +4,7 @@
     GET  /stream?view=V[&pair=1]    multipart JPEG, each part with X-Frame and X-Age (milliseconds)
     GET  /stats[?viewer=N]          `Live.status`, with the latencies of that viewer
     GET  /snapshot.png?view=V       the newest frame
-    POST /control                   JSON: streaks, haze, model, paused, new_shot
+    POST /control                   JSON: streaks, haze, boldness, model, paused, new_shot
     POST /offer?view=V              a WebRTC offer (SDP); its answer, where aiortc is installed
 
 Camera pictures are private: who may ask is web/access.py's.
@@ -50,6 +50,7 @@ class Controls(BaseModel):
 
     streaks: float | None = Field(None, ge=0, le=1)
     haze: float | None = Field(None, ge=0, le=1)
+    boldness: float | None = Field(None, ge=0, le=1)
     model: str | None = Field(None, max_length=100)
     paused: bool | None = None
     new_shot: bool = False

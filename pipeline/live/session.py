@@ -179,6 +179,7 @@ class Live:
         *,
         streaks: float | None = None,
         haze: float | None = None,
+        boldness: float | None = None,
         model: str | None = None,
         paused: bool | None = None,
         new_shot: bool = False,
@@ -188,8 +189,10 @@ class Live:
         Raises:
             DerainError: a share is not between 0 and 1, or there is no such model.
         """
-        for name, share in (("streaks", streaks), ("haze", haze)):
-            if share is not None and not 0 <= share <= 1:
+        dials = {"streaks": streaks, "haze": haze, "boldness": boldness}
+        chosen = {name: share for name, share in dials.items() if share is not None}
+        for name, share in chosen.items():
+            if not 0 <= share <= 1:
                 raise DerainError(f"{name} is a share between 0 and 1, not {share:g}.")
         if model is not None and model not in self.models:
             names = ", ".join(self.models)
@@ -199,8 +202,8 @@ class Live:
                 fresh = replace(self.derainer, model=load_model(model))
                 self.model_name, self._next = model, fresh
         for derainer in filter(None, (self.derainer, self._next)):
-            derainer.streaks = derainer.streaks if streaks is None else streaks
-            derainer.haze = derainer.haze if haze is None else haze
+            for name, share in chosen.items():
+                setattr(derainer, name, share)
         if new_shot:
             self.capture.new_shot()
         if paused is not None:
@@ -229,6 +232,7 @@ class Live:
             "precision": str(derainer.dtype).removeprefix("torch."),
             "streaks": derainer.streaks,
             "haze": derainer.haze,
+            "boldness": derainer.boldness,
             "views": newest.views if newest else [DERAINED],
             "fps": round(self.rate.value(), 2),
             "source_fps": round(self.capture.rate, 2),

@@ -22,6 +22,7 @@ def open_derainer(
         precision=options.precision,
         streaks=options.streaks,
         haze=options.haze,
+        boldness=options.boldness,
         notice=notice,
         tile=options.tile,
     )

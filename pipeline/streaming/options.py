@@ -18,6 +18,7 @@ class NetworkOptions:
     precision: str = "auto"
     streaks: float = 1.0
     haze: float = 1.0
+    boldness: float = 0.5  # 0 leaves what might not be rain, 1 removes what might be
     tile: str = "auto"  # pixels a side, auto or off
 
 

@@ -168,9 +168,10 @@ def test_a_wrong_token_is_refused_and_the_right_one_kept(identity: nn.Module) ->
 
 def test_controls_and_snapshots(invert: nn.Module) -> None:
     with serving(invert) as server:
-        status, _, body = ask(server, "/control", body={"streaks": 0, "haze": 0.5})
+        status, _, body = ask(server, "/control", body={"streaks": 0, "haze": 0.5, "boldness": 1})
         assert status == 200
-        assert (json.loads(body)["streaks"], json.loads(body)["haze"]) == (0, 0.5)
+        shown = json.loads(body)
+        assert (shown["streaks"], shown["haze"], shown["boldness"]) == (0, 0.5, 1)
         assert ask(server, "/control", body={"paused": True})[0] == 200
         assert not server.live.running.is_set()
         for wrong in ({"streaks": 2}, {"streaks": "all"}, {"paused": 1}, {"other": 1}, [], 3):
