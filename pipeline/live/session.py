@@ -35,7 +35,7 @@ from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
 from derain.pipeline.video.encoders import Encoding
 from derain.pipeline.video.frames import reformat, to_rgb
-from derain.pipeline.video.urls import mask_credentials
+from derain.pipeline.video.log import mask_credentials
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,13 +29,13 @@ from derain.pipeline.preview.rain_kind import (
     small,
     without_repeats,
 )
+from derain.pipeline.preview.sampling import sample_frames
 from derain.pipeline.streaming.compare import contact_sheet, label
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.streaming.temporal_smoothing import load_chosen
 from derain.pipeline.video import Video, VideoReader
 from derain.pipeline.video.color import to_bytes
-from derain.pipeline.video.sampling import sample_frames
 
 MOMENTS = 24  # places that the coarse look takes
 SPOTS = 5  # of them that are derained

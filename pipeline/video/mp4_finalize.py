@@ -20,13 +20,13 @@ from av.video.stream import VideoStream
 
 from derain.pipeline.video.containers import Container
 from derain.pipeline.video.log import Log, say_nothing
-from derain.pipeline.video.packet_times import (
+from derain.pipeline.video.paths import local
+from derain.pipeline.video.timestamps import (
     TimestampLog,
     enforce_monotonic_dts,
     exact_timescale,
     stamp,
 )
-from derain.pipeline.video.paths import local
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # only the stubs have it

@@ -35,14 +35,14 @@ from derain.pipeline.video.copied_streams import (
 )
 from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.mp4_finalize import Captions, Extras, contents_of, remux
-from derain.pipeline.video.packet_times import (
+from derain.pipeline.video.paths import is_sequence, local
+from derain.pipeline.video.timestamps import (
     TimestampLog,
     enforce_monotonic_dts,
     exact_timescale,
     in_units_of,
     stamp,
 )
-from derain.pipeline.video.paths import is_sequence, local
 
 HELD = 5000  # packets that may wait for their picture before they are written without it
 OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}

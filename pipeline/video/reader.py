@@ -24,8 +24,7 @@ from derain.models.errors import VideoError
 from derain.pipeline.video.color import Color
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
-from derain.pipeline.video.packet_times import stamp
-from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline
+from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline, stamp
 
 WARM_UP = 24  # frames before --start that fill the network's window and memory
 
