@@ -15,7 +15,8 @@ from derain.pipeline.streaming.shot_runner import Finished
 from derain.pipeline.video import VideoWriter
 from derain.pipeline.video.encoders import Encoding
 from derain.pipeline.video.frames import Frame, Video
-from derain.pipeline.video.muxer import part_name
+from derain.pipeline.video.output_files import output_files, written_files
+from derain.pipeline.video.paths import require_other_file
 
 
 def check_target(name: str, source: str, overwrite: bool) -> None:
@@ -24,15 +25,14 @@ def check_target(name: str, source: str, overwrite: bool) -> None:
     Raises:
         DerainError: it or a part of it is there already, its folder is not, or it is the source.
     """
-    target = Path(name)
-    if target.exists() and Path(source).exists() and target.samefile(source):
-        raise DerainError(f"{target} is the source itself; record to another file.")
+    target, files = Path(name), output_files(name)
+    require_other_file(source, written_files(name))
     if target.exists() and not overwrite:
         raise DerainError(f"{target} is there already; add -y to replace it.")
-    part = part_name(target)
-    if part.exists() and not overwrite:
+    left = files.leftover() if files else None
+    if left is not None and not overwrite:
         raise DerainError(
-            f"{part} of an interrupted recording is there; rename it to keep it, or add -y."
+            f"{left} of an interrupted recording is there; rename it to keep it, or add -y."
         )
     if not target.parent.is_dir():
         raise DerainError(f"There is no folder {target.parent}; make it first.")

@@ -101,8 +101,6 @@ def synthesize(
     Raises:
         DerainError: source or target cannot be used, or the options make no rain.
     """
-    if Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
-        raise DerainError(f"{target} is the input itself; choose another output.")
     count = 0
     try:
         with VideoReader(source) as reader:

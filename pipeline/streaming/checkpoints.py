@@ -13,15 +13,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from derain.models.errors import DerainError
+from derain.pipeline.video.output_files import OutputFiles, fresh_name, replace_exclusive
+from derain.pipeline.video.paths import files_of
 
 STREAMS = ("rtsp", "rtsps", "rtp", "rtmp", "rtmps", "srt", "tcp", "udp")
+MOST = 1 << 40  # frames; no film has more
+HEAD = 1 << 20  # bytes of an input that are hashed
 SETTLED = 4  # packets after a key frame until it has certainly left the muxer
 
 
@@ -41,31 +47,32 @@ class Checkpoint:
     change: Tensor | None = None  # of the last finished frame, for frames that repeat it
 
 
-def checkpoint_file(part: Path) -> Path:
-    """Where the checkpoint of a part file is."""
-    return part.with_name(part.name + ".resume")
+def is_replayable(source: str) -> bool:
+    """Whether a source gives the same frames again when it is opened again.
 
-
-def previous_part(part: Path) -> Path:
-    """Where the old part is while a resumed run copies it."""
-    return part.with_name(f"{part.stem}.previous{part.suffix}")
-
-
-def comes_again(source: str) -> bool:
-    """Whether a source gives the same frames again when it is opened again; streams do not."""
+    Streams, pipes and cameras do not.
+    """
+    if source == "-" or (os.path.exists(source) and not os.path.isfile(source)):
+        return False
     scheme, found, _ = source.partition("://")
     return not found or scheme not in STREAMS
 
 
-def identity(source: str, settings: Any) -> dict[str, Any]:
-    """What must be the same when a run goes on: the input file and all that forms the output."""
-    known: dict[str, Any] = {"source": os.path.basename(source), "settings": str(settings)}
-    if os.path.isfile(source):
-        known["size"] = os.path.getsize(source)
+def fingerprint_of(source: str, settings: object) -> dict[str, Any]:
+    """What must be the same when a run goes on: the input's contents and all that forms the output.
+
+    Files are known by their sizes and a hash of the first one's first bytes, not by their names.
+    """
+    known: dict[str, Any] = {"settings": str(settings), "source": source}
+    files = [path for path in files_of(source) if path.is_file()]
+    if files:
+        with files[0].open("rb") as file:
+            known["source"] = sha256(file.read(HEAD)).hexdigest()
+        known["sizes"] = [path.stat().st_size for path in files]
     return known
 
 
-def save(path: Path, checkpoint: Checkpoint, who: dict[str, Any]) -> None:
+def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, Any]) -> None:
     """Write a checkpoint; the one before it stays whole until this one is."""
     from safetensors.torch import save_file
 
@@ -77,18 +84,23 @@ def save(path: Path, checkpoint: Checkpoint, who: dict[str, Any]) -> None:
     tensors["end"] = torch.zeros(1)  # a file needs one tensor
     # No copies of tensors that are in the file's layout already: states may be large.
     tensors = {k: t.detach().contiguous() for k, t in tensors.items()}
-    noted = {"numbers": numbers, "lengths": checkpoint.lengths, "identity": who}
+    noted = {"numbers": numbers, "lengths": checkpoint.lengths, "fingerprint": fingerprint}
     metadata = {"derain": json.dumps(noted)}
-    fresh = path.with_name(path.name + ".new")
+    path, fresh = files.checkpoint, fresh_name(files.checkpoint)
     try:
+        replace_exclusive(fresh, like=files.target)
         save_file(tensors, str(fresh), metadata=metadata)
         os.replace(fresh, path)
     except Exception as error:
+        if not path.parent.is_dir():
+            raise DerainError(
+                f"The folder {path.parent} is gone; make it and begin again."
+            ) from error
         fresh.unlink(missing_ok=True)
         raise DerainError(f"{path} cannot be written ({error}); make room for it.") from error
 
 
-def load(path: Path, who: dict[str, Any]) -> Checkpoint:
+def load(path: Path, fingerprint: dict[str, Any]) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
@@ -96,18 +108,41 @@ def load(path: Path, who: dict[str, Any]) -> Checkpoint:
     """
     from safetensors import SafetensorError, safe_open
 
+    unreadable = DerainError(f"{path} cannot be read; use -y to start again.")
     try:
         with safe_open(str(path), framework="pt") as file:
             noted = json.loads((file.metadata() or {})["derain"])
             tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
-        lengths = noted["lengths"]
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DerainError(f"{path} cannot be read; use -y to start again.") from error
-    if noted["identity"] != who:
+        numbers, lengths = _Numbers.model_validate(noted["numbers"]), noted["lengths"]
+        if not all(type(length) is int and 0 <= length <= MOST for length in lengths):
+            raise unreadable
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise unreadable from error
+    if noted.get("fingerprint") != fingerprint:
         raise DerainError(f"{path} is of another input or other options; use -y to start again.")
     state = [tensor for key, tensor in tensors.items() if key.startswith("state.")]
     change = tensors.get("change")
-    return Checkpoint(**noted["numbers"], state=state, lengths=lengths, change=change)
+    return Checkpoint(**numbers.model_dump(), state=state, lengths=lengths, change=change)
+
+
+class _Numbers(BaseModel):
+    """The numbers of a checkpoint as a file may hold them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    next_in: int = Field(ge=0, le=MOST)
+    next_out: int = Field(ge=0, le=MOST)
+    prime_from: int = Field(ge=0, le=MOST)
+    written: int = Field(ge=0, le=MOST)
+    shots: int = Field(ge=0, le=MOST)
+    repeats: int = Field(ge=0, le=MOST)
+    final: bool
+
+    @model_validator(mode="after")
+    def _in_order(self) -> _Numbers:
+        # A part holds what was decoded before, so that it never has more than that.
+        if not (self.prime_from <= self.next_in and self.written <= self.next_out <= self.next_in):
+            raise ValueError("out of order")
+        return self
 
 
 class Saver:
@@ -116,14 +151,14 @@ class Saver:
     The network's thread takes them, the encoder's watches frames and packets pass.
 
     Args:
-        part: the part file.
-        who: `identity` of the run.
+        files: of the output.
+        fingerprint: what the checkpoints are of.
         seconds: between two checkpoints, at least.
     """
 
-    def __init__(self, part: Path, who: dict[str, Any], seconds: float) -> None:
-        self.file, self.previous = checkpoint_file(part), previous_part(part)
-        self.who, self.seconds = who, seconds
+    def __init__(self, files: OutputFiles, fingerprint: dict[str, Any], seconds: float) -> None:
+        self.files = files
+        self.fingerprint, self.seconds = fingerprint, seconds
         self._next = time.monotonic() + seconds
         self._busy = False  # one at a time: the encoder may lag behind by seconds
         self._waiting: Checkpoint | None = None  # whose key frame is not in the part yet
@@ -173,13 +208,13 @@ class Saver:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Save what the part file is complete for; the part before it has served."""
-        save(self.file, checkpoint, self.who)
-        self.previous.unlink(missing_ok=True)
+        save(self.files, checkpoint, self.fingerprint)
+        self.files.previous.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """The output is complete."""
-        self.file.unlink(missing_ok=True)
-        self.previous.unlink(missing_ok=True)
+        self.files.checkpoint.unlink(missing_ok=True)
+        self.files.previous.unlink(missing_ok=True)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:

@@ -19,7 +19,8 @@ from derain.pipeline.streaming.runner import Run
 from derain.pipeline.streaming.shot_runner import Shots
 from derain.pipeline.streaming.temporal_smoothing import load_chosen
 from derain.pipeline.video import Video, VideoReader
-from derain.pipeline.video.muxer import is_file, part_name
+from derain.pipeline.video.output_files import OutputFiles, output_files, written_files
+from derain.pipeline.video.paths import require_other_file
 
 __all__ = ["Interrupted", "Report", "VideoOptions", "derain_video"]
 
@@ -56,10 +57,13 @@ def derain_video(
     """
     report = report or Report(str(source), str(target))
     began = time.monotonic()
+    files: OutputFiles | None = None
     try:
-        _check(source, target, options)
-        checkpoint = _find_checkpoint(str(source), Path(target), options, report)
-        if report.skipped:
+        _check(options)
+        files = _claim(str(source), str(target))
+        checkpoint = _find_checkpoint(str(source), files, options)
+        if options.resume and checkpoint is None and _is_there(files) and not options.overwrite:
+            report.skipped = True
             return report
         loaded = model if model is not None else load_chosen(options)
         derainer = open_derainer(options, loaded, report.notice)
@@ -75,7 +79,7 @@ def derain_video(
             notice=report.notice,
         ) as reader:
             report.total = _expected(reader.video, options)
-            run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint)
+            run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint, files)
             run.all()
             report.damaged = reader.damaged
             if options.start is None and options.end is None:
@@ -87,13 +91,14 @@ def derain_video(
                 )
     except OSError as error:
         raise DerainError(str(error)) from error
+    finally:
+        if files is not None:
+            files.release()
     report.seconds = time.monotonic() - began
     return report
 
 
-def _check(source: str | Path, target: str | Path, options: VideoOptions) -> None:
-    if Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
-        raise DerainError(f"{target} is the input itself; choose another output.")
+def _check(options: VideoOptions) -> None:
     for name, value, allowed in (
         ("compare", options.compare, (None, "side", "wipe")),
         ("interlaced", options.interlaced, ("auto", "keep")),
@@ -127,25 +132,37 @@ def _explain_count(video: Video, report: Report) -> None:
         )
 
 
+def _claim(source: str, target: str) -> OutputFiles | None:
+    """The files of the output, locked, none of which is read from."""
+    require_other_file(source, written_files(target))
+    files = output_files(target)
+    if files is not None:
+        files.lock()
+    return files
+
+
+def _is_there(files: OutputFiles | None) -> bool:
+    return files is not None and files.target.exists()
+
+
 def _find_checkpoint(
-    source: str, target: Path, options: VideoOptions, report: Report
+    source: str, files: OutputFiles | None, options: VideoOptions
 ) -> checkpoints.Checkpoint | None:
     """The checkpoint to go on from, where there is one and the user asks for it."""
-    if not is_file(str(target)):
+    if files is None:
         if options.resume:
             raise DerainError("Only a file can be resumed; leave --resume out.")
         return None
-    again = checkpoints.comes_again(source)
+    again = checkpoints.is_replayable(source)
     if options.resume and not again:
         raise DerainError(f"{source} never gives the same frames again; leave --resume out.")
-    part = part_name(target)
-    saved = checkpoints.checkpoint_file(part)
     if not options.resume:
-        if part.exists() and not options.overwrite:
+        left = files.leftover()
+        if left is not None and not options.overwrite:
             way = "--resume goes on" if again else "rename it to keep it"
-            raise DerainError(f"{part} of an interrupted run is there; {way}, -y starts again.")
+            raise DerainError(f"{left} of an interrupted run is there; {way}, -y starts again.")
         return None
-    if saved.exists() and (part.exists() or checkpoints.previous_part(part).exists()):
-        return checkpoints.load(saved, checkpoints.identity(source, options.forming()))
-    report.skipped = target.exists() and not options.overwrite
+    if files.checkpoint.exists() and (files.part.exists() or files.previous.exists()):
+        fingerprint = checkpoints.fingerprint_of(source, options.output_settings())
+        return checkpoints.load(files.checkpoint, fingerprint)
     return None

@@ -10,19 +10,21 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from derain.models.errors import DerainError, UsageError
+from derain.models.errors import DerainError, UsageError, VideoError
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.progress import Reporter
 from derain.pipeline.video.containers import READ, WRITTEN
-from derain.pipeline.video.muxer import is_file, part_name
+from derain.pipeline.video.output_files import output_files, written_files
+from derain.pipeline.video.paths import file_identity, files_of, is_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +81,35 @@ def plan(
         if not one and (folder.suffix.lower() in WRITTEN or not is_file(output)):
             raise UsageError(f"Several inputs need a folder; {output} is not one.")
         tasks = [Task(source, str(folder / _output_name(place)), True) for source, place in found]
-        targets = [task.target for task in tasks]
-        for target in targets:
-            if targets.count(target) > 1:
-                raise UsageError(f"Two inputs would become {target}; give them one at a time.")
+        _refuse_collisions(tasks)
     if shard is not None:
         number, _, of = shard.partition("/")
         if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
             raise UsageError(f"--shard is like 2/4, not '{shard}'.")
         tasks = tasks[int(number) - 1 :: int(of)]
     return tasks
+
+
+def _refuse_collisions(tasks: list[Task]) -> None:
+    """Refuse outputs, and files beside them, that are those of another task or its input."""
+    sources = {
+        found: task.source
+        for task in tasks
+        for path in files_of(task.source)
+        if (found := file_identity(path))
+    }
+    targets = Counter(os.path.realpath(task.target) for task in tasks)
+    for task in tasks:
+        if targets[os.path.realpath(task.target)] > 1:
+            raise UsageError(f"Two inputs would become {task.target}; give them one at a time.")
+        with suppress(VideoError):  # of this one alone, when its turn comes
+            for path in written_files(task.target)[1:]:
+                other = sources.get(file_identity(path) or (0, 0))
+                if other is not None or str(path) in targets:
+                    raise UsageError(
+                        f"Beside {task.target} derain makes {path}, which is "
+                        f"{'an output' if other is None else other} too; give them one at a time."
+                    )
 
 
 def _output_name(place: Path) -> Path:
@@ -103,12 +124,11 @@ def interruptible(targets: Sequence[str] = ()) -> Iterator[threading.Event]:
     Part files of `targets` that hold something are then named.
     """
     stop = threading.Event()
-    parts = [part_name(Path(target)) for target in targets if is_file(target)]
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-            written = [str(part) for part in parts if part.is_file() and part.stat().st_size]
+            written = _parts(targets)
             left = f"; what was written is in {', '.join(written)}" if written else ""
             sys.stderr.write(f"{cursor}stopped at once{left}\n")
             sys.stderr.flush()
@@ -123,6 +143,17 @@ def interruptible(targets: Sequence[str] = ()) -> Iterator[threading.Event]:
     finally:
         for number, old in zip(numbers, before, strict=True):
             signal.signal(number, old)
+
+
+def _parts(targets: Sequence[str]) -> list[str]:
+    """The parts of these outputs that hold something."""
+    found = []
+    for target in targets:
+        with suppress(OSError, VideoError):
+            files = output_files(target)
+            if files is not None and files.part.stat().st_size:
+                found.append(str(files.part))
+    return found
 
 
 def run_tasks(
@@ -199,8 +230,8 @@ def run_tasks(
 
 def _is_done(task: Task) -> bool:
     """Whether the output is there already; the input itself, in its own folder, is none."""
-    source, target = Path(task.source), Path(task.target)
-    return target.is_file() and not (source.exists() and source.samefile(target))
+    own = file_identity(Path(task.source))
+    return Path(task.target).is_file() and file_identity(Path(task.target)) != own
 
 
 def _map(one: Callable[[Task], str], tasks: list[Task], jobs: int) -> list[str]:

@@ -43,7 +43,7 @@ class VideoOptions(NetworkOptions):
     resume: bool = False
     checkpoint_seconds: float = 10.0
 
-    def forming(self) -> VideoOptions:
+    def output_settings(self) -> VideoOptions:
         """The options that form the output, for comparing two runs."""
         where = replace(self, device="", tile="")
         return replace(where, overwrite=False, resume=False, checkpoint_seconds=0)

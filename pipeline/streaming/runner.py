@@ -21,7 +21,7 @@ from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
 from derain.pipeline.video import Frame, VideoReader, VideoWriter
 from derain.pipeline.video.color import to_bytes
-from derain.pipeline.video.muxer import part_name
+from derain.pipeline.video.output_files import OutputFiles
 
 
 class Run:
@@ -36,9 +36,10 @@ class Run:
         progress: Callable[[Report], None],
         asked: threading.Event | None,
         checkpoint: checkpoints.Checkpoint | None,
+        files: OutputFiles | None,
     ) -> None:
         self.reader, self.shots, self.options = reader, shots, options
-        self.report, self.progress = report, progress
+        self.report, self.progress, self.files = report, progress, files
         self.asked = asked or threading.Event()
         self.stop = threading.Event()
         # A source may be silent for long; who asks for the end must not wait for its next frame.
@@ -53,9 +54,11 @@ class Run:
         self.writer = self._open_writer()
         muxer = self.writer.muxer
         self.saver: checkpoints.Saver | None = None
-        if muxer.is_file and checkpoints.comes_again(self.reader.name):
-            who = checkpoints.identity(self.reader.name, self.options.forming())
-            self.saver = checkpoints.Saver(muxer.part, who, self.options.checkpoint_seconds)
+        if self.files is not None and checkpoints.is_replayable(self.reader.name):
+            settings = self.options.output_settings()
+            fingerprint = checkpoints.fingerprint_of(self.reader.name, settings)
+            seconds = self.options.checkpoint_seconds
+            self.saver = checkpoints.Saver(self.files, fingerprint, seconds)
             muxer.on_packet = self.saver.packet
         workers = [
             Worker("decode", self._decode, self.stop),
@@ -175,22 +178,24 @@ class Run:
             video = replace(video, display_matrix=None)
         if options.compare == "side":
             video = replace(video, width=2 * video.width)
-        part = part_name(Path(self.report.target))
-        previous = checkpoints.previous_part(part)
-        going_on = self.from_checkpoint
-        if going_on is not None and not previous.exists():
-            part.rename(previous)
+        going_on, files = self.from_checkpoint, self.files
+        overwrite = options.overwrite or options.resume
+        if files is not None and going_on is not None and not files.previous.exists():
+            files.part.rename(files.previous)
+        elif files is not None and going_on is None and overwrite:
+            files.remove_helpers()
         writer = VideoWriter(
             self.report.target,
             video,
             options.encoding,
             source=self.reader,
-            overwrite=options.overwrite or going_on is not None,
+            overwrite=overwrite,
             format=options.format,
+            files=files,
             notice=self.report.notice,
         )
-        if going_on is not None:
-            writer.muxer.copy_part(previous, going_on.written, writer.stream)
+        if files is not None and going_on is not None:
+            writer.muxer.copy_part(files.previous, going_on.written, writer.stream)
             self.report.frames_out = self.report.resumed_at = going_on.written
         return writer
 
@@ -239,8 +244,8 @@ class Run:
         if not isinstance(error, (OSError, DerainError)):
             raise error
         text = str(error)
-        if keep and muxer.is_file:
+        if keep and muxer.is_file and muxer.part.exists():
             text += f" What was done is in {muxer.part}"
-            there = self.saver is not None and self.saver.file.exists()
+            there = self.saver is not None and self.saver.files.checkpoint.exists()
             text += "; --resume goes on from it." if there else "."
         raise DerainError(text) from error

@@ -35,6 +35,7 @@ from derain.pipeline.video.copied_streams import (
 )
 from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.mp4_finalize import Captions, Extras, contents_of, remux
+from derain.pipeline.video.output_files import OutputFiles, check_target, output_files
 from derain.pipeline.video.paths import is_sequence, local
 from derain.pipeline.video.timestamps import (
     TimestampLog,
@@ -55,16 +56,6 @@ ADVICE = {
 }
 
 
-def is_file(target: str) -> bool:
-    """Whether an output is one plain file, not a pipe, a URL, or a sequence of pictures."""
-    return target != PIPE and "://" not in target and not is_sequence(target)
-
-
-def part_name(target: Path) -> Path:
-    """Where an output is written until it is complete."""
-    return target.with_name(f"{target.stem}.part{target.suffix}")
-
-
 class Muxer:
     """One output file. Nothing stands under its name before `publish`.
 
@@ -79,14 +70,16 @@ class Muxer:
         *,
         overwrite: bool = False,
         format: str | None = None,
+        files: OutputFiles | None = None,
         notice: Log = say_nothing,
     ) -> None:
         self.name, self.target, self.notice = str(target), Path(target), notice
-        self.is_file = is_file(self.name) and not self.target.is_fifo()
         self.kind = container_of(self.name)
         if self.name != PIPE and "://" not in self.name:
-            self._check(overwrite)
-        self.part = part_name(self.target) if self.is_file else self.target
+            check_target(self.name, overwrite)
+        self.files = files or output_files(target)
+        self.is_file = self.files is not None
+        self.part = self.files.part if self.files else self.target
         self.fragmented = self.is_file and self.kind.fragmented
         if is_sequence(self.name):
             format = format or "image2"
@@ -95,11 +88,16 @@ class Muxer:
         options = {"flush_packets": "1", "max_interleave_delta": "1"}
         if self.is_file:
             options |= self.kind.part_options
+        if self.files is not None:
+            self.files.create(overwrite)
         where = "pipe:1" if self.name == PIPE else local(self.part)
         try:
             self.container = av.open(where, "w", format=format, container_options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            if self.files is not None:
+                self.part.unlink(missing_ok=True)
+                self.files.release()
             raise VideoError(f"{self.name} cannot be made ({reason}); choose another.") from error
         codecs = set(self.container.supported_codecs)
         self.supported = codecs if self.kind.lists_codecs else set()
@@ -108,20 +106,6 @@ class Muxer:
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.extras = Extras()
-
-    def _check(self, overwrite: bool) -> None:
-        if not self.target.parent.is_dir():
-            raise VideoError(f"There is no folder {self.target.parent}; make it first.")
-        if not os.access(self.target.parent, os.W_OK):
-            raise VideoError(f"Nothing may be written in {self.target.parent}; choose another.")
-        if self.target.is_dir():
-            raise VideoError(f"{self.target} is a folder; name a file in it.")
-        try:
-            first = Path(self.name % 1) if is_sequence(self.name) else self.target
-        except (TypeError, ValueError) as error:
-            raise VideoError(f"{self.name} has a second %; leave that of the number.") from error
-        if first.is_file() and not overwrite:
-            raise VideoError(f"{first} is there already; add -y to replace it.")
 
     # Streams that come along
 
@@ -325,20 +309,25 @@ class Muxer:
 
     def publish(self) -> Path:
         """Move the closed part file into place; MP4 is put in its usual order first."""
-        if self.fragmented:
-            final = self.part.with_name(f"{self.target.stem}.final.part{self.target.suffix}")
-            try:
-                remux(self.part, final, self.extras, self.kind, self.notice)
-                os.replace(final, self.target)
-            except (av.FFmpegError, OSError, ValueError) as error:
-                final.unlink(missing_ok=True)
-                reason = getattr(error, "strerror", None) or str(error)
-                raise VideoError(
-                    f"{self.target} cannot be written ({reason}); {contents_of(self.part)}."
-                ) from error
-            self.part.unlink()
-        elif self.is_file:
-            os.replace(self.part, self.target)
+        files = self.files
+        if files is None:
+            return self.target
+        try:
+            if self.fragmented:
+                remux(self.part, files.create_final(), self.extras, self.kind, self.notice)
+                os.replace(files.final, files.target)
+                self.part.unlink()
+            else:
+                os.replace(self.part, files.target)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            if self.fragmented:
+                files.final.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error)
+            raise VideoError(
+                f"{self.target} cannot be written ({reason}); {contents_of(self.part)}."
+            ) from error
+        finally:
+            files.release()
         return self.target
 
     def abandon(self, keep: bool = False) -> None:
@@ -346,5 +335,7 @@ class Muxer:
         # It may have failed before its header.
         with suppress(av.FFmpegError, ValueError):
             self.container.close()
-        if self.is_file and not keep:
-            self.part.unlink(missing_ok=True)
+        if self.files is not None:
+            if not keep:
+                self.part.unlink(missing_ok=True)
+            self.files.release()

@@ -23,6 +23,8 @@ from derain.pipeline.video.encoders import Encoding, choose, configure, other_co
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
 from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.muxer import Muxer
+from derain.pipeline.video.output_files import OutputFiles, written_files
+from derain.pipeline.video.paths import require_other_file
 from derain.pipeline.video.reader import VideoReader
 
 PLAIN = Encoding()
@@ -39,6 +41,7 @@ class VideoWriter:
         source: a reader whose other streams, metadata and chapters go along.
         overwrite: replace a file that is there.
         format: FFmpeg's name of the container where the ending does not say it.
+        files: of the target, where they are locked already.
         notice: told what had to be done differently.
 
     Raises:
@@ -54,10 +57,13 @@ class VideoWriter:
         source: VideoReader | None = None,
         overwrite: bool = False,
         format: str | None = None,
+        files: OutputFiles | None = None,
         notice: Log = say_nothing,
     ) -> None:
+        if source is not None:
+            require_other_file(source.name, written_files(target))
         self.video = video
-        self.muxer = Muxer(target, overwrite=overwrite, format=format, notice=notice)
+        self.muxer = Muxer(target, overwrite=overwrite, format=format, files=files, notice=notice)
         try:
             supported = self.muxer.supported
             self.choice = choose(encoding, video, self.muxer.kind, supported, notice)

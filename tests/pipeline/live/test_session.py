@@ -103,7 +103,7 @@ def test_a_file_is_recorded_frame_by_frame_at_its_times(
     part.touch()
     with pytest.raises(DerainError, match="interrupted recording"):
         Live(options, recurrent)
-    with pytest.raises(DerainError, match="is the source itself"):
+    with pytest.raises(DerainError, match="is the input itself"):
         Live(LiveOptions(str(clip), record=str(clip), overwrite=True), recurrent)
 
 

@@ -23,6 +23,7 @@ from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.video import Encoding, VideoReader
+from derain.pipeline.video.output_files import output_files
 
 FFV1 = VideoOptions(precision="fp32", encoding=Encoding("ffv1"), checkpoint_seconds=0.0)
 X264 = replace(FFV1, encoding=Encoding())
@@ -315,8 +316,10 @@ def test_a_failing_network_keeps_the_part(
 
 def test_checkpoints_are_tensors_and_words_alone(tmp_path: Path) -> None:
     checkpoint = checkpoints.Checkpoint(9, 7, 6, 7, 2, 1, state=[torch.ones(2, 3), torch.zeros(())])
-    path = tmp_path / "x.resume"
-    checkpoints.save(path, checkpoint, {"source": "a"})
+    files = output_files(tmp_path / "x.mkv")
+    assert files is not None
+    path = files.checkpoint
+    checkpoints.save(files, checkpoint, {"source": "a"})
     back = checkpoints.load(path, {"source": "a"})
     assert (back.next_in, back.next_out, back.prime_from, back.written) == (9, 7, 6, 7)
     assert torch.equal(back.state[0], torch.ones(2, 3))

@@ -33,8 +33,8 @@ def test_a_number_is_pixels_a_side() -> None:
 
 
 def test_a_run_may_go_on_with_other_tiles() -> None:
-    assert replace(OPTIONS, tile="200").forming() == OPTIONS.forming()
-    assert replace(OPTIONS, haze=0.5).forming() != OPTIONS.forming()
+    assert replace(OPTIONS, tile="200").output_settings() == OPTIONS.output_settings()
+    assert replace(OPTIONS, haze=0.5).output_settings() != OPTIONS.output_settings()
 
 
 def test_steadied_networks_work_in_tiles_too() -> None:

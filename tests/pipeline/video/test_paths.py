@@ -13,7 +13,17 @@ def test_a_pattern_of_numbers_is_a_sequence(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["100%.mp4", "50% rain.mp4", "my%20dog.mp4", "http://x/%05d.png", "-", "a.mp4"]
+    "name",
+    [
+        "100%.mp4",
+        "50% rain.mp4",
+        "my%20dog.mp4",
+        "rain%2dshot.mp4",
+        "%05d.mkv",
+        "http://x/%05d.png",
+        "-",
+        "a.mp4",
+    ],
 )
 def test_other_percents_are_not(name: str) -> None:
     assert not is_sequence(name)
