@@ -8,6 +8,7 @@ no weights; `frame_window.push` takes any other function of two frames.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -55,20 +56,26 @@ def dis_flow(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if min(size) < SMALLEST:
         zero = a.new_zeros((batch, 2, *size), dtype=torch.float32)
         return zero, zero
+    first, second = _grey(a), _grey(b)
+    # Both ways at once: OpenCV lets other threads run meanwhile.
+    with ThreadPoolExecutor(1) as other:
+        back = other.submit(_dis, second, first)
+        there = _dis(first, second)
+
+    def tensor(flows: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(a.device)
+
+    return tensor(there), tensor(back.result())
+
+
+def _dis(a: list[np.ndarray], b: list[np.ndarray]) -> list[np.ndarray]:
+    """Flow (h, w, 2) from each grey picture of `a` to that of `b`."""
     # A new object for every call: DIS keeps buffers and is not safe to share between threads.
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis.setFinestScale(FINEST)
     dis.setGradientDescentIterations(STEPS)
     dis.setVariationalRefinementIterations(SMOOTHING)
-    there, back = [], []
-    for x, y in zip(_grey(a), _grey(b), strict=True):
-        there.append(dis.calc(x, y, None))
-        back.append(dis.calc(y, x, None))
-
-    def tensor(flows: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(a.device)
-
-    return tensor(there), tensor(back)
+    return [dis.calc(x, y, None) for x, y in zip(a, b, strict=True)]
 
 
 def compose_flows(first: Tensor, second: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from derain.models.ops.optical_flow import dis_flow, warp
+from derain.models.ops.optical_flow import _dis, _grey, dis_flow, warp
 
 
 def street_behind_twigs(shift: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -40,3 +40,11 @@ def test_thin_things_in_front_are_aligned_by_themselves_in_frames_of_any_size(
     aligned = warp(following, there, frame)
     missed = (following - frame)[0, :, twigs].abs().mean()
     assert (aligned - frame)[0, :, twigs].abs().mean() < 0.17 * missed
+
+
+def test_flow_both_ways_is_that_of_each_way_to_the_last_bit() -> None:
+    (a, _), (b, _) = (street_behind_twigs(shift, (96, 128)) for shift in (0, 4))
+    there, back = dis_flow(a, b)
+    for found, (one, other) in ((there, (a, b)), (back, (b, a))):
+        alone = torch.from_numpy(_dis(_grey(one), _grey(other))[0]).permute(2, 0, 1)
+        assert torch.equal(found[0], alone)
