@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from derain.models.errors import DerainError
-from derain.models.networks.rescan import CELLS, SLOPE, Memory, cell_table, unit_of
 from derain.models.ops.key_tables import collect
 from derain.models.ops.layers import convolutions
+from derain.models.ops.recurrent_cells import CELLS, SLOPE, Memory, cell_table, unit_of
 from derain.models.runtime.tiles import Mean, spatial_mean
 from derain.models.video_model import SingleImageModel
 

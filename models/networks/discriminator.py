@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from derain.models.errors import DerainError
+from derain.models.ops.layers import leaky_relu
 
 
 class PatchDiscriminator(nn.Module):
@@ -54,7 +55,7 @@ class PatchDiscriminator(nn.Module):
             )
         x = 2 * clip.flatten(1, 2) - 1
         for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
+            x = leaky_relu(conv(x), 0.2)
         return self.score(x)
 
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.ops.layers import activate, start_at
+from derain.models.ops.layers import leaky_relu, start_at
 from derain.models.ops.scattering import T_MIN
 
 GRID = 16  # cells on each side
@@ -125,12 +125,12 @@ class HazeEstimator(nn.Module):
 
     def _judge(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Share of the light that haze takes, (B, 1, GRID, GRID), and airlight, (B, 3)."""
-        x = activate(self.conv2(activate(self.conv1(seen))))
+        x = leaky_relu(self.conv2(leaky_relu(self.conv1(seen))))
         for _ in range(ROUNDS):
             whole = torch.cat([x.amax((2, 3)), x.amin((2, 3))], 1)
             joined = torch.cat([x, whole[:, :, None, None].expand(-1, -1, GRID, GRID)], 1)
-            compared = activate(self.join(joined))
-            x = x + compared + activate(self.conv3(compared))
+            compared = leaky_relu(self.join(joined))
+            x = x + compared + leaky_relu(self.conv3(compared))
         share = 1 - torch.sigmoid(self.thin(x).float())
         light = self.light(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
         return share, torch.sigmoid(light.float())

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from derain.models.errors import DerainError
-from derain.models.networks.rescan import SLOPE, GRUCell, Memory, SqueezeExcite
 from derain.models.ops.key_tables import collect
+from derain.models.ops.recurrent_cells import SLOPE, GRUCell, Memory, SqueezeExcite
 from derain.models.runtime.tiles import Mean, spatial_mean
 from derain.models.video_model import SingleImageModel
 

@@ -51,7 +51,7 @@ from derain.models.networks.haze_estimator import (
     weigh_by_confidence,
 )
 from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
-from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, activate, start_at
+from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, leaky_relu, start_at
 from derain.models.ops.optical_flow import dis_flow, warp
 from derain.models.ops.scattering import remove_streaks
 from derain.models.output import Output
@@ -130,14 +130,14 @@ class Trunk(nn.Module):
             Features at 1/2 size, and the new memory.
         """
         half = self.head(x)
-        half = activate(half if extra is None else half + extra)
-        quarter = self.body1(activate(self.down1(half)))
-        eighth = self.body2(activate(self.down2(quarter)))
+        half = leaky_relu(half if extra is None else half + extra)
+        quarter = self.body1(leaky_relu(self.down1(half)))
+        eighth = self.body2(leaky_relu(self.down2(quarter)))
         if self.memory is not None and self.recall is not None:
             h = self.memory(eighth, h)
             eighth = eighth + self.recall(h.to(eighth.dtype))
         quarter = self.body3(quarter + self.up2(eighth))
-        return activate(self.tail(half + self.up1(quarter))), h
+        return leaky_relu(self.tail(half + self.up1(quarter))), h
 
 
 class Swift(VideoModel[SwiftState]):

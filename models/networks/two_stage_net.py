@@ -18,13 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from derain.models.ops.layers import leaky_relu
+
 SLOTS = 5
-SLOPE = 0.2  # of the leaky rectifier; the paper's, not the one of layer_images.py
+SLOPE = 0.2  # of the leaky rectifier, as in the paper
 
 
 def activate(x: Tensor) -> Tensor:
-    """Leaky rectifier, in place where no gradient needs the input."""
-    return F.leaky_relu(x, SLOPE, inplace=not torch.is_grad_enabled())
+    """The leaky rectifier of every layer."""
+    return leaky_relu(x, SLOPE)
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

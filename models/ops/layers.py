@@ -6,12 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.1  # of the leaky rectifier
 
-
-def activate(x: Tensor) -> Tensor:
-    """Leaky rectifier, in place where no gradient needs the input."""
-    return F.leaky_relu(x, SLOPE, inplace=not torch.is_grad_enabled())
+def leaky_relu(x: Tensor, slope: float = 0.1) -> Tensor:
+    """`x`, times `slope` where it is negative; in place where no gradient needs the input."""
+    return F.leaky_relu(x, slope, inplace=not torch.is_grad_enabled())
 
 
 def start_at(
@@ -38,7 +36,7 @@ def convolutions(layers: nn.ModuleList) -> list[nn.Conv2d]:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(activate(conv(x))), 3x3, no normalisation; starts close to the identity."""
+    """x + conv(leaky_relu(conv(x))), 3x3, no normalisation; starts close to the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,7 +46,7 @@ class ResidualBlock(nn.Module):
             self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(activate(self.first(x)))
+        return x + self.second(leaky_relu(self.first(x)))
 
 
 class Upsample(nn.Module):

@@ -2,28 +2,26 @@
 
 Rain is rare at a pixel and mostly brightens it, so the value a pixel has most often is the scene.
 One value alone is noisy; its rank among all values is not, and the rank on which most pixels agree
-gives the picture. After the semi-automatic cleaning of Wang et al., "Spatial Attentive Single-Image
+gives the image. After the semi-automatic cleaning of Wang et al., "Spatial Attentive Single-Image
 Deraining with a High Quality Real Rain Dataset", CVPR 2019, with the votes counted right: luma
 kept in one piece, ranks of N - 1 steps throughout, whole numbers, values rounded.
 
-Frames in, picture and figures out; files are `background_command`'s, training pairs are
-background_pairs.py's.
+Arrays in, arrays and figures out: reading is in frames.py, what is written in command.py and
+pairs.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
-
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+from derain.pipeline.background.frames import Image
 
 BAND = 1 << 16  # pixels that are voted on at a time
 UNSTEADY = 40  # grey levels between a pixel's quartiles; rain is too rare to part them so far
@@ -31,19 +29,10 @@ DARKER = 6  # grey levels below the background that noise does not reach
 
 
 @dataclass(frozen=True, slots=True)
-class BackgroundSettings:
-    """How much is looked at, and what a person decided."""
-
-    frames: int = 200  # most frames kept; they are spread over the whole clip
-    memory: int = 1 << 30  # bytes that kept frames may take
-    percentile: int | None = None  # 0 to 100, in place of the vote
-
-
-@dataclass(frozen=True, slots=True)
 class Background:
     """The background and how far to trust it."""
 
-    image: Picture
+    image: Image
     percentile: int  # of each pixel's values over time, dark to bright, that is the background
     share: float  # of the pixels that agree on it, 0 to 1; 0.6 to 0.7 is good
     frames: int  # that it was made of
@@ -54,40 +43,7 @@ class Background:
     warnings: list[str] = field(default_factory=list)
 
 
-class FrameSample:
-    """At most `capacity` frames, evenly spread over a clip whose length is not known.
-
-    When it is full every other frame goes, and from then on half as many are taken.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = max(2, capacity)
-        self.frames: list[Picture] = []
-        self.stride = 1
-        self._seen = 0
-
-    def due(self) -> bool:
-        """Count one more frame of the clip; whether it is to be added."""
-        index, self._seen = self._seen, self._seen + 1
-        if index % self.stride == 0 and len(self.frames) == self.capacity:
-            self.frames = self.frames[::2]
-            self.stride *= 2
-        return index % self.stride == 0
-
-    def add(self, frame: Picture) -> None:
-        """Keep a frame, (H, W, 3) uint8 RGB.
-
-        Raises:
-            DerainError: it has another size than those before.
-        """
-        if self.frames and frame.shape != self.frames[0].shape:
-            raise DerainError(
-                "The picture size changes inside the clip; choose a part with one size."
-            )
-        self.frames.append(frame)
-
-
-def estimate_background(frames: Sequence[Picture], percentile: int | None = None) -> Background:
+def estimate_background(frames: Sequence[Image], percentile: int | None = None) -> Background:
     """The background of frames of a still scene, (H, W, 3) uint8 RGB.
 
     Args:
@@ -120,7 +76,7 @@ def estimate_background(frames: Sequence[Picture], percentile: int | None = None
     return background
 
 
-def vote(frames: Sequence[Picture]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def vote(frames: Sequence[Image]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The share of voters for each percentile, (101,), and where the scene changes, (H, W)."""
     height, width = frames[0].shape[:2]
     votes, voters = np.zeros(101, np.int64), 0
@@ -135,7 +91,7 @@ def vote(frames: Sequence[Picture]) -> tuple[NDArray[np.float64], NDArray[np.boo
     return votes / max(1, voters), unsteady
 
 
-def take_percentile(frames: Sequence[Picture], percentile: int) -> Picture:
+def take_percentile(frames: Sequence[Image], percentile: int) -> Image:
     """This percentile over time of every pixel and channel."""
     image = np.empty_like(frames[0])
     for rows in _bands(*image.shape[:2]):
@@ -143,7 +99,7 @@ def take_percentile(frames: Sequence[Picture], percentile: int) -> Picture:
     return image
 
 
-def sorted_luma(frames: Sequence[Picture]) -> NDArray[np.uint8]:
+def sorted_luma(frames: Sequence[Image]) -> NDArray[np.uint8]:
     """The luma of each pixel over time, sorted: N frames (h, w, 3) -> (N, h w)."""
     luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).ravel() for frame in frames], 1)
     luma.sort(axis=1)
@@ -189,7 +145,7 @@ def rank_value(stack: NDArray[np.uint8], percentile: int) -> NDArray[np.uint8]:
     return ((100 * a + rest * (b - a) + 50) // 100).astype(np.uint8)
 
 
-def camera_shift(frames: Sequence[Picture], most: int = 12) -> float:
+def camera_shift(frames: Sequence[Image], most: int = 12) -> float:
     """How far the camera moves, in pixels: a tenth of the clip lies further from its middle.
 
     Medians of four neighbouring frames are compared with the middle one by phase correlation: in a
@@ -243,7 +199,7 @@ def _warnings(found: Background) -> list[str]:
         ),
         (
             moving > 0.02,
-            f"{moving:.0%} of the picture is not still; what moves there is not background.",
+            f"{moving:.0%} of the image is not still; what moves there is not background.",
         ),
         (
             found.darker > 0.05,
@@ -256,75 +212,3 @@ def _warnings(found: Background) -> list[str]:
         ),
     ]
     return [text for wrong, text in checks if wrong]
-
-
-def read_pictures(
-    source: str | Path, wanted: Callable[[], bool] = lambda: True
-) -> Iterator[tuple[int, Picture]]:
-    """Index and picture of the frames of a video for which `wanted()`, asked once each, is true.
-
-    Raises:
-        DerainError: the video cannot be read.
-    """
-    from derain.pipeline.video import VideoReader
-
-    try:
-        with VideoReader(source) as reader:
-            for frame in reader.frames():
-                if wanted():
-                    rgb = reader.to_rgb(frame)
-                    yield frame.index, np.rint(rgb * 255).clip(0, 255).astype(np.uint8)
-    except OSError as error:
-        raise DerainError(str(error)) from error
-
-
-def background_command(
-    source: str | Path,
-    output: str | Path | None = None,
-    *,
-    pairs: str | Path | None = None,
-    settings: BackgroundSettings = BackgroundSettings(),
-    every: int = 1,
-    overwrite: bool = False,
-    notice: Callable[[str], None] = lambda text: None,
-) -> Background:
-    """Write the background of a video as a picture, and training pairs if a folder is given.
-
-    The video is decoded once, and once more for pairs; memory does not grow with its length.
-
-    Args:
-        output: the picture to write, lossless for .png; None writes pairs alone.
-        pairs: a folder for training pairs, see pairs.py.
-        every: pair only each so many-th frame.
-        notice: called with every sentence the user should read.
-
-    Raises:
-        DerainError: the video cannot be read, or something to be written is there already.
-    """
-    from derain.pipeline.background.pairs import save_picture, write_pairs
-
-    target = None if output is None else Path(output)
-    if target is None and pairs is None:
-        raise DerainError("There is nothing to write; name a picture with -o, or --pairs.")
-    if target is not None and target.exists() and not overwrite:
-        raise DerainError(f"{target} exists; give -y to replace it.")
-    if pairs is not None and str(source) == "-":
-        raise DerainError("Pairs need a file that can be read twice; save the input to one first.")
-    sample = FrameSample(settings.frames)
-    for _, picture in read_pictures(source, sample.due):
-        fitting = max(2, settings.memory // picture.nbytes)
-        if fitting < sample.capacity:
-            sample.capacity = fitting
-            notice(f"Pictures of this size leave room for {fitting} frames of the clip.")
-        sample.add(picture)
-    background = estimate_background(sample.frames, settings.percentile)
-    for warning in background.warnings:
-        notice(warning)
-    if target is not None:
-        save_picture(target, background.image)
-    if pairs is not None:
-        write_pairs(
-            source, Path(pairs), background, sample.frames,
-            every=every, overwrite=overwrite, elected=settings.percentile is None, notice=notice,
-        )  # fmt: skip
-    return background

@@ -9,7 +9,7 @@ In the folder given, for a video called NAME:
     NAME/candidates/             other backgrounds; NAME/sheet.png shows all, for a person to choose
     NAME/manifest.json           the figures, and what was chosen by whom
 
-All pictures are lossless RGB. Split training from testing by videos, never by crops: crops of one
+All images are lossless RGB. Split training from testing by videos, never by crops: crops of one
 video share their clean side. The vote itself is in estimate.py.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -25,14 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
-from derain.pipeline.background.estimate import (
-    Background,
-    Picture,
-    elect,
-    read_pictures,
-    take_percentile,
-    vote,
-)
+from derain.models.log import Log, say_nothing
+from derain.pipeline.background.estimate import Background, elect, take_percentile, vote
+from derain.pipeline.background.frames import Image, read_frames
 
 CROP = 256  # pixels, height and width
 TOLERANCE = 8  # grey levels, of any channel, up to which a pixel counts as clean
@@ -45,20 +40,27 @@ def write_pairs(
     source: str | Path,
     folder: Path,
     background: Background,
-    kept: Sequence[Picture],
+    kept: Sequence[Image],
     *,
     every: int = 1,
     overwrite: bool = False,
     elected: bool = True,
-    notice: Callable[[str], None] = lambda text: None,
+    notice: Log = say_nothing,
 ) -> int:
-    """Write pairs of every frame of `source` and its background; how many pairs of crops.
+    """Write pairs of every frame of `source` and its background.
 
     Args:
+        source: the video the background was made of.
+        folder: where the list and the video's own folder go; made where it is missing.
+        background: of the video, of its frames' size.
         kept: the frames the background was made of, for the candidates.
-        every: only each so many-th frame.
+        every: only each so many-th frame, at least 1.
+        overwrite: whether pairs of this video that are there already are replaced.
         elected: whether votes chose the background's percentile, not a person.
         notice: called with a sentence about crops that were left out.
+
+    Returns:
+        How many pairs of crops were written.
 
     Raises:
         DerainError: the video cannot be read, pairs of it are there already, or cannot be written.
@@ -69,49 +71,16 @@ def write_pairs(
         raise DerainError(f"{home} holds pairs already; give -y to replace them.")
     for old in ("rain", "mask", "crops", "candidates"):
         shutil.rmtree(home / old, ignore_errors=True)
-    save_picture(home / "clean.png", background.image)
+    save_image(home / "clean.png", background.image)
     candidates = write_candidates(home, background, kept)
-    height, width = background.image.shape[:2]
-    areas = {
-        f"{top}_{left}": np.s_[top : top + CROP, left : left + CROP]
-        for top in grid(height)
-        for left in grid(width)
-    }
+    areas = crop_areas(*background.image.shape[:2])
     steady = {k: a for k, a in areas.items() if background.unsteady[a].mean() <= MOST_UNSTEADY}
-    for place, area in steady.items():
-        save_picture(home / f"crops/clean/{name}_{place}.png", background.image[area])
-    lines, dry = [], 0
-    for index, frame in read_pictures(source):
-        if index % every:
-            continue
-        mask = rain_mask(frame, background.image)
-        save_picture(home / f"rain/{name}-{index:06d}.png", frame)
-        save_picture(home / f"mask/{name}-{index:06d}.png", mask.astype(np.uint8) * 255)
-        for place, area in steady.items():
-            if mask[area].mean() < LEAST_RAIN:
-                dry += 1
-                continue
-            rainy = f"{name}/crops/rain/{name}-{index:06d}_{place}.png"
-            save_picture(folder / rainy, frame[area])
-            lines.append(f"{rainy} {name}/crops/clean/{name}_{place}.png\n")
+    lines, dry = _write_frames(source, home, background.image, steady, every)
     listing.write_text("".join(lines))
     unsteady = len(areas) - len(steady)
-    manifest = {
-        "video": Path(source).name,
-        "percentile": background.percentile,
-        "chosen_by": "vote" if elected else "person",
-        "frames": background.frames,
-        "share": round(background.share, 4),
-        "darker": round(background.darker, 4),
-        "shift": round(background.shift, 3),
-        "flicker": round(background.flicker, 3),
-        "warnings": background.warnings,
-        "tolerance": TOLERANCE,
-        "pairs": len(lines),
-        "crops_without_rain": dry,
-        "unsteady_places": unsteady,
-        "candidates": candidates,
-    }
+    counts = {"pairs": len(lines), "crops_without_rain": dry, "unsteady_places": unsteady}
+    manifest = describe(Path(source).name, background, elected) | counts
+    manifest["candidates"] = candidates
     (home / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     if dry or unsteady:
         notice(
@@ -121,19 +90,78 @@ def write_pairs(
     return len(lines)
 
 
+def _write_frames(
+    source: str | Path,
+    home: Path,
+    clean: Image,
+    areas: dict[str, tuple[slice, slice]],
+    every: int,
+) -> tuple[list[str], int]:
+    """Write frames, masks and crops; the list's lines, and how many crops had too little rain."""
+    name = home.name
+    for place, area in areas.items():
+        save_image(home / f"crops/clean/{name}_{place}.png", clean[area])
+    lines, dry = [], 0
+    for index, frame in read_frames(source):
+        if index % every:
+            continue
+        mask = rain_mask(frame, clean)
+        save_image(home / f"rain/{name}-{index:06d}.png", frame)
+        save_image(home / f"mask/{name}-{index:06d}.png", mask.astype(np.uint8) * 255)
+        for place, area in areas.items():
+            if mask[area].mean() < LEAST_RAIN:
+                dry += 1
+                continue
+            rainy = f"{name}/crops/rain/{name}-{index:06d}_{place}.png"
+            save_image(home.parent / rainy, frame[area])
+            lines.append(f"{rainy} {name}/crops/clean/{name}_{place}.png\n")
+    return lines, dry
+
+
+def crop_areas(height: int, width: int) -> dict[str, tuple[slice, slice]]:
+    """The crops of an image by their names "TOP_LEFT"; together they cover it."""
+    return {
+        f"{top}_{left}": np.s_[top : top + CROP, left : left + CROP]
+        for top in grid(height)
+        for left in grid(width)
+    }
+
+
+def describe(video: str, background: Background, elected: bool) -> dict[str, object]:
+    """What manifest.json says of a background.
+
+    Args:
+        video: the file's name.
+        background: its figures are rounded.
+        elected: whether votes chose the percentile, not a person.
+    """
+    return {
+        "video": video,
+        "percentile": background.percentile,
+        "chosen_by": "vote" if elected else "person",
+        "frames": background.frames,
+        "share": round(background.share, 4),
+        "darker": round(background.darker, 4),
+        "shift": round(background.shift, 3),
+        "flicker": round(background.flicker, 3),
+        "warnings": background.warnings,
+        "tolerance": TOLERANCE,
+    }
+
+
 def grid(length: int) -> list[int]:
     """Where crops start along a side: as few as cover it, evenly spread; 0 where it is short."""
     count = -(-length // CROP)
     return [int(start) for start in np.linspace(0, max(0, length - CROP), count)]
 
 
-def rain_mask(frame: Picture, clean: Picture) -> NDArray[np.bool_]:
+def rain_mask(frame: Image, clean: Image) -> NDArray[np.bool_]:
     """Where any channel differs by more than TOLERANCE: (H, W)."""
     return np.asarray(cv2.absdiff(frame, clean).max(-1) > TOLERANCE)
 
 
 def write_candidates(
-    home: Path, background: Background, kept: Sequence[Picture]
+    home: Path, background: Background, kept: Sequence[Image]
 ) -> list[dict[str, float]]:
     """Backgrounds of fewer frames and of percentiles nearby, as files and on one sheet.
 
@@ -148,21 +176,21 @@ def write_candidates(
         row = []
         for percentile in (max(0, middle - 5), middle, min(100, middle + 5)):
             image, share = take_percentile(frames, percentile), float(shares[percentile])
-            save_picture(home / f"candidates/frames{count}_percentile{percentile}.png", image)
+            save_image(home / f"candidates/frames{count}_percentile{percentile}.png", image)
             figures.append({"frames": count, "percentile": percentile, "share": round(share, 4)})
             text = f"frames {count}, percentile {percentile}, share {share:.2f}"
             row.append(_labelled(image, text))
         rows.append(np.concatenate(row, axis=1))
-    save_picture(home / "sheet.png", np.concatenate(rows, axis=0))
+    save_image(home / "sheet.png", np.concatenate(rows, axis=0))
     return figures
 
 
-def _labelled(picture: Picture, text: str) -> Picture:
+def _labelled(image: Image, text: str) -> Image:
     """A copy at most 640 pixels wide, with a caption in a strip below it."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = min(1.0, 640 / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     strip = np.zeros((24, size[0], 3), np.uint8)
     cv2.putText(
         strip, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA
@@ -170,7 +198,7 @@ def _labelled(picture: Picture, text: str) -> Picture:
     return np.concatenate([np.asarray(small, np.uint8), strip])
 
 
-def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+def save_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) RGB or (H, W) grey; the folder is made.
 
     Raises:
@@ -178,7 +206,7 @@ def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture)
+        written = cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
     except (OSError, cv2.error) as error:
         raise DerainError(f"{path} cannot be written ({error}); choose another place.") from error
     if not written:

@@ -115,7 +115,7 @@ def background(
     debug: Debug = False,
 ) -> None:
     """Find the clean picture behind the rain of a camera that stands still."""
-    from derain.pipeline.background.estimate import BackgroundSettings, background_command
+    from derain.pipeline.background.command import BackgroundSettings, background_command
 
     found = background_command(
         video,

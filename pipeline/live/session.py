@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from derain.models import Derainer, list_models, load_model
 from derain.models.errors import DerainError, UsageError
+from derain.models.log import mask_credentials
 from derain.models.output import Output
 from derain.models.registry import ENTRIES, is_ready
 from derain.pipeline.live.capture import Capture, LatestFrame, LiveFrame
@@ -35,7 +36,6 @@ from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
 from derain.pipeline.video.encoders import Encoding
 from derain.pipeline.video.frames import reformat, to_rgb
-from derain.pipeline.video.log import mask_credentials
 
 
 @dataclass(frozen=True, slots=True)

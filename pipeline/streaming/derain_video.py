@@ -1,6 +1,6 @@
 """`derain_video`: one input, from the checks before it to the report after it.
 
-The streaming loop is run.py's, many inputs and signals are jobs.py's.
+The streaming loop is in runner.py, many inputs and signals are in inputs.py.
 """
 
 from __future__ import annotations
@@ -82,13 +82,7 @@ def derain_video(
             run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint, files)
             run.all()
             report.damaged = reader.damaged
-            if options.start is None and options.end is None:
-                _explain_count(reader.video, report)
-            if report.unchanged and max(options.streaks, options.haze) >= 0.5:
-                report.notice(
-                    "Next to nothing was changed: no falling rain is seen in it. Drops on glass "
-                    "and puddles are none; derain preview shows a film before the work."
-                )
+            _explain(reader.video, options, report)
     except OSError as error:
         raise DerainError(str(error)) from error
     finally:
@@ -118,8 +112,15 @@ def _expected(video: Video, options: VideoOptions) -> int:
     return max(1, round(seconds * video.rate))
 
 
-def _explain_count(video: Video, report: Report) -> None:
-    """Say why there are fewer frames than the file declares."""
+def _explain(video: Video, options: VideoOptions, report: Report) -> None:
+    """Say why there are fewer frames than the file declares, and that nothing was to be done."""
+    if report.unchanged and max(options.streaks, options.haze) >= 0.5:
+        report.notice(
+            "Next to nothing was changed: no falling rain is seen in it. Drops on glass "
+            "and puddles are none; derain preview shows a film before the work."
+        )
+    if options.start is not None or options.end is not None:
+        return
     if video.hidden:
         report.notice(
             f"The file's edit list hides {video.hidden} of its {video.frames + video.hidden} "

@@ -1,6 +1,6 @@
 """Many inputs: which files, what they become, one after another or side by side, and signals.
 
-One input's way is stream.py's.
+What becomes of one input is in derain_video.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from derain.models.errors import DerainError, UsageError, VideoError
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
@@ -25,6 +25,11 @@ from derain.pipeline.streaming.progress import Reporter
 from derain.pipeline.video.containers import READ, WRITTEN
 from derain.pipeline.video.output_files import output_files, written_files
 from derain.pipeline.video.paths import file_identity, files_of, is_file
+
+if TYPE_CHECKING:
+    from derain.models.video_model import VideoModel
+
+Outcome = Literal["done", "there already", "not started", "interrupted", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ def interruptible(targets: Sequence[str] = ()) -> Iterator[threading.Event]:
         sys.stderr.write("stopping; once more to stop at once\n")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before: list[Any] = [signal.signal(number, handle) for number in numbers]
+    before = [signal.signal(number, handle) for number in numbers]
     try:
         yield stop
     finally:
@@ -156,6 +161,74 @@ def _parts(targets: Sequence[str]) -> list[str]:
     return found
 
 
+class _Batch:
+    """What the tasks of one run share: the options, the network, who is told, and the end.
+
+    Args:
+        options: of every task.
+        reporter: told of every frame and of every task that ends.
+        stop: no task begins once it is set.
+        several: whether outputs that are there are skipped and faults do not end the rest.
+    """
+
+    def __init__(
+        self, options: VideoOptions, reporter: Reporter, stop: threading.Event, several: bool
+    ) -> None:
+        self.options, self.reporter, self.stop, self.several = options, reporter, stop, several
+        self._lock = threading.Lock()
+        self._model: VideoModel | None = None
+
+    def model(self) -> VideoModel:
+        """The network, loaded when the first task needs it."""
+        from derain.pipeline.streaming.temporal_smoothing import load_chosen
+
+        with self._lock:
+            if self._model is None:
+                self._model = load_chosen(self.options)
+            return self._model
+
+    def run(self, task: Task) -> Outcome:
+        """Do one task and report it."""
+        report = Report(task.source, task.target)
+        if self.stop.is_set():
+            return "not started"
+        if self.several and not self.options.overwrite and _is_done(task):
+            report.skipped = True
+            self.reporter.done(report)
+            return "there already"
+        try:
+            self._derain(task, report)
+        except Interrupted as error:
+            self.reporter.failed(report, str(error), "interrupted")
+            return "interrupted"
+        except DerainError as error:
+            self.reporter.failed(report, str(error), "error")
+            return "failed"
+        except Exception as error:
+            if not self.several:
+                raise
+            text = f"{task.source} met a fault of derain itself ({type(error).__name__}: {error})."
+            self.reporter.failed(report, text, "error")
+            return "failed"
+        self.reporter.done(report)
+        return "done"
+
+    def _derain(self, task: Task, report: Report) -> None:
+        from derain.pipeline.streaming.derain_video import derain_video
+
+        if self.several:
+            Path(task.target).parent.mkdir(parents=True, exist_ok=True)
+        derain_video(
+            task.source,
+            task.target,
+            self.options,
+            model=self.model(),
+            progress=self.reporter.frame,
+            stop=self.stop,
+            report=report,
+        )
+
+
 def run_tasks(
     tasks: list[Task],
     options: VideoOptions,
@@ -164,65 +237,28 @@ def run_tasks(
     jobs: int = 1,
     stop: threading.Event | None = None,
 ) -> int:
-    """Do all tasks and report each; the exit code.
+    """Do all tasks and report each. A failure does not end the rest; what is done is skipped.
 
-    A failure does not end the rest. What is done already in a folder is skipped.
+    Args:
+        tasks: from `plan`.
+        options: of every task.
+        reporter: told of every frame and of every task that ends.
+        jobs: how many tasks run side by side.
+        stop: set by somebody else to end early.
+
+    Returns:
+        The exit code: 0 all done, 1 some failed, 130 stopped.
     """
-    from derain.pipeline.streaming.derain_video import derain_video
-    from derain.pipeline.streaming.temporal_smoothing import load_chosen
-
     stop = stop or threading.Event()
     # By what was asked for, not by how many it came to: a folder may hold one video.
     several = len(tasks) > 1 or any(task.in_folder for task in tasks)
     if not tasks:
         reporter.say("No input falls to this part of the list; nothing is done.")
-    lock = threading.Lock()
-    loaded: list[Any] = []
-
-    def model() -> Any:
-        with lock:
-            if not loaded:
-                loaded.append(load_chosen(options))
-            return loaded[0]
-
-    def one(task: Task) -> str:
-        report = Report(task.source, task.target)
-        if stop.is_set():
-            return "not started"
-        if several and not options.overwrite and _is_done(task):
-            report.skipped = True
-            reporter.done(report)
-            return "there already"
-        try:
-            if several:
-                Path(task.target).parent.mkdir(parents=True, exist_ok=True)
-            derain_video(
-                task.source,
-                task.target,
-                options,
-                model=model(),
-                progress=reporter.frame,
-                stop=stop,
-                report=report,
-            )
-        except Interrupted as error:
-            reporter.failed(report, str(error), "interrupted")
-            return "interrupted"
-        except DerainError as error:
-            reporter.failed(report, str(error), "error")
-            return "failed"
-        except Exception as error:
-            if not several:
-                raise
-            text = f"{task.source} met a fault of derain itself ({type(error).__name__}: {error})."
-            reporter.failed(report, text, "error")
-            return "failed"
-        reporter.done(report)
-        return "done"
-
-    results = _map(one, tasks, jobs)
+    results = _map(_Batch(options, reporter, stop, several).run, tasks, jobs)
     if several:
-        reporter.table(list(zip([task.source for task in tasks], results, strict=True)))
+        reporter.table(
+            [(task.source, str(result)) for task, result in zip(tasks, results, strict=True)]
+        )
     if stop.is_set():
         return 130
     return 1 if "failed" in results else 0
@@ -234,7 +270,7 @@ def _is_done(task: Task) -> bool:
     return Path(task.target).is_file() and file_identity(Path(task.target)) != own
 
 
-def _map(one: Callable[[Task], str], tasks: list[Task], jobs: int) -> list[str]:
+def _map(one: Callable[[Task], Outcome], tasks: list[Task], jobs: int) -> list[Outcome]:
     if jobs <= 1 or len(tasks) <= 1:
         return [one(task) for task in tasks]
     with ThreadPoolExecutor(jobs) as pool:

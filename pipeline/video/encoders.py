@@ -12,10 +12,10 @@ import av
 from av.codec.codec import Capabilities, UnknownCodecError, find_best_pix_fmt_of_list
 
 from derain.models.errors import VideoError
+from derain.models.log import Log
 from derain.pipeline.video.color import JPEG_MATRIX, RGB_MATRIX, Color
 from derain.pipeline.video.containers import PIPE, Container
 from derain.pipeline.video.frames import EDITABLE, Video, depth, has_alpha, is_rgb
-from derain.pipeline.video.log import Log
 
 # Pixel formats that encoders want -> the editable one that holds the same.
 PACKED = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p16le", "rgb8": "rgb24"}

@@ -18,8 +18,8 @@ from av.container import OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import Container
-from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.paths import local
 from derain.pipeline.video.timestamps import (
     TimestampLog,

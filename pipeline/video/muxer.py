@@ -19,6 +19,7 @@ from av.stream import AttachmentStream, Stream
 from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
+from derain.models.log import Log, say_nothing
 from derain.pipeline.video import subtitles
 from derain.pipeline.video.containers import PIPE, container_of
 from derain.pipeline.video.copied_streams import (
@@ -33,7 +34,6 @@ from derain.pipeline.video.copied_streams import (
     shifted,
     tags_of,
 )
-from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.mp4_finalize import Captions, Extras, contents_of, remux
 from derain.pipeline.video.output_files import OutputFiles, check_target, output_files
 from derain.pipeline.video.paths import is_sequence, local

@@ -18,10 +18,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
+from derain.models.log import Log, say_nothing
 from derain.pipeline.video.color import RGB_MATRIX, Residual, add_residual
 from derain.pipeline.video.encoders import Encoding, choose, configure, other_codec, target_color
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
-from derain.pipeline.video.log import Log, say_nothing
 from derain.pipeline.video.muxer import Muxer
 from derain.pipeline.video.output_files import OutputFiles, written_files
 from derain.pipeline.video.paths import require_other_file

@@ -148,16 +148,33 @@ def _wander(times: Tensor, amount: float, generator: torch.Generator) -> Tensor:
     return amount * torch.sin(times[:, None] * 2 * math.pi / periods + phases).mean(1)
 
 
-def _streak_masks(
+class _Streaks(NamedTuple):
+    """N streaks in T frames, on the CPU. Pixels and radians."""
+
+    place: Tensor  # (T, N, 2) x and y of the middle
+    heading: Tensor  # (T, N, 2) unit vector along the streak
+    brightness: Tensor  # (T, N)
+    length: Tensor  # (N,)
+
+
+def _draw_streaks(
     layer: StreakLayer,
     settings: RainSettings,
     wind: Tensor,
     times: Tensor,
     size: tuple[int, int],
-    device: torch.device,
     generator: torch.Generator,
-) -> Tensor:
-    """(T, 1, H, W) in [0, 1]: one layer's streaks, brightness 1 at their middle."""
+) -> _Streaks:
+    """Draw the drops of one layer and let them fall.
+
+    Args:
+        layer: the layer.
+        settings: of the clip.
+        wind: (T,) radians from straight down.
+        times: (T,) in frames.
+        size: height and width of the image.
+        generator: on the CPU.
+    """
     height, width = size
     margin = layer.length + 4 * layer.width
     region = torch.tensor([width + 2 * margin, height + 2 * margin])
@@ -189,7 +206,20 @@ def _streak_masks(
     lean = wind[:, None] + angles
     heading = torch.stack([torch.sin(lean), torch.cos(lean)], -1)
     bright = lights * (0.85 + 0.15 * torch.sin(twinkle + times[:, None] * 1.7))
+    return _Streaks(place, heading, bright, lengths)
 
+
+def _streak_masks(
+    layer: StreakLayer,
+    settings: RainSettings,
+    wind: Tensor,
+    times: Tensor,
+    size: tuple[int, int],
+    device: torch.device,
+    generator: torch.Generator,
+) -> Tensor:
+    """(T, 1, H, W) in [0, 1]: one layer's streaks, brightness 1 at their middle."""
+    streaks = _draw_streaks(layer, settings, wind, times, size, generator)
     along = max(2, math.ceil(layer.length * 4 / 3 / 0.7))
     sigma = layer.width / 2.355
     across_steps = max(1, math.ceil(layer.width * 2) | 1)
@@ -201,23 +231,13 @@ def _streak_masks(
     weight = taper[:, None] * profile * spacing_v  # a sum over the samples near a pixel
 
     u, v, weight = u.to(device), v.to(device), weight.to(device)
-    place, heading, bright, lengths = (x.to(device) for x in (place, heading, bright, lengths))
-    per_frame = count * along * across_steps * 4
+    place, heading, bright, lengths = (x.to(device) for x in streaks)
+    per_frame = len(lengths) * along * across_steps * 4
     block = max(1, int(12_000_000 // per_frame))
     masks = []
     for k in range(0, len(times), block):
-        masks.append(
-            _splat(
-                place[k : k + block],
-                heading[k : k + block],
-                bright[k : k + block],
-                lengths,
-                u,
-                v,
-                weight,
-                size,
-            )
-        )
+        part = slice(k, k + block)
+        masks.append(_splat(place[part], heading[part], bright[part], lengths, u, v, weight, size))
     mask = torch.cat(masks)[:, None]
     if layer.blur > 0:
         mask = _gaussian_blur(mask, layer.blur)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from derain.models import Derainer
 from derain.models.errors import DerainError
 from derain.models.networks.per_frame import PerFrame
-from derain.models.networks.rescan import CELLS, Rescan, cell_table, convert_reference, recognises
+from derain.models.networks.rescan import Rescan, convert_reference, recognises
 from derain.models.ops.key_tables import collect
+from derain.models.ops.recurrent_cells import CELLS, cell_table
 
 Read = Callable[[str], Any]
 GATES = {"conv": [""], "rnn": [""], "gru": ["z", "r", "n"], "lstm": ["f", "i", "o", "j"]}

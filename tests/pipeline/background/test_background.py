@@ -14,11 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
+from derain.pipeline.background.command import BackgroundSettings, background_command
 from derain.pipeline.background.estimate import (
-    BackgroundSettings,
-    FrameSample,
-    Picture,
-    background_command,
     camera_shift,
     count_votes,
     elect,
@@ -26,6 +23,7 @@ from derain.pipeline.background.estimate import (
     rank_value,
     sorted_luma,
 )
+from derain.pipeline.background.frames import FrameSample, Image
 from derain.pipeline.background.pairs import grid, rain_mask
 from derain.pipeline.video import Encoding, write_rgb
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
@@ -33,18 +31,18 @@ from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 LOSSLESS = Encoding(codec="libx264rgb", crf=0, preset="ultrafast")
 
 
-def scene(height: int, width: int, seed: int = 1) -> Picture:
+def scene(height: int, width: int, seed: int = 1) -> Image:
     """A coloured texture with detail of all sizes, as photographs have."""
     rng = np.random.default_rng(seed)
-    picture = np.zeros((height, width, 3))
+    image = np.zeros((height, width, 3))
     for octave in range(2, 8):
         noise = rng.uniform(-1, 1, (2**octave, 2**octave + 1, 3))
-        picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC) / octave
-    picture -= picture.min()
-    return np.rint(picture / picture.max() * 200 + 20).astype(np.uint8)
+        image += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC) / octave
+    image -= image.min()
+    return np.rint(image / image.max() * 200 + 20).astype(np.uint8)
 
 
-def rain_over(clean: Picture, count: int, seed: int = 5, noise: float = 2.0) -> list[Picture]:
+def rain_over(clean: Image, count: int, seed: int = 5, noise: float = 2.0) -> list[Image]:
     """Frames of a still scene under three layers of streaks and the noise of a sensor."""
     height, width = clean.shape[:2]
     layers = tuple(
@@ -57,7 +55,7 @@ def rain_over(clean: Picture, count: int, seed: int = 5, noise: float = 2.0) -> 
     )
     still = torch.from_numpy(clean).permute(2, 0, 1)[None].float() / 255
     rng = np.random.default_rng(seed)
-    frames: list[Picture] = []
+    frames: list[Image] = []
     for start in range(0, count, 10):
         clip = still.expand(min(10, count - start), -1, -1, -1)
         rainy = render_rain(clip, RainSettings(layers=layers), seed, start=start).rainy
@@ -67,17 +65,17 @@ def rain_over(clean: Picture, count: int, seed: int = 5, noise: float = 2.0) -> 
     return frames
 
 
-def psnr(a: Picture, b: Picture) -> float:
+def psnr(a: Image, b: Image) -> float:
     return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
 
 
 @pytest.fixture(scope="module")
-def clean() -> Picture:
+def clean() -> Image:
     return scene(72, 128)
 
 
 @pytest.fixture(scope="module")
-def frames(clean: Picture) -> list[Picture]:
+def frames(clean: Image) -> list[Image]:
     return rain_over(clean, 100)
 
 
@@ -117,7 +115,7 @@ def test_luma_straddling_the_middle_keeps_its_order() -> None:
     assert sorted_luma(frames).T.tolist() == [[120, 127, 128, 130]] * 6
 
 
-def test_three_layers_of_rain_are_gone(clean: Picture, frames: list[Picture]) -> None:
+def test_three_layers_of_rain_are_gone(clean: Image, frames: list[Image]) -> None:
     found = estimate_background(frames)
     assert np.mean([psnr(f, clean) for f in frames[:5]]) < 26
     median = np.rint(np.median(np.stack(frames), axis=0)).astype(np.uint8)
@@ -150,7 +148,7 @@ def test_sample_is_spread_evenly_and_bounded() -> None:
         assert len(kept) >= min(length, 4)
 
 
-def move(frames: list[Picture], path: Callable[[int], float]) -> list[Picture]:
+def move(frames: list[Image], path: Callable[[int], float]) -> list[Image]:
     height, width = frames[0].shape[:2]
     return [
         cv2.warpAffine(f, np.array([[1, 0, path(i)], [0, 1, 0]]), (width, height), borderMode=4)
@@ -163,14 +161,14 @@ def move(frames: list[Picture], path: Callable[[int], float]) -> list[Picture]:
     [lambda i: 0.05 * i, lambda i: 3.0 * (i >= 50), lambda i: 2.0 * np.sin(i)],
     ids=["drift", "jerk", "shake"],
 )
-def test_a_moving_camera_is_noticed(frames: list[Picture], path: Callable[[int], float]) -> None:
+def test_a_moving_camera_is_noticed(frames: list[Image], path: Callable[[int], float]) -> None:
     assert camera_shift(frames) < 0.3
     found = estimate_background(move(frames, path)[::2])
     assert found.shift > 0.5
     assert any("camera moves" in warning for warning in found.warnings)
 
 
-def test_moving_things_darkness_and_few_frames_are_noticed(frames: list[Picture]) -> None:
+def test_moving_things_darkness_and_few_frames_are_noticed(frames: list[Image]) -> None:
     walked = [f.copy() for f in frames[:48]]
     for i, frame in enumerate(walked):
         if i % 5 < 2:
@@ -215,13 +213,13 @@ def test_mask_sees_one_channel() -> None:
 
 
 def load(path: Path) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    assert picture is not None, path
-    return picture[..., ::-1] if picture.ndim == 3 else picture
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert image is not None, path
+    return image[..., ::-1] if image.ndim == 3 else image
 
 
 def test_command_writes_background_and_pairs(
-    tmp_path: Path, clean: Picture, frames: list[Picture]
+    tmp_path: Path, clean: Image, frames: list[Image]
 ) -> None:
     video, target = tmp_path / "my rain.mkv", tmp_path / "out" / "clean.png"
     frames = [*frames[:30], *[clean] * 2]
@@ -261,7 +259,7 @@ def test_command_writes_background_and_pairs(
     assert json.loads((home / "manifest.json").read_text())["chosen_by"] == "person"
 
 
-def test_memory_holds_however_long_the_video(tmp_path: Path, clean: Picture) -> None:
+def test_memory_holds_however_long_the_video(tmp_path: Path, clean: Image) -> None:
     video = tmp_path / "long.mkv"
     write_rgb(video, [clean] * 90, Fraction(25), LOSSLESS)
     notices: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from derain.pipeline.video.log import mask_credentials
+from derain.models.log import mask_credentials
 
 
 @pytest.mark.parametrize(
