@@ -2,8 +2,8 @@
 
 Li et al., "Recurrent Squeeze-and-Excitation Context Aggregation Net for Single Image Deraining",
 ECCV 2018; exact to the authors' code (XiaLiPKU/RESCAN, MIT), except that it takes RGB. The cells
-are in ops/recurrent_cells.py; reading the authors' files is `convert_reference` below, finding out whose
-file it is convert.py, and making a video model of it per_frame.py.
+are in ops/recurrent_cells.py; reading the authors' files is `convert_reference` below, finding out
+whose file it is convert.py, and making a video model of it per_frame.py.
 """
 
 from __future__ import annotations

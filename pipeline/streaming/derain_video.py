@@ -12,6 +12,7 @@ from pathlib import Path
 
 from derain.models import VideoModel
 from derain.models.errors import DerainError
+from derain.models.log import Log
 from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
@@ -67,17 +68,7 @@ def derain_video(
             return report
         loaded = model if model is not None else load_chosen(options)
         derainer = open_derainer(options, loaded, report.notice)
-        with VideoReader(
-            source,
-            format=options.input_format,
-            options=options.input_options,
-            interlaced=options.interlaced,
-            start=options.start,
-            end=options.end,
-            warm_up=options.warm_up,
-            hwaccel=options.hwaccel,
-            notice=report.notice,
-        ) as reader:
+        with _open(source, options, report.notice) as reader:
             report.total = _expected(reader.video, options)
             run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint, files)
             run.all()
@@ -102,6 +93,20 @@ def _check(options: VideoOptions) -> None:
             raise DerainError(f"--{name} is {' or '.join(filter(None, allowed))}, not '{value}'.")
     if options.start is not None and options.end is not None and options.start >= options.end:
         raise DerainError("--end lies before --start; swap them.")
+
+
+def _open(source: str | Path, options: VideoOptions, notice: Log) -> VideoReader:
+    return VideoReader(
+        source,
+        format=options.input_format,
+        options=options.input_options,
+        interlaced=options.interlaced,
+        start=options.start,
+        end=options.end,
+        warm_up=options.warm_up,
+        hwaccel=options.hwaccel,
+        notice=notice,
+    )
 
 
 def _expected(video: Video, options: VideoOptions) -> int:
