@@ -37,6 +37,14 @@ class DataConfig(Strict):
     overlay_prob: float = Field(0.15, ge=0, le=1)  # captions and logos that stand still
     noise_prob: float = Field(0.4, ge=0, le=1)  # camera noise, in input and target alike
     jpeg_prob: float = Field(0.25, ge=0, le=1)  # compression, of input and target alike
+    turned_prob: float = Field(0.0, ge=0, le=1)  # as from a camera held upright
+    night_prob: float = Field(0.0, ge=0, le=1)
+    repeat_prob: float = Field(0.0, ge=0, le=1)  # some frames repeat the one before
+    codec_prob: float = Field(0.0, ge=0, le=1)  # a camera and a video codec, for both alike
+    codec_restore_prob: float = Field(0.1, ge=0, le=1)  # of these: the target is not compressed
+    rain_layers: str | None = None  # folder of rain cut out of real films: derain background
+    layers_prob: float = Field(0.5, ge=0, le=1)  # of rainy samples: with such rain
+    film_prob: float = Field(0.2, ge=0, le=1)  # the films themselves, with their background
     restore_prob: float = Field(0.05, ge=0, le=1)  # noise and compression in the input alone
     real: str | None = None  # rainy clips without truth, for refinement: a video or a folder
     real_prob: float = Field(0.25, gt=0, le=1)  # of them beside every batch; one at least
@@ -53,6 +61,7 @@ class LossConfig(Strict):
     streaks: float = 0.0
     occlusion: float = 0.0
     ssim: float = 0.05
+    rain_weight: float = Field(0.0, ge=0, le=4)  # of rainy pixels over others (losses.rain_weight)
     temporal: float = 0.2
     # Of a haze estimator, from thumbnails (stages/losses/haze.py).
     haze_transmission: float = 1.0

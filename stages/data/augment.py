@@ -84,7 +84,7 @@ def _paint_snow(image: np.ndarray, rng: Rng) -> None:
 def overlay(crop: int, rng: Rng) -> np.ndarray:
     """A caption, logo or clock that stands still: (crop, crop, 4) float32, colour and opacity."""
     canvas = np.zeros((crop, crop, 4), np.float32)
-    opacity = float(rng.choice([1.0, rng.uniform(0.4, 1.0)]))
+    opacity = float(rng.choice([1.0, rng.uniform(0.4, 1.0), rng.uniform(0.15, 0.6)]))
     for _ in range(rng.integers(1, 4)):
         shade = float(rng.choice([1.0, 1.0, 0.0, rng.random()]))
         colour = rng.random(3) if rng.random() < 0.2 else np.full(3, shade)
@@ -94,7 +94,7 @@ def overlay(crop: int, rng: Rng) -> np.ndarray:
             letters = list(string.ascii_letters + string.digits + ":./- ")
             text = "".join(rng.choice(letters, rng.integers(2, 14)))
             font = int(rng.choice([0, 1, 2, 3, 4, 6]))
-            size, weight = float(rng.uniform(0.3, 1.4)), int(rng.integers(1, 4))
+            size, weight = float(rng.uniform(0.2, 1.4)), int(rng.choice([1, 1, 2, 3]))
             place = (x - crop // 3, y)
             if rng.random() < 0.5:
                 edge = np.zeros_like(shape)
@@ -137,6 +137,26 @@ def recolour(picture: Tensor, gamma: float, gain: np.ndarray, saturation: float)
     picture = picture * picture.new_tensor(gain).view(3, 1, 1)
     grey = picture.mean(-3, keepdim=True)
     return (grey + (picture - grey) * float(saturation)).clamp(0, 1)
+
+
+def night(clip: Tensor, rng: Rng) -> Tensor:
+    """A clip (T, 3, H, W) as if taken in the dark; lamps stay bright."""
+    dark = clip ** float(rng.uniform(1.2, 2.2)) * float(rng.uniform(0.2, 0.6))
+    lamps = ((clip - 0.85) / 0.15).clamp(0, 1)
+    return torch.lerp(dark, clip, lamps * float(rng.uniform(0, 1)))
+
+
+def repeats(frames: int, rng: Rng) -> np.ndarray:
+    """Indices of the frames of a film that shows some of them twice, as files from the wild do."""
+    fresh = rng.random(frames) < rng.uniform(0.4, 0.9)
+    if rng.random() < 0.5:  # regularly: every second or third
+        fresh = np.arange(frames) % int(rng.integers(2, 4)) != 1
+    return np.maximum.accumulate(np.where(fresh, np.arange(frames), 0))
+
+
+def boldness(rng: Rng) -> Tensor:
+    """What a sample asks of a network with this dial, (1, 1, 1): 0.5, the default, in half of them."""
+    return torch.full((1, 1, 1), 0.5 if rng.random() < 0.5 else float(rng.random()))
 
 
 def camera_noise(shape: torch.Size, rng: Rng) -> Tensor:

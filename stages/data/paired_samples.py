@@ -109,6 +109,8 @@ def without_physics(rainy: Tensor, clean: Tensor) -> Batch:
         airlight=rainy.new_ones(frames, 3, 1, 1),
         streaks=rainy - clean,
         occlusion=rainy.new_zeros(frames, 1, height, width),
+        boldness=rainy.new_full((1, 1, 1), 0.5),
+        weight=rainy.new_ones(frames, 1, height, width),
     )
 
 

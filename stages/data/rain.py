@@ -81,6 +81,16 @@ def sample_settings(generator: torch.Generator, *, haze_prob: float = 0.5) -> Ra
         return math.exp(uniform(math.log(low), math.log(high)))
 
     layers = []
+    if uniform(0, 1) < 0.12:  # dense, fine and faint
+        length = log_uniform(4, 16)
+        coverage, brightness = uniform(0.1, 0.3), log_uniform(0.05, 0.4)
+        layers.append(StreakLayer(coverage, length, 0.8, brightness, 0.0, uniform(1, 4), 0.0))
+    if uniform(0, 1) < 0.12:  # near the lens: long, wide and out of focus
+        length, width = log_uniform(30, 120), uniform(2.0, 7.0)
+        coverage, brightness = log_uniform(0.003, 0.05), log_uniform(0.1, 0.8)
+        fall, blur = uniform(1.0, 4.0), uniform(0.5, 3.0)
+        opaque = uniform(0, 1)
+        layers.append(StreakLayer(coverage, length, width, brightness, opaque, fall, blur))
     for _ in range(1 + int(uniform(0, 4))):
         length = log_uniform(6, 80)
         width = uniform(0.7, 1.2) if uniform(0, 1) < 0.6 else uniform(1.0, 3.0)
@@ -89,7 +99,7 @@ def sample_settings(generator: torch.Generator, *, haze_prob: float = 0.5) -> Ra
                 coverage=log_uniform(0.003, 0.12),
                 length=length,
                 width=max(0.7, min(width, length / 5)),
-                brightness=log_uniform(0.1, 1.2),
+                brightness=log_uniform(0.06, 1.2),
                 opaque=uniform(0, 1) if uniform(0, 1) < 0.5 else 0.0,
                 fall=uniform(0.8, 4.0),
                 blur=uniform(0.5, 2.0) if uniform(0, 1) < 0.25 else 0.0,

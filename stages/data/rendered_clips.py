@@ -1,7 +1,8 @@
 """Training data: clean clips in, batches of rainy clips with every layer of the rain out.
 
 Each sample is drawn from (seed, index) alone, so a run can be resumed at any step. Clips are
-decoded once into memory-mapped arrays. Rain is rendered by rain.py, artefacts are in augment.py.
+decoded once into memory-mapped arrays. Rain is rendered by rain.py or cut out of real films
+(rainy_films.py), artefacts are in augment.py and codec.py.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +24,14 @@ from derain.configs.training import DataConfig
 from derain.models.errors import DerainError
 from derain.stages.data import augment
 from derain.stages.data.clip_cache import store_clip
+from derain.stages.data.codec import film_clip, sample_camera, sample_codec
 from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
+from derain.stages.data.rainy_films import film_pair, lay_rain_over
 from derain.stages.data.thumbnails import draw_thumbnails
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+CAPTION_WEIGHT = 16.0  # of the error on captions: they are few pixels, and people read them
 
 
 class Batch(NamedTuple):
@@ -39,6 +43,8 @@ class Batch(NamedTuple):
     airlight: Tensor  # C = 3, H = W = 1
     streaks: Tensor
     occlusion: Tensor  # C = 1
+    boldness: Tensor  # (B, 1, 1, 1) in [0, 1], what the network is asked for
+    weight: Tensor  # C = 1: of the squared error; 0 where nobody knows the truth
     # Small whole frames for a haze estimator (thumbnails.py), with their number in the place of T.
     thumbnails: Tensor = torch.empty(0)
     thumbnail_streaks: Tensor = torch.empty(0)
@@ -126,25 +132,60 @@ def cached_clip(path: Path, cache: Path) -> Path:
 
 @dataclass
 class RainyClips(Samples):
-    """Clean clips with rain rendered on the fly."""
+    """Clean clips with rain laid over on the fly, and films of real rain."""
 
     files: list[Path]  # .npy, from cached_clip
     config: DataConfig
     seed: int
     length: int
+    films: list[Path] = field(default_factory=list)  # of real rain (rainy_films.py)
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, index))
         config = self.config
+        if self.films and rng.random() < config.film_prob:
+            return self._film(rng)
         clip = torch.from_numpy(self._clean(rng)).permute(0, 3, 1, 2).float() / 255
         clip = augment.colour_shift(clip, rng)
+        if rng.random() < config.night_prob:
+            clip = augment.night(clip, rng)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         settings = sample_settings(generator, haze_prob=config.haze_prob)
-        if rng.random() < config.clean_prob:
+        wet = rng.random() >= config.clean_prob
+        cut_out = wet and bool(self.films) and rng.random() < config.layers_prob
+        if not wet or (cut_out and rng.random() < 0.6):
             settings = RainSettings(layers=())
         factor = float(rng.uniform(0.7, 1.4))
         rain = render_rain(clip, settings.scaled(factor), int(rng.integers(2**62)))
-        return self._finish(rain.rainy, clip, rain, rng)
+        rainy = lay_rain_over(rain.rainy, self.films, rng) if cut_out else rain.rainy
+        rain = rain._replace(rainy=rainy)
+        return _turned(self._finish(clip, rain, rng), config.turned_prob, rng)
+
+    def _film(self, rng: np.random.Generator) -> Batch:
+        """A piece of a film of real rain, with its truth as far as that is known."""
+        config = self.config
+        rainy, clean, weight = film_pair(self.films, config.frames, config.crop, rng)
+        if rng.random() < config.repeat_prob:
+            order = augment.repeats(len(clean), rng)
+            rainy, clean, weight = rainy[order], clean[order], weight[order]
+        if rng.random() < config.overlay_prob:
+            layer = torch.from_numpy(augment.overlay(config.crop, rng)).permute(2, 0, 1)
+            rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
+            weight = torch.maximum(weight, _caption_weight(layer))
+        if rng.random() < config.codec_prob / 2:  # the film has been through one already
+            camera, codec = sample_camera(rng), sample_codec(rng, config.crop**2)
+            rainy, clean = (film_clip(x, camera, codec) for x in (rainy, clean))
+        batch = Batch(
+            rainy=rainy,
+            clean=clean,
+            transmission=torch.ones_like(weight),
+            airlight=torch.ones_like(rainy[..., :1, :1]),
+            streaks=rainy - clean,
+            occlusion=torch.zeros_like(weight),
+            boldness=augment.boldness(rng),
+            weight=weight,
+        )
+        return _turned(batch, config.turned_prob, rng)
 
     def _clean(self, rng: np.random.Generator) -> np.ndarray:
         """(T, crop, crop, 3) uint8 from one of the clips."""
@@ -152,7 +193,7 @@ class RainyClips(Samples):
         clip = np.load(self.files[rng.integers(len(self.files))], mmap_mode="r")
         if rng.random() < self.config.still_prob:
             return augment.panned_still(np.array(clip[rng.integers(len(clip))]), frames, crop, rng)
-        order = np.arange(frames) * (2 if rng.random() < 0.15 else 1)
+        order = np.arange(frames) * int(rng.choice([1, 2, 3, 4], p=[0.7, 0.18, 0.07, 0.05]))
         if rng.random() < 0.1 and frames > 1:
             order[rng.integers(1, frames) :] += rng.integers(1, 4)  # the camera jerks
         if order[-1] >= len(clip):
@@ -171,16 +212,23 @@ class RainyClips(Samples):
             [cv2.resize(np.ascontiguousarray(f), (crop, crop), interpolation=how) for f in part]
         )
 
-    def _finish(self, rainy: Tensor, clean: Tensor, rain: Rain, rng: np.random.Generator) -> Batch:
+    def _finish(self, clean: Tensor, rain: Rain, rng: np.random.Generator) -> Batch:
         """Overlays and camera artefacts, after the rain, as a camera and an editor would."""
         config = self.config
-        transmission, streaks, occlusion = rain.transmission, rain.streaks, rain.occlusion
+        rainy, transmission = rain.rainy, rain.transmission
+        streaks, occlusion = rain.streaks, rain.occlusion
+        weight = torch.ones_like(clean[:, :1])
+        if rng.random() < config.repeat_prob:
+            order = augment.repeats(len(clean), rng)
+            rainy, clean, transmission = rainy[order], clean[order], transmission[order]
+            streaks, occlusion = streaks[order], occlusion[order]
         if rng.random() < config.overlay_prob:
             picture = augment.overlay(config.crop, rng)
             layer = torch.from_numpy(picture).permute(2, 0, 1)
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
             bare = 1 - layer[3:]  # what is laid over is not wet
             streaks, occlusion = streaks * bare, occlusion * bare
+            weight = torch.maximum(weight, _caption_weight(layer))
         restore = rng.random() < config.restore_prob
         if rng.random() < config.noise_prob:
             noise = augment.camera_noise(clean.shape, rng)
@@ -190,8 +238,21 @@ class RainyClips(Samples):
             quality = int(rng.integers(40, 96))
             rainy = augment.jpeg(rainy, quality)
             clean = clean if restore else augment.jpeg(clean, quality)
-        airlight = rain.airlight.expand(len(clean), -1, -1, -1)
-        batch = Batch(rainy, clean, transmission, airlight, streaks, occlusion)
+        if rng.random() < config.codec_prob:
+            camera, codec = sample_camera(rng), sample_codec(rng, config.crop**2)
+            rainy = film_clip(rainy, camera, codec)
+            if rng.random() >= config.codec_restore_prob:
+                clean = film_clip(clean, camera, codec)
+        batch = Batch(
+            rainy=rainy,
+            clean=clean,
+            transmission=transmission,
+            airlight=rain.airlight.expand(len(clean), -1, -1, -1),
+            streaks=streaks,
+            occlusion=occlusion,
+            boldness=augment.boldness(rng),
+            weight=weight,
+        )
         if not config.thumbnails:
             return batch
         thumbnails = draw_thumbnails(self.files, config.thumbnails, rng, config.haze_prob)
@@ -201,6 +262,25 @@ class RainyClips(Samples):
             thumbnail_transmission=thumbnails.transmission,
             thumbnail_airlight=thumbnails.airlight,
         )
+
+
+def _caption_weight(layer: Tensor) -> Tensor:
+    """(1, H, W) for an overlay (4, H, W): CAPTION_WEIGHT where it can be seen, else 0."""
+    return CAPTION_WEIGHT * (layer[3:] > 0.05).float()
+
+
+def _turned(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
+    """In a share of the samples, a film taken with a camera held upright: rain falls sideways."""
+    if rng.random() >= share:
+        return batch
+    back = rng.random() < 0.5
+
+    def turn(frames: Tensor) -> Tensor:
+        frames = frames.transpose(-1, -2)
+        return (frames.flip(-1) if back else frames).contiguous()
+
+    names = ("rainy", "clean", "transmission", "streaks", "occlusion", "weight")
+    return batch._replace(**{name: turn(getattr(batch, name)) for name in names})
 
 
 def _one_thread(worker: int) -> None:

@@ -19,6 +19,7 @@ Terms = dict[str, Tensor]
 
 LOG_MSE_SCALE = 0.01  # as steep as an L1 at an error of 0.02
 LOG_MSE_FLOOR = 3e-5
+RAINY = 6 / 255  # change by rain at which a pixel counts as a rainy one in full
 SSIM_WINDOW = 7
 SSIM_EVERY = 3  # frames; SSIM costs as much as a network and says little more on each frame
 
@@ -40,13 +41,15 @@ class Critic(NamedTuple):
     learning_rate: float
 
 
-def log_mse(a: Tensor, b: Tensor) -> Tensor:
+def log_mse(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     """The logarithm of every frame's squared error, (…, C, H, W): a decibel is a decibel.
 
     An L1 loss is ruled by the worst frames, and a network under it takes a little harm to clean
     ones for a gain in heavy rain. Beyond -10 log10(LOG_MSE_FLOOR) = 45 dB little more is to win.
+    `weight` (…, 1, H, W) multiplies the squared error of each pixel.
     """
-    error = (a - b).square().mean((-1, -2, -3))
+    error = (a - b).square()
+    error = (error if weight is None else error * weight).mean((-1, -2, -3))
     return LOG_MSE_SCALE * torch.log(error + LOG_MSE_FLOOR).mean()
 
 
@@ -84,10 +87,27 @@ def transmission_loss(estimate: Tensor, truth: Tensor) -> Tensor:
     return bernoulli_kl((estimate - T_MIN) / (1 - T_MIN), (truth - T_MIN) / (1 - T_MIN))
 
 
-def picture_losses(image: Tensor, clean: Tensor) -> Terms:
-    """Of a finished clip against the truth, (B, T, 3, H, W) both."""
+def rain_weight(rainy: Tensor, clean: Tensor, boldness: Tensor, slope: float) -> Tensor:
+    """What an error costs at every pixel, (B, T, 1, H, W): more where rain fell.
+
+    A network that is paid for all pixels alike leaves rain in doubt.
+
+    Args:
+        rainy, clean: (B, T, 3, H, W) in [0, 1].
+        boldness: (B, 1, 1, 1) in [0, 1].
+        slope: 0 counts all pixels alike. Else an error where rain fell weighs 4 ** (slope *
+            (0.5 + boldness)) times as much as one where none fell: for 2 it is 4, 16 and 64 times
+            at boldness 0, 0.5 and 1.
+    """
+    rain = ((rainy - clean).abs().amax(2, keepdim=True) / RAINY).clamp(0, 1)
+    stake = torch.exp2(slope * (0.5 + boldness))[:, None]
+    return rain * stake + (1 - rain) / stake
+
+
+def picture_losses(image: Tensor, clean: Tensor, weight: Tensor | None = None) -> Terms:
+    """Of a finished clip against the truth, (B, T, 3, H, W) both; `weight` as in `log_mse`."""
     return {
-        "image": log_mse(image, clean),
+        "image": log_mse(image, clean, weight),
         "ssim": ssim_loss(image, clean),
         "temporal": temporal_difference(image, clean),
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,19 +29,20 @@ from derain.stages.losses.losses import (
     bernoulli_kl,
     log_mse,
     picture_losses,
+    rain_weight,
     transmission_loss,
     weighted,
 )
 
 
-def physics_losses(output: Output, batch: Batch) -> Terms:
+def physics_losses(output: Output, batch: Batch, weight: Tensor | None = None) -> Terms:
     """The layers that the network has; each (B, T, C, H, W).
 
     The airlight counts only as far as there is haze to see it by, streaks only where no drop hides
-    them.
+    them. `weight` is of the squared error of J.
     """
     assert output.recovered is not None
-    terms = {"recovered": log_mse(output.recovered, batch.clean)}
+    terms = {"recovered": log_mse(output.recovered, batch.clean, weight)}
     if isinstance(output.features, Haze):
         terms |= haze_losses(output.features, thumbnails_of(batch))
     elif output.hazy is not None:
@@ -62,9 +64,14 @@ def physics_losses(output: Output, batch: Batch) -> Terms:
 
 def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Tensor, Terms]:
     """The weighted sum, and its terms before weighting."""
-    terms = picture_losses(output.image, batch.clean)
+    stake = rain_weight(batch.rainy, batch.clean, batch.boldness, weights.rain_weight)
+    weight = batch.weight * stake
+    # What nobody knows the truth of counts as right, whatever the network makes of it.
+    known = batch.weight.clamp_max(1)
+    image = torch.lerp(batch.clean, output.image, known)
+    terms = picture_losses(image, batch.clean, weight)
     if output.recovered is not None:
-        terms |= physics_losses(output, batch)
+        terms |= physics_losses(output, batch, weight)
     return weighted(terms, weights), terms
 
 
@@ -76,7 +83,7 @@ def run(model: VideoModel, batch: Batch) -> Output:
     haze_estimator = model.haze_estimator
     if haze_estimator is None:
         return model(batch.rainy)[0]
-    output = model(batch.rainy, haze=known_haze(batch))[0]
+    output = model(batch.rainy, haze=known_haze(batch), boldness=batch.boldness)[0]
     if not batch.thumbnails.numel():
         return output
     return replace(output, features=look(haze_estimator, thumbnails_of(batch)))

@@ -31,6 +31,7 @@ from derain.models.runtime.derainer import on_device
 from derain.models.weights_io import save_model
 from derain.stages.data.clip_cache import cache_folder, trim
 from derain.stages.data.paired_samples import paired_data
+from derain.stages.data.rainy_films import find_films
 from derain.stages.data.real_rain import refinement_samples
 from derain.stages.data.rendered_clips import RainyClips, Samples, batches, cached_clip, find_clips
 from derain.stages.losses.losses import Objective
@@ -224,7 +225,8 @@ def _rendered(config: TrainingConfig, cache: Path) -> tuple[Samples, list[Valida
         validation_clips = (
             validation_clips if config.single_image is None else stills(validation_clips)
         )
-    return RainyClips(files, config.data, config.seed, length), validation_clips
+    films = find_films(Path(config.data.rain_layers)) if config.data.rain_layers else []
+    return RainyClips(files, config.data, config.seed, length, films), validation_clips
 
 
 class _Log:

@@ -23,7 +23,7 @@ from derain.stages.losses.losses import (
 )
 from derain.stages.losses.recovery import physics_losses, run, training_loss
 
-TERMS = set(LossConfig.model_fields)
+TERMS = set(LossConfig.model_fields) - {"rain_weight"}
 HAZE = {name for name in TERMS if name.startswith("haze_")}
 MAPS = {"hazy", "transmission", "airlight"}
 SMALL = {"width": 4, "blocks": 1, "unshuffle": 2}
@@ -36,7 +36,8 @@ def haze_free(clean: torch.Tensor) -> Batch:
     picture = torch.rand(clean.shape[0], 2, 3, FINE, FINE)
     thin, light = torch.full_like(picture[:, :, :1, :GRID, :GRID], 0.6), airlight[:, :2] * 0.8
     rain = (clean * 0, ones * 0)
-    return Batch(clean, clean, ones, airlight, *rain, picture, picture * 0, thin, light)
+    asked = (torch.full((clean.shape[0], 1, 1, 1), 0.5), ones)
+    return Batch(clean, clean, ones, airlight, *rain, *asked, picture, picture * 0, thin, light)
 
 
 def seen(name: str, batch: Batch) -> Output:

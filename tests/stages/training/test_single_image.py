@@ -148,7 +148,7 @@ def test_frames_of_a_batch_are_pictures_by_themselves() -> None:
     net = create_model("rescan", **TINY["rescan"])
     clip = torch.rand(2, 3, 3, 16, 16)
     objective = single_image_objective(SingleImageConfig(loss="rescan"))
-    batch = Batch(clip, clip.flip(4), *[torch.zeros(1)] * 4)
+    batch = Batch(clip, clip.flip(4), *[torch.zeros(1)] * 6)
     total, terms = objective.loss(objective.run(net, batch), batch)
     expected = [
         F.mse_loss(stage, clip.flip(4).flatten(0, 1))

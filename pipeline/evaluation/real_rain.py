@@ -1,0 +1,123 @@
+"""A measure for real rain, which has no truth: what passes within a frame, and what was changed.
+
+Rain is bright and gone in the next frame. Five frames of the rainy film are aligned by optical
+flow; a pixel that is more than T grey levels brighter than their median is a streak, or something
+else that passes. What share of such pixels a result still has says how much rain is left; blur
+would lower it, too, so the change where there was no streak stands beside it. Every result is
+aligned along the same flow, that of the rainy film.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
+Grey = NDArray[np.uint8]  # (H, W)
+
+THRESHOLDS = (6, 12, 24)  # grey levels above the aligned median
+REACH = 2  # frames on each side
+STEADY = 2  # grey levels from the aligned median within which nothing passes
+REPEATED = 0.25  # mean change in grey levels below which a frame repeats the one before
+BLUR = 2.0  # pixels: thins the streaks out before frames are matched
+
+
+@dataclass(frozen=True, slots=True)
+class RealRainFigures:
+    """Of one result on one film.
+
+    Args:
+        left: share of streak pixels left, for each of THRESHOLDS; 1 for the film itself.
+        psnr_steady: of the result against the film where nothing passes, dB.
+        temporal: mean change along the motion from frame to frame, grey levels.
+    """
+
+    left: tuple[float, ...]
+    psnr_steady: float
+    temporal: float
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Where a frame is seen in its neighbours: maps for cv2.remap, and where all of them exist."""
+
+    centre: int
+    neighbours: tuple[int, ...]  # indices of frames
+    maps: tuple[NDArray[np.float32], ...]  # (H, W, 2) each
+    inside: NDArray[np.bool_]  # (H, W)
+
+
+def distinct(frames: Frames) -> list[int]:
+    """Indices of frames that do not repeat the one before: a repeat votes for its streaks."""
+    kept = [0]
+    for k in range(1, len(frames)):
+        if cv2.absdiff(frames[k], frames[kept[-1]]).mean() > REPEATED:
+            kept.append(k)
+    return kept
+
+
+def film_motion(frames: Frames) -> list[Motion]:
+    """The motion around every distinct frame that has two distinct neighbours on each side."""
+    kept = distinct(frames)
+    soft = {k: cv2.GaussianBlur(_grey(frames[k]), (0, 0), BLUR) for k in kept}
+    height, width = frames.shape[1:3]
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    found = []
+    for n in range(REACH, len(kept) - REACH):
+        centre = kept[n]
+        around = [kept[n + d] for d in range(-REACH, REACH + 1) if d]
+        maps = [grid + dis.calc(soft[centre], soft[k], None) for k in around]
+        inside = np.logical_and.reduce(
+            [(m >= 0).all(-1) & (m[..., 0] <= width - 1) & (m[..., 1] <= height - 1) for m in maps]
+        )
+        found.append(Motion(centre, tuple(around), tuple(maps), inside))
+    return found
+
+
+def _grey(frame: Frames) -> Grey:
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+
+def aligned_median(greys: dict[int, Grey], motion: Motion) -> tuple[Grey, Grey]:
+    """The median of five aligned frames, (H, W), and the frame before, aligned."""
+    fetched = [
+        cv2.remap(greys[k], m, None, cv2.INTER_LINEAR)
+        for k, m in zip(motion.neighbours, motion.maps, strict=True)
+    ]
+    stack = np.stack([*fetched, greys[motion.centre]])
+    return np.partition(stack, REACH, axis=0)[REACH], fetched[REACH - 1]
+
+
+def measure(rainy: Frames, result: Frames, motions: list[Motion]) -> RealRainFigures:
+    """What a result left of the rain of a film, and what it changed besides.
+
+    Args:
+        rainy, result: (T, H, W, 3).
+        motions: of `rainy`, from `film_motion`.
+    """
+    wanted = {k for m in motions for k in (m.centre, *m.neighbours)}
+    before, after = ({k: _grey(clip[k]) for k in wanted} for clip in (rainy, result))
+    streaks, left = np.zeros(len(THRESHOLDS)), np.zeros(len(THRESHOLDS))
+    squared, pixels, change, inside = 0.0, 0, 0.0, 0
+    for motion in motions:
+        median, _ = aligned_median(before, motion)
+        passing = before[motion.centre].astype(np.int16) - median
+        own, earlier = aligned_median(after, motion)
+        remaining = after[motion.centre].astype(np.int16) - own
+        for n, level in enumerate(THRESHOLDS):
+            streaks[n] += ((passing > level) & motion.inside).sum()
+            left[n] += ((remaining > level) & motion.inside).sum()
+        steady = (np.abs(passing) <= STEADY) & motion.inside
+        error = rainy[motion.centre][steady].astype(np.float32) - result[motion.centre][steady]
+        squared, pixels = squared + float(np.square(error).sum()), pixels + error.size
+        moved = np.abs(after[motion.centre].astype(np.float32) - earlier)[motion.inside]
+        change, inside = change + float(moved.sum()), inside + moved.size
+    return RealRainFigures(
+        left=tuple(float(x) for x in left / np.maximum(streaks, 1)),
+        psnr_steady=float(10 * np.log10(255**2 / max(squared / max(pixels, 1), 1e-4))),
+        temporal=change / max(inside, 1),
+    )

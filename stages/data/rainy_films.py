@@ -1,0 +1,95 @@
+"""Harvested rain on disk, and samples drawn from it: rain for other clips, films with their truth.
+
+`derain background FILM --layers OUT` writes what `rain_layers.split_film` gives as arrays that can
+be memory-mapped, OUT/FILM.rainy.npy and so on; `data.rain_layers=OUT` trains with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from derain.models.errors import DerainError
+from derain.stages.data.rain_layers import Split, sample_layer
+
+Rng = np.random.Generator
+PARTS = ("rainy", "truth", "certain", "opacity")
+EMPTY = 1e-4  # mean opacity below which a film holds no rain worth laying over others
+
+
+def write_film(split: Split, folder: Path, name: str) -> None:
+    """Write the arrays of a film."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        np.save(folder / f"{name}.{part}.npy", getattr(split, part))
+
+
+def find_films(folder: Path) -> list[Path]:
+    """The films in a folder, each as the path of its arrays without their endings.
+
+    Raises:
+        DerainError: there are none.
+    """
+    films = [path.with_suffix("").with_suffix("") for path in sorted(folder.glob("*.rainy.npy"))]
+    if not films:
+        raise DerainError(
+            f"{folder} holds no harvested rain; make it with derain background FILM --layers."
+        )
+    return films
+
+
+def read_part(film: Path, part: str) -> NDArray[np.uint8]:
+    """One array of a film, memory-mapped."""
+    array: NDArray[np.uint8] = np.load(film.parent / f"{film.name}.{part}.npy", mmap_mode="r")
+    return array
+
+
+def lay_rain_over(clip: Tensor, films: list[Path], rng: Rng) -> Tensor:
+    """A clip (T, 3, H, H) in [0, 1] with the rain of one of the films falling before it."""
+    layer = sample_layer(_rainy_part(films, rng), len(clip), clip.shape[-1], rng)
+    opacity = torch.from_numpy(layer)[:, None]
+    light = float(rng.uniform(0.7, 0.98)) * float(clip.mean() * 2.0 + 0.1)
+    sky = torch.full_like(clip[:1], min(1.0, light))
+    return torch.lerp(clip, torch.maximum(sky, clip), opacity)
+
+
+def _rainy_part(films: list[Path], rng: Rng) -> NDArray[np.uint8]:
+    for _ in range(20):
+        part = read_part(films[rng.integers(len(films))], "opacity")
+        if part[:: max(1, len(part) // 4)].mean() > EMPTY * 255:
+            return part
+    raise DerainError("The harvested films hold hardly any rain; harvest others.")
+
+
+def film_pair(films: list[Path], frames: int, crop: int, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
+    """A piece of a rainy film and its truth.
+
+    Returns:
+        rainy, clean: (frames, 3, crop, crop) in [0, 1]. certain: (frames, 1, crop, crop), 1 where
+        `clean` is the truth, else 0.
+    """
+    film = films[rng.integers(len(films))]
+    parts = [read_part(film, part) for part in PARTS[:3]]
+    total, height, width = parts[0].shape[:3]
+    start = int(rng.integers(0, max(1, total - frames + 1)))
+    order = np.minimum(start + np.arange(frames), total - 1)
+    side = min(round(crop * np.exp(rng.uniform(-0.15, 0.8))), height, width)
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    flip = rng.random() < 0.5
+
+    def piece(array: NDArray[np.uint8]) -> Tensor:
+        cut = np.array(array[order, top : top + side, left : left + side])
+        cut = cut[:, :, ::-1] if flip else cut
+        how = cv2.INTER_AREA if side > crop else cv2.INTER_LINEAR
+        cut = np.stack(
+            [cv2.resize(np.ascontiguousarray(f), (crop, crop), interpolation=how) for f in cut]
+        )
+        return torch.from_numpy(cut.reshape(*cut.shape[:3], -1)).permute(0, 3, 1, 2).float() / 255
+
+    rainy, clean, certain = map(piece, parts)
+    return rainy, clean, (certain > 0.99).float()
