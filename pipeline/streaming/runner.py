@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from derain.models.errors import DerainError
 from derain.pipeline.streaming import checkpoints
@@ -19,9 +20,31 @@ from derain.pipeline.streaming.options import CHANGED, Interrupted, Report, Vide
 from derain.pipeline.streaming.shot_detection import ShotDetector
 from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
-from derain.pipeline.video import Frame, VideoReader, VideoWriter
+from derain.pipeline.video import Frame, Video, VideoReader, VideoWriter
 from derain.pipeline.video.color import to_bytes
 from derain.pipeline.video.output_files import OutputFiles
+
+
+def output_video(video: Video, options: VideoOptions) -> Video:
+    """What is written for a video that is read: deinterlaced, and as wide as a comparison is."""
+    if options.interlaced != "keep":
+        video = replace(video, interlaced=False)
+    if options.compare:
+        # The captions must stand upright: the picture is turned here, not by the player.
+        if is_turned(video.display_matrix):
+            aspect = 1 / video.aspect if video.aspect else None
+            video = replace(video, width=video.height, height=video.width, aspect=aspect)
+        video = replace(video, display_matrix=None)
+    if options.compare == "side":
+        video = replace(video, width=2 * video.width)
+    return video
+
+
+class FrameMarker(Protocol):
+    """What says where shots begin and which frames repeat: a `ShotDetector`, or a plan."""
+
+    def mark(self, frame: Frame) -> None:
+        """Set `frame.cut` and `frame.repeat`."""
 
 
 class Run:
@@ -37,6 +60,8 @@ class Run:
         asked: threading.Event | None,
         checkpoint: checkpoints.Checkpoint | None,
         files: OutputFiles | None,
+        detector: FrameMarker | None = None,
+        picture_only: bool = False,
     ) -> None:
         self.reader, self.shots, self.options = reader, shots, options
         self.report, self.progress, self.files = report, progress, files
@@ -47,14 +72,16 @@ class Run:
         self.from_checkpoint = checkpoint
         self.final: checkpoints.Checkpoint | None = None  # where the user stopped
         self.first = 0  # index of the first frame that is written: behind those that warm up
-        self.detector = ShotDetector(scenes=options.scene_reset == "auto")
+        self.detector = detector or ShotDetector(scenes=options.scene_reset == "auto")
+        self.picture_only = picture_only  # a segment: no other streams, no checkpoints
 
     def all(self) -> None:
         """Everything, from the part file to the file in its place."""
         self.writer = self._open_writer()
         muxer = self.writer.muxer
         self.saver: checkpoints.Saver | None = None
-        if self.files is not None and checkpoints.is_replayable(self.reader.name):
+        again = checkpoints.is_replayable(self.reader.name)
+        if self.files is not None and again and not self.picture_only:
             settings = self.options.output_settings()
             fingerprint = checkpoints.fingerprint_of(self.reader.name, settings)
             seconds = self.options.checkpoint_seconds
@@ -131,7 +158,7 @@ class Run:
         for each in done:
             if not self.options.layers:
                 each.output = None  # five pictures and more, while the encoder may lag behind
-            if not each.frame.warm_up:
+            if not (each.frame.warm_up or each.frame.context):
                 self.finished.put(each)
 
     def _feed(self, frame: Frame) -> list[Finished]:
@@ -142,7 +169,7 @@ class Run:
         if at is not None:
             self.shots.restore(at)
             self.from_checkpoint = None
-        if not frame.warm_up:
+        if not (frame.warm_up or frame.context):
             self.report.frames_in = frame.index - self.first + 1
         done = self.shots.push(frame)
         self.report.shots, self.report.repeats = self.shots.count, self.shots.repeats
@@ -167,17 +194,7 @@ class Run:
     # Writing
 
     def _open_writer(self) -> VideoWriter:
-        video, options = self.reader.video, self.options
-        if options.interlaced != "keep":
-            video = replace(video, interlaced=False)
-        if options.compare:
-            # The captions must stand upright: the picture is turned here, not by the player.
-            if is_turned(video.display_matrix):
-                aspect = 1 / video.aspect if video.aspect else None
-                video = replace(video, width=video.height, height=video.width, aspect=aspect)
-            video = replace(video, display_matrix=None)
-        if options.compare == "side":
-            video = replace(video, width=2 * video.width)
+        video, options = output_video(self.reader.video, self.options), self.options
         going_on, files = self.from_checkpoint, self.files
         overwrite = options.overwrite or options.resume
         if files is not None and going_on is not None and not files.previous.exists():
@@ -188,7 +205,7 @@ class Run:
             self.report.target,
             video,
             options.encoding,
-            source=self.reader,
+            source=None if self.picture_only else self.reader,
             overwrite=overwrite,
             format=options.format,
             files=files,

@@ -79,6 +79,7 @@ class Frame:
     color: Color
     index: int = 0
     warm_up: bool = False  # before --start: the network sees it, the encoder does not
+    context: bool = False  # around a segment: seen by the network, written with another segment
     cut: bool = False  # begins a new shot
     repeat: bool = False  # shows what the frame before it showed
     rgb: NDArray[np.float32] | None = None  # (H, W, 3) in [0, 1], filled by VideoReader.to_rgb

@@ -75,6 +75,7 @@ class VideoReader:
                 threads = max(1, min(4, (os.cpu_count() or 2) // 2))
             context.thread_count = threads
             self._begin(start, end, warm_up)
+            self._decodes = True
             self._items = self._read()
             self._peeked: deque[Frame | av.Packet] = deque()
             self.video = self._peek()
@@ -118,6 +119,24 @@ class VideoReader:
         raise VideoError(
             f"No frame of {self.name} can be decoded; check the file, or the time to start at."
         )
+
+    def seek(self, time: Fraction) -> None:
+        """Go on from a key frame before `time`, in seconds of the file; frames count from 0 again.
+
+        Raises:
+            VideoError: this source cannot be wound.
+        """
+        try:
+            self.container.seek(int(time * av.time_base), backward=True)
+        except av.FFmpegError as error:
+            raise VideoError(f"{self.name} cannot be wound; read it from its beginning.") from error
+        self._items = self._read()
+        self._peeked.clear()
+
+    def copied_packets(self) -> Iterator[av.Packet]:
+        """The packets of the other streams alone, without decoding any more pictures."""
+        self._decodes = False
+        return (item for item in self if isinstance(item, av.Packet))
 
     @property
     def origin(self) -> Fraction:
@@ -182,20 +201,8 @@ class VideoReader:
                 if packet.size and self._cut(packet):
                     yield packet
                 continue
-            if packet.has_sidedata("encryption_info"):
-                raise VideoError(
-                    f"{self.name} is encrypted; give --input-opt decryption_key=HEX, or a copy "
-                    "without encryption."
-                )
-            order.begin(packet)
-            try:
-                decoded = self.stream.codec_context.decode(packet if packet.size else None)
-            except av.FFmpegError:
-                self.damaged += 1
-                continue
-            for picture in order.place(decoded):
-                for progressive in self._deinterlace(picture):
-                    yield from self._frame(progressive)
+            if self._decodes:
+                yield from self._pictures(packet, order)
             # A second more, for packets of other streams that lie behind their pictures.
             if self._end is not None and packet.dts is not None and stamp(packet) > self._end + 1:
                 break
@@ -204,6 +211,25 @@ class VideoReader:
                 yield from self._frame(progressive)
         if self._graph is not None:
             for progressive in self._deinterlace(None):
+                yield from self._frame(progressive)
+
+    def _pictures(
+        self, packet: av.Packet, order: AviTimestampFixer | DisplayOrderFixer
+    ) -> Iterator[Frame]:
+        """What a packet of the film decodes to."""
+        if packet.has_sidedata("encryption_info"):
+            raise VideoError(
+                f"{self.name} is encrypted; give --input-opt decryption_key=HEX, or a copy "
+                "without encryption."
+            )
+        order.begin(packet)
+        try:
+            decoded = self.stream.codec_context.decode(packet if packet.size else None)
+        except av.FFmpegError:
+            self.damaged += 1
+            return
+        for picture in order.place(decoded):
+            for progressive in self._deinterlace(picture):
                 yield from self._frame(progressive)
 
     def _wanted(self) -> list[Any]:

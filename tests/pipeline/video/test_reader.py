@@ -185,3 +185,23 @@ def test_declared_durations_move_nothing(
     assert not [text for text in report.notices if "jump back" in text]
     times = contents(target).times
     assert [t - times[0] for t in times] == pytest.approx([k / 25 for k in range(8)], abs=0.0011)
+
+
+def test_a_seek_gives_the_frames_that_reading_on_gives(make_clip: Callable[..., Path]) -> None:
+    source = make_clip("in.mp4", frames=60, options={"g": "10", "bf": "2"})
+    with VideoReader(source) as reader:
+        whole = {frame.pts: frame.luma().copy() for frame in reader.frames()}
+        reader.seek(Fraction(34, 25))
+        wound = {frame.pts: frame.luma().copy() for frame in reader.frames()}
+    assert max(whole) - min(wound) < 40 * (max(whole) // 59)  # it did not begin at the beginning
+    assert max(wound) == max(whole)
+    assert all(np.array_equal(whole[pts], luma) for pts, luma in wound.items())
+
+
+def test_other_streams_are_read_without_the_picture(make_clip: Callable[..., Path]) -> None:
+    source = make_clip("in.mp4", frames=25, audio="aac")
+    with VideoReader(source) as reader:
+        packets = [bytes(item) for item in reader if isinstance(item, av.Packet)]
+    with VideoReader(source) as reader:
+        alone = [bytes(packet) for packet in reader.copied_packets()]
+    assert alone == packets != []
