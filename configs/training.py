@@ -112,9 +112,12 @@ class TrainingConfig(Strict):
     ema: float = Field(0.999, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 1
-    log_every: int = 50
-    validate_every: int = 1000
-    save_every: int = 500
+    log_every: int = Field(50, ge=1)
+    validate_every: int = Field(1000, ge=1)
+    save_every: int = Field(500, ge=1)
+    save_minutes: float = Field(10.0, gt=0)  # also so often, and whenever it validates
+    keep: int = Field(2, ge=0)  # earlier states beside the last
+    weights: Literal["fp16", "fp32"] = "fp16"  # of the weight files
 
     @model_validator(mode="after")
     def _fit_together(self) -> TrainingConfig:

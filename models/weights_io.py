@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from derain.models.convert import FOREIGN, flatten, from_reference, recognise
@@ -34,6 +35,7 @@ from derain.models.registry import (
     weights_file,
 )
 from derain.models.video_model import Description, Network, VideoModel
+from derain.models.whole_file import write_whole
 
 FLOATS = {"F64", "F32", "F16", "BF16"}  # what safetensors calls the types that weights may have
 
@@ -182,6 +184,9 @@ def save_model(
         state: other weights of the same network, such as an average over training.
         dtype: of the weights in the file.
         note: more JSON for the metadata, such as steps and data.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
     """
     described = model.description
     metadata = {"name": described.name, "settings": described.settings, "note": note or {}}
@@ -189,7 +194,8 @@ def save_model(
         k: (v.to(dtype) if v.is_floating_point() else v).detach().cpu().contiguous().clone()
         for k, v in (state or model.state_dict()).items()
     }
-    save_file(tensors, str(path), metadata={"derain": json.dumps(metadata)})
+    content = to_bytes(tensors, metadata={"derain": json.dumps(metadata)})
+    write_whole(Path(path), lambda file: file.write(content))
 
 
 # Files of the original authors
@@ -254,7 +260,7 @@ def convert_file(
     try:
         note = {"converted_from": Path(source).name}
         save_model(model, target, dtype=torch.float32, note=note)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise DerainError(f"{target} cannot be written ({error}); choose another place.") from error
     return model
 

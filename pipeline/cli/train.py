@@ -55,7 +55,7 @@ def train(
 
 
 @contextmanager
-def training_bar(steps: int) -> Iterator[Callable[[int, int, float], None]]:
+def training_bar(steps: int) -> Iterator[Callable[[int, int, str], None]]:
     """A bar with loss and time left; on a terminal alone, and of the first process alone."""
     from rich.console import Console
     from rich.progress import (
@@ -76,9 +76,7 @@ def training_bar(steps: int) -> Iterator[Callable[[int, int, float], None]]:
         disable=hidden,
     ) as bar:
         task = bar.add_task("", total=steps)
-        yield lambda step, steps, loss: bar.update(
-            task, completed=step, description=f"loss {loss:.4f}"
-        )
+        yield lambda step, steps, doing: bar.update(task, completed=step, description=doing)
 
 
 def find_preset(name: str) -> Path:

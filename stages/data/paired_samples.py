@@ -20,7 +20,7 @@ from derain.models.errors import DerainError
 from derain.stages.data.clip_pairs import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import ImagePair, Notice, find_pairs, read_pair
 from derain.stages.data.rendered_clips import Batch, Samples, cached_clip
-from derain.stages.training.validation import FRAMES, ValidationClip, middle
+from derain.stages.data.validation_clips import FRAMES, ValidationClip, middle
 
 Rng = np.random.Generator
 VALIDATION_CLIPS = 8  # pairs that a run is watched on

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from derain.configs.training import DataConfig
 from derain.models.errors import DerainError
@@ -281,25 +280,3 @@ def _turned(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
 
     names = ("rainy", "clean", "transmission", "streaks", "occlusion", "weight")
     return batch._replace(**{name: turn(getattr(batch, name)) for name in names})
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-def batches(data: Samples, start: int) -> Iterator[Batch]:
-    """Batches from step `start` on, made by spawned workers (OpenCV hangs in forked ones)."""
-    config = data.config
-    loader = DataLoader(
-        data,
-        batch_size=config.batch,
-        sampler=range(start * config.batch, len(data)),
-        num_workers=config.workers,
-        multiprocessing_context="spawn" if config.workers else None,
-        worker_init_fn=_one_thread,
-        drop_last=True,
-        prefetch_factor=3 if config.workers else None,
-        pin_memory=torch.cuda.is_available(),  # or copying to the GPU would wait
-    )
-    yield from loader

@@ -6,34 +6,34 @@
 
 What is learned from is an `Objective` (recovery.py, refinement.py, single_image.py), who learns a
 `Learner` (learner.py), and in how many processes distributed.py's matter. A run leaves in its
-folder: config.yaml (as resolved), metrics.jsonl, TensorBoard events where tensorboard is installed,
-last.pt (everything needed to go on), and NAME.safetensors (the averaged weights, ready for
-`load_model`).
+folder: config.yaml, metrics.jsonl, TensorBoard events (run_log.py), and states to go on from and
+weights to use (saving.py).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from derain.configs.training import TrainingConfig
 from derain.models import create_model
 from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
 from derain.models.runtime.derainer import on_device
-from derain.models.weights_io import save_model
 from derain.stages.data.clip_cache import cache_folder, trim
+from derain.stages.data.loading import batches
 from derain.stages.data.paired_samples import paired_data
 from derain.stages.data.rainy_films import find_films
 from derain.stages.data.real_rain import refinement_samples
-from derain.stages.data.rendered_clips import RainyClips, Samples, batches, cached_clip, find_clips
+from derain.stages.data.rendered_clips import RainyClips, Samples, cached_clip, find_clips
+from derain.stages.data.validation_clips import ValidationClip, make_validation_clips, stills
 from derain.stages.losses.losses import Objective
 from derain.stages.losses.recovery import video_objective
 from derain.stages.losses.refinement import refinement_objective
@@ -45,11 +45,13 @@ from derain.stages.training.learner import (
     make_network,
     update_average,
 )
-from derain.stages.training.single_image import single_image_objective, stills
-from derain.stages.training.validation import ValidationClip, make_validation_clips, validate_model
+from derain.stages.training.run_log import RunLog
+from derain.stages.training.saving import RunFiles, RunState
+from derain.stages.training.single_image import single_image_objective
+from derain.stages.training.stopping import StopRequest, stop_requests
+from derain.stages.training.validation import validate_model
 
-Report = Callable[[str], None]
-Progress = Callable[[int, int, float], None]
+Progress = Callable[[int, int, str], None]  # step, of how many, and what is going on
 
 
 def train(
@@ -58,84 +60,155 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
-    report: Report = lambda text: None,
-    progress: Progress = lambda step, steps, loss: None,
+    report: Log = say_nothing,
+    progress: Progress = lambda step, steps, doing: None,
 ) -> Path:
     """Train one network, with the other processes under torchrun; returns the weight file.
 
     Raises:
-        DerainError: folder in use, nothing to resume from, or a loss that is not finite (the last
-            good checkpoint stays).
+        DerainError: folder in use, nothing to resume from, a loss that is not finite (the last
+            good state stays), or no room for what was learned.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGUSR1; everything up to the last step is saved.
     """
-    checkpoint = folder / "last.pt"
-    if checkpoint.exists() and not resume:
+    files = RunFiles(folder, config, report)
+    if files.states() and not resume:
         raise DerainError(f"{folder} holds a run already; add --resume, or choose another.")
-    if resume and not checkpoint.exists():
-        raise DerainError(f"There is no {checkpoint} to resume from.")
+    if resume and not files.states():
+        raise DerainError(f"There is no {files.last} to resume from.")
     with init_distributed(device) as processes:
-        return _train(config, folder, processes, resume, report, progress)
+        torch.manual_seed(config.seed)
+        network = on_device(make_network(config, fresh=not resume), processes.device).train()
+        objective = _objective(config, processes.device)
+        learners = make_learners(config, network, objective, processes)
+        average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        state = RunState(network, learners, average)
+        if resume:
+            files.restore(state)
+        with processes.main_first():
+            data, clips = _data(config, report)
+        log = RunLog(folder, config, state.step, report) if processes.main else None
+        with stop_requests() as stop:
+            run = Run(config, processes, state, files, objective, clips, log, progress, stop)
+            run.go(data)
+    return files.weights
 
 
-def _train(
-    config: TrainingConfig,
-    folder: Path,
-    processes: Processes,
-    resume: bool,
-    report: Report,
-    progress: Progress,
-) -> Path:
-    checkpoint, weights = folder / "last.pt", folder / f"{config.model}.safetensors"
-    torch.manual_seed(config.seed)
-    model = on_device(make_network(config, fresh=not resume), processes.device).train()
-    objective = _objective(config, processes.device)
-    learners = make_learners(config, model, objective, processes)
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    start = 0
-    if resume:
-        average, start = _restore(checkpoint, learners, processes)
-    with processes.main_first():
-        data, validation_clips = _data(config, report)
-    log = _Log(folder, config, report) if processes.main else None
+@dataclass
+class Run:
+    """A run at work: steps, and what is logged, saved and looked at between them."""
 
-    began, rows = time.monotonic(), list[dict[str, float]]()
-    mine = Shard(data, processes, config.steps * config.accumulate)
-    stream = batches(mine, start * config.accumulate)
-    for step in range(start, config.steps):
-        for group in learners[0].optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
-        row = processes.mean(_gradients(learners, stream, config.accumulate, processes.device))
+    config: TrainingConfig
+    processes: Processes
+    state: RunState
+    files: RunFiles
+    objective: Objective
+    validation_clips: list[ValidationClip]
+    log: RunLog | None  # of process 0
+    progress: Progress
+    stop: StopRequest
+
+    def go(self, data: Samples) -> None:
+        """All steps that are left."""
+        config, state = self.config, self.state
+        mine = Shard(data, self.processes, config.steps * config.accumulate)
+        unseen = self.log is not None and state.step and not self.log.validated
+        if self.log is not None and unseen and self._due(config.validate_every):
+            self._validate(self.log)  # the run was stopped while it looked
+        if state.step == config.steps:
+            return
+        stream = batches(mine, state.step * config.accumulate)
+        saved = clock = time.monotonic()
+        while state.step < config.steps:
+            stopping = self._step(stream)
+            now = time.monotonic()
+            state.seconds, clock = state.seconds + now - clock, now
+            if self.log is None:
+                if stopping:
+                    raise KeyboardInterrupt
+                continue
+            if self._due(config.log_every):
+                self._write_figures(self.log)
+            late = now - saved > 60 * config.save_minutes
+            validating = self._due(config.validate_every)
+            if self._due(config.save_every) or late or validating or stopping:
+                whole, saved = self.files.save(state), now
+                if not whole and state.step == config.steps:
+                    raise DerainError(
+                        f"The last steps could not be saved in {self.files.folder}; make room and "
+                        "go on with --resume."
+                    )
+            if stopping and state.step < config.steps:
+                self._end()
+            if validating:
+                self._validate(self.log)
+                clock = time.monotonic()  # looking is not training
+
+    def _due(self, every: int) -> bool:
+        return self.state.step % every == 0 or self.state.step == self.config.steps
+
+    def _step(self, stream: Iterator[Any]) -> bool:
+        """One step; whether any process was asked to stop."""
+        config, state = self.config, self.state
+        for group in state.learners[0].optimiser.param_groups:
+            group["lr"] = learning_rate(state.step, config)
+        figures = _gradients(state.learners, stream, config.accumulate, self.processes.device)
+        asked = torch.tensor(float(bool(self.stop)), device=self.processes.device)
+        row = self.processes.mean(figures | {"stop": asked})
+        stopping = row.pop("stop") > 0
         if not all(math.isfinite(value) for value in row.values()):
             raise DerainError(
-                f"The loss is no longer finite at step {step}; the checkpoint in {folder} is from "
-                "before. Lower learning_rate and go on with --resume."
+                f"The loss is no longer finite at step {state.step}; the state in "
+                f"{self.files.folder} is from before. Lower learning_rate and go on with --resume."
             )
-        for learner in learners:
+        for learner in state.learners:
             learner.optimiser.step()
-        update_average(average, model, config.ema, step)
+        update_average(state.average, state.network, config.ema, state.step)
+        state.step += 1
+        state.rows.append(row)
+        self.progress(state.step, config.steps, f"loss {row['loss']:.4f}")
+        return stopping
 
-        done = step + 1
-        progress(done, config.steps, row["loss"])
-        if log is None:
-            continue
-        rows.append(row)
-        if done % config.log_every == 0 or done == config.steps:
-            means = {name: sum(each[name] for each in rows) / len(rows) for name in row}
-            means |= {"lr": learning_rate(step, config), "minutes": (time.monotonic() - began) / 60}
-            rows = []
-            log.write(done, means)
-        if done % config.validate_every == 0 or done == config.steps:
-            fresh = create_model(config.model, **config.settings)
-            fresh.load_state_dict(average)
-            watched = objective.as_video(fresh)
-            figures, picture = validate_model(
-                watched, validation_clips, processes.device, learners[0].dtype
-            )
-            log.write(done, figures, picture)
-        if done % config.save_every == 0 or done == config.steps:
-            _save(checkpoint, learners, average, done)
-            note = {"steps": done, "seed": config.seed}
-            save_model(model, weights, state=average, note=note)
-    return weights
+    def _write_figures(self, log: RunLog) -> None:
+        """The means of the steps since the last line."""
+        rows = self.state.rows
+        means = {name: sum(each[name] for each in rows) / len(rows) for name in rows[-1]}
+        means["lr"] = learning_rate(self.state.step - 1, self.config)
+        means["minutes"] = self.state.seconds / 60
+        self.state.rows = []
+        log.write(self.state.step, means)
+
+    def _validate(self, log: RunLog) -> None:
+        """Look at the averaged weights, and keep them where they are the best so far."""
+        state = self.state
+        if not self.validation_clips:
+            return
+        log.report(f"step {state.step}: validating on {len(self.validation_clips)} clips")
+
+        def progress(done: int, total: int) -> None:
+            if self.stop and self.processes.size == 1:
+                self._end()
+            self.progress(state.step, self.config.steps, f"validating, clip {done + 1} of {total}")
+
+        fresh = create_model(self.config.model, **self.config.settings)
+        fresh.load_state_dict(state.average)
+        figures, picture = validate_model(
+            self.objective.as_video(fresh),
+            self.validation_clips,
+            self.processes.device,
+            state.learners[0].dtype,
+            progress,
+        )
+        self.files.save_best(state, figures["score"])
+        log.write(state.step, figures, picture)
+
+    def _end(self) -> None:
+        """Stop, now that everything is saved."""
+        self.files.report(
+            f"Stopped at step {self.state.step} of {self.config.steps}"
+            f"{f' by {self.stop.signal}' if self.stop else ''}: saved up to step "
+            f"{self.files.saved} in {self.files.folder}. Go on with --resume."
+        )
+        raise KeyboardInterrupt
 
 
 def _gradients(
@@ -163,34 +236,6 @@ def _to(item: Any, device: torch.device) -> Any:
     return type(item)(*(_to(part, device) for part in item))
 
 
-def _save(checkpoint: Path, learners: list[Learner], average: dict[str, Tensor], step: int) -> None:
-    network, *critic = learners
-    state = network.state_dict() | {"average": average, "step": step}
-    state |= {"critic": critic[0].state_dict()} if critic else {}
-    part = checkpoint.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(checkpoint)
-
-
-def _restore(
-    checkpoint: Path, learners: list[Learner], processes: Processes
-) -> tuple[dict[str, Tensor], int]:
-    """Put the learners where the checkpoint stopped; returns the average and the step."""
-    # To the CPU: Adam counts its steps there, and would wait for a GPU at each count.
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network, *critic = learners
-    network.load_state_dict(saved)
-    if bool(critic) != ("critic" in saved):
-        raise DerainError(
-            f"{checkpoint} is of a run {'without' if critic else 'with'} a discriminator; start "
-            "another run, with --init and the weights of this one."
-        )
-    for learner in critic:
-        learner.load_state_dict(saved["critic"])
-    average = {name: value.to(processes.device) for name, value in saved["average"].items()}
-    return average, saved["step"]
-
-
 def _objective(config: TrainingConfig, device: torch.device) -> Objective:
     if config.single_image is not None:
         return single_image_objective(config.single_image)
@@ -199,7 +244,7 @@ def _objective(config: TrainingConfig, device: torch.device) -> Objective:
     return video_objective(config.loss)
 
 
-def _data(config: TrainingConfig, notice: Report) -> tuple[Samples, list[ValidationClip]]:
+def _data(config: TrainingConfig, notice: Log) -> tuple[Samples, list[ValidationClip]]:
     """What the network learns from, and what it is watched on."""
     cache = cache_folder()
     if config.pairs is not None:
@@ -227,28 +272,3 @@ def _rendered(config: TrainingConfig, cache: Path) -> tuple[Samples, list[Valida
         )
     films = find_films(Path(config.data.rain_layers)) if config.data.rain_layers else []
     return RainyClips(files, config.data, config.seed, length, films), validation_clips
-
-
-class _Log:
-    """What a run tells: config.yaml, metrics.jsonl, TensorBoard where it is installed, lines."""
-
-    def __init__(self, folder: Path, config: TrainingConfig, report: Report) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-        self.metrics, self.board, self.report = folder / "metrics.jsonl", None, report
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        self.board = SummaryWriter(str(folder))
-
-    def write(self, step: int, row: dict[str, float], picture: Tensor | None = None) -> None:
-        """Figures, and a picture (3, H, W) of rainy, output and clean side by side."""
-        with self.metrics.open("a") as file:
-            file.write(json.dumps({"step": step} | row) + "\n")
-        if self.board is not None:
-            for name, value in row.items():
-                self.board.add_scalar(name, value, step)
-            if picture is not None:
-                self.board.add_image("rainy, output, clean", picture, step)
-        self.report(f"step {step}: " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()))

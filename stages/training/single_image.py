@@ -20,7 +20,6 @@ from derain.models.networks.per_frame import PerFrame
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.losses import Objective, Terms, log_mse
 from derain.stages.losses.metrics import ssim_map, ssim_window
-from derain.stages.training.validation import ValidationClip
 
 GREY = (0.2989, 0.5870, 0.1140)  # of R, G, B; the original weighs B, G, R so by mistake
 
@@ -117,8 +116,3 @@ def single_image_objective(config: SingleImageConfig) -> Objective:
         return torch.stack(list(terms.values())).sum(), terms
 
     return Objective(run=run, loss=loss, as_video=PerFrame)
-
-
-def stills(validation_clips: list[ValidationClip]) -> list[ValidationClip]:
-    """The first frames: more of them say nothing new of a single-image network."""
-    return [ValidationClip(p.level, p.rainy[:, :1], p.clean[:, :1]) for p in validation_clips]

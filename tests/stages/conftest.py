@@ -63,13 +63,13 @@ def whole_and_resumed(tmp_path: Path) -> Runs:
         pass
 
     def run(config: TrainingConfig, step: int) -> tuple[Path, Path]:
-        def kill(done: int, steps: int, loss: float) -> None:
+        def kill(done: int, steps: int, doing: str) -> None:
             if done == step:
                 raise KilledError
 
         resumed: list[int] = []
 
-        def note(done: int, steps: int, loss: float) -> None:
+        def note(done: int, steps: int, doing: str) -> None:
             resumed.append(done)
 
         whole = train(config, tmp_path / "whole", device="cpu")
