@@ -33,6 +33,7 @@ class Container:
     pixel_aspect: bool = False  # says the shape of a pixel for any codec
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
     stamps_in_blocks: bool = False  # counts sound in blocks: time stamps must rise in its own units
+    any_start: bool = True  # plays from its first time stamp on; else from 0
     attachments: bool = False
     covers: str | None = None  # "attachment", "stream", or None
     needs_asc: bool = False  # wants the header of AAC once, not in each packet
@@ -47,6 +48,7 @@ MP4 = Container(
     suffix=".mp4",
     muxer="mp4",
     fragmented=True,
+    any_start=False,
     pixel_aspect=True,
     covers="stream",
     needs_asc=True,
@@ -88,6 +90,7 @@ CONTAINERS = {
             suffix=".avi",
             rotation=False,
             b_frames=False,
+            any_start=False,
             stamps_in_blocks=True,
         ),
         TRANSPORT,
@@ -97,10 +100,10 @@ CONTAINERS = {
         replace(PROGRAM, suffix=".mpeg"),
         replace(PROGRAM, suffix=".vob"),
         Container(suffix=".nut", encoder="ffv1"),
-        Container(suffix=".flv", rotation=False, written=False),
-        Container(suffix=".wmv", written=False),
+        Container(suffix=".flv", rotation=False, any_start=False, written=False),
+        Container(suffix=".wmv", any_start=False, written=False),
         Container(suffix=".ogv", written=False),
-        Container(suffix=".gif", encoder="gif", rotation=False),
+        Container(suffix=".gif", encoder="gif", rotation=False, any_start=False),
         replace(PICTURES, suffix=".y4m", encoder="wrapped_avframe"),
         replace(PICTURES, suffix=".png", encoder="png"),
         replace(PICTURES, suffix=".jpg", encoder="mjpeg"),

@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
+from derain.pipeline.video import clock
 from derain.pipeline.video.color import Color
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
@@ -63,6 +64,7 @@ class VideoReader:
     ) -> None:
         self.name = str(source)
         self.damaged = 0
+        self._moved = Fraction(0)  # seconds that everything is due earlier
         self.notice = notice
         self.interlaced = interlaced
         self.container = open_source(self.name, format, options or {}, hwaccel, notice)
@@ -140,8 +142,20 @@ class VideoReader:
 
     @property
     def origin(self) -> Fraction:
-        """The time in the file that became 0: --start, else 0."""
-        return self._start or Fraction(0)
+        """The time in the file that became 0: --start, else 0 or the start of a foreign clock."""
+        return self._start or self._moved
+
+    def start_at_zero(self) -> None:
+        """Let a broadcast's or a live stream's first picture or sound be due at 0, all alike."""
+        name = self.container.format.name
+        if self._start is not None or not clock.runs_since_before(name, self.name):
+            return
+        self._moved = clock.first_time([self.stream, *self.others], self._peeked)
+        if self._moved:
+            self.notice(
+                f"The source's clock stands at {clock.clock_text(self._moved)} where it begins; "
+                "pictures, sound and captions are all moved by that to begin at 0."
+            )
 
     def __enter__(self) -> VideoReader:
         return self
@@ -156,11 +170,16 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame | av.Packet]:
         """Frames, and packets of the other streams, in the order of the file."""
         while self._peeked:
-            yield self._peeked.popleft()
+            yield self._moved_item(self._peeked.popleft())
         for item in self._items:
             if isinstance(item, Frame):
                 item.color = self.video.color
-            yield item
+            yield self._moved_item(item)
+
+    def _moved_item(self, item: Frame | av.Packet) -> Frame | av.Packet:
+        if self._moved:
+            clock.move(item, self._moved)
+        return item
 
     def frames(self) -> Iterator[Frame]:
         """Frames alone."""

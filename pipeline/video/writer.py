@@ -71,6 +71,8 @@ class VideoWriter:
             self._check_header()
             self.stream = self._add_stream()
             if source is not None:
+                if self.muxer.is_file and not self.muxer.kind.any_start:
+                    source.start_at_zero()
                 self.muxer.add_others(source)
         except BaseException:
             self.muxer.abandon()
