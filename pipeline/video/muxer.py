@@ -20,9 +20,10 @@ from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
-from derain.pipeline.video import subtitles
 from derain.pipeline.video.containers import PIPE, container_of
-from derain.pipeline.video.copied_streams import (
+from derain.pipeline.video.copying import subtitles
+from derain.pipeline.video.copying.mp4_finalize import Captions, Extras, contents_of, remux
+from derain.pipeline.video.copying.streams import (
     CopiedStream,
     Source,
     add_copy,
@@ -34,7 +35,6 @@ from derain.pipeline.video.copied_streams import (
     shifted,
     tags_of,
 )
-from derain.pipeline.video.mp4_finalize import Captions, Extras, contents_of, remux
 from derain.pipeline.video.output_files import OutputFiles, check_target, output_files
 from derain.pipeline.video.paths import is_sequence, local
 from derain.pipeline.video.timestamps import (

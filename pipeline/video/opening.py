@@ -10,7 +10,7 @@ import av
 from av.codec.hwaccel import HWAccel
 
 from derain.models.errors import VideoError
-from derain.pipeline.video.copied_streams import is_cover
+from derain.pipeline.video.copying.streams import is_cover
 from derain.pipeline.video.paths import local
 
 

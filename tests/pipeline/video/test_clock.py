@@ -64,6 +64,8 @@ def test_streams_begin_at_zero_in_step_where_the_target_plays_from_there(
         assert shift == pytest.approx(0, abs=0.002)
     # The last picture of an AVI leaves the decoder without a time.
     assert after.times[:-1] == pytest.approx([t - shift for t in before.times[:-1]], abs=0.002)
+    if target == "out.avi":
+        return  # an AVI has no place for a start of its sound
     late = after.packets[1][0][0] - after.times[0]
     assert late == pytest.approx(before.packets[1][0][0] - before.times[0], abs=0.025)
 

@@ -67,8 +67,9 @@ def test_joined_recordings_go_on_where_they_were(
     source.write_bytes(2 * once.read_bytes())
     target, report = run(source, f"out{suffix}", identity)
     assert report.frames_out == 2 * count
-    assert [n for n in report.notices if "jump back" in n] == report.notices
-    assert len(report.notices) == 1
+    told = [text for text in report.notices if "Next to nothing" not in text]
+    assert len(told) == 1
+    assert "jump back" in told[0]
     after = contents(target)
     first, second = after.times[:count], after.times[count:]
     sounds = [time for time, _ in after.packets[1]]

@@ -18,9 +18,9 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from derain.pipeline.video import subtitles
 from derain.pipeline.video.containers import Container
-from derain.pipeline.video.mp4_finalize import Captions, Cover, add_like
+from derain.pipeline.video.copying import subtitles
+from derain.pipeline.video.copying.mp4_finalize import Captions, Cover, add_like
 from derain.pipeline.video.paths import local
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from derain.pipeline.video.subtitles import convert
+from derain.pipeline.video.copying.subtitles import convert
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What goes into an output beside its encoded picture: streams, captions, covers, words."""
