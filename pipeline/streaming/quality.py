@@ -8,7 +8,7 @@ from typing import Literal
 Quality = Literal["fast", "balanced", "best"]
 Kind = Literal["video", "image", "live"]
 
-# By measured gain and speed (README.md). Stills have one shipped network worth its time.
+# By measured gain and speed (models/README.md). Stills have one shipped network worth its time.
 NETWORKS: dict[Kind, dict[Quality, str]] = {
     "video": {"fast": "median", "balanced": "swift", "best": "swift-plus"},
     "image": {"fast": "rescan", "balanced": "rescan", "best": "rescan"},

@@ -1,0 +1,60 @@
+"""The pages: their links lead somewhere, their commands exist, the front door stays short."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from derain.pipeline.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("", "pipeline", "models", "stages", "tests", ".readme")
+PAGES = sorted(
+    path for room in ROOMS for path in (ROOT / room).glob("*.md" if not room else "**/*.md")
+)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)")
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_to_files(page: Path) -> None:
+    links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every `derain …` line in the code blocks of a page."""
+    lines = [line for block in BLOCK.findall(page.read_text()) for line in block.splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines if "derain " in line]
+    return [line[line.index("derain") + 1 :] for line in words if "derain" in line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_commands_are_understood(page: Path) -> None:
+    """By their parsers alone; nothing is run, and files need not be there."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    for name, *rest in commands(page):
+        command = group.commands[name]
+        with command.make_context(name, rest) as context:
+            assert context.params
+
+
+def test_readme_is_a_front_door() -> None:
+    assert 800 <= len((ROOT / "README.md").read_text().split()) <= 1000
+
+
+def test_python_in_readme_imports_what_there_is() -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    imports = [line for line in block.splitlines() if line.startswith("from ")]
+    assert len(imports) == 3
+    exec("\n".join(imports), {})
