@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,8 +21,10 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
+from derain.models.log import Log, say_nothing
 from derain.pipeline.video import clock
 from derain.pipeline.video.color import Color
+from derain.pipeline.video.deinterlacer import Deinterlacer
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
 from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline, stamp
@@ -60,7 +62,7 @@ class VideoReader:
         end: float | None = None,
         warm_up: int = WARM_UP,
         hwaccel: str | None = None,
-        notice: Callable[[str], None] = lambda text: None,
+        notice: Log = say_nothing,
     ) -> None:
         self.name = str(source)
         self.damaged = 0
@@ -114,7 +116,7 @@ class VideoReader:
             self._peeked.append(item)
             if isinstance(item, Frame):
                 video = describe(self.container, self.stream, item.picture)
-                if self._graph is not None:
+                if self._deinterlacer.active:
                     video = replace(video, interlaced=True)  # the picture no longer is
                 item.color = video.color
                 return video
@@ -207,8 +209,8 @@ class VideoReader:
         self._last: int | None = None
         self._count = 0
         self._ticks: Fraction = self.stream.time_base
-        self._graph: Any = None
-        self._graph_input: tuple[int, int, str] | None = None
+        keep = self.interlaced == "keep"
+        self._deinterlacer = Deinterlacer(keep, self.stream.time_base, self.notice)
         timeline = Timeline(self.notice)
         bare = self.container.format.name == "avi"
         order = AviTimestampFixer(self.stream) if bare else DisplayOrderFixer(self.stream)
@@ -226,10 +228,10 @@ class VideoReader:
             if self._end is not None and packet.dts is not None and stamp(packet) > self._end + 1:
                 break
         for picture in order.flush():
-            for progressive in self._deinterlace(picture):
+            for progressive in self._deinterlacer.push(picture):
                 yield from self._frame(progressive)
-        if self._graph is not None:
-            for progressive in self._deinterlace(None):
+        if self._deinterlacer.active:
+            for progressive in self._deinterlacer.push(None):
                 yield from self._frame(progressive)
 
     def _pictures(
@@ -248,7 +250,7 @@ class VideoReader:
             self.damaged += 1
             return
         for picture in order.place(decoded):
-            for progressive in self._deinterlace(picture):
+            for progressive in self._deinterlacer.push(picture):
                 yield from self._frame(progressive)
 
     def _wanted(self) -> list[Any]:
@@ -276,50 +278,11 @@ class VideoReader:
                 failures += 1
         self.notice(f"{self.name} cannot be read to its end.")
 
-    def _deinterlace(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """Pass frames through bwdif from the first interlaced one on; None ends the stream."""
-        if picture is None:
-            return self._pull(None)
-        if self._graph is None and (self.interlaced == "keep" or not picture.interlaced_frame):
-            return [picture]
-        # A graph takes pictures of one kind: at each change the old one gives what it holds.
-        form = (picture.width, picture.height, picture.format.name)
-        done = []
-        if self._graph is None or form != self._graph_input:
-            done = self._pull(None)
-            self._graph, self._graph_input = self._build_graph(*form), form
-            self.notice("The video is interlaced; it is deinterlaced (--interlaced keep: not).")
-        return done + self._pull(picture)
-
-    def _build_graph(self, width: int, height: int, format: str) -> av.filter.Graph:
-        graph = av.filter.Graph()
-        base = self.stream.time_base
-        source = graph.add_buffer(width=width, height=height, format=format, time_base=base)
-        # Only marked frames, one frame for one frame: nothing is doubled, nothing dropped.
-        bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-        sink = graph.add("buffersink")
-        source.link_to(bwdif)
-        bwdif.link_to(sink)
-        graph.configure()
-        return graph
-
-    def _pull(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """Give the graph a picture, or its end, and take what is finished."""
-        if self._graph is None:
-            return []
-        self._graph.push(picture)
-        done = []
-        while True:
-            try:
-                done.append(self._graph.pull())
-            except (av.BlockingIOError, av.EOFError):
-                return done
-
     def _frame(self, picture: av.VideoFrame) -> Iterator[Frame]:
         self.damaged += bool(picture.is_corrupt)
         ticks = self._ticks
         pts = picture.pts
-        if self._graph is not None and pts is not None and picture.time_base:
+        if self._deinterlacer.active and pts is not None and picture.time_base:
             pts = round(pts * picture.time_base / ticks)  # a filter's are finer than the stream's
         if pts is None:
             step = round(1 / (frame_rate(self.container, self.stream) * ticks))

@@ -155,7 +155,7 @@ def repeats(frames: int, rng: Rng) -> np.ndarray:
 
 
 def boldness(rng: Rng) -> Tensor:
-    """What a sample asks of a network with this dial, (1, 1, 1): 0.5, the default, in half of them."""
+    """What a sample asks of a network with this dial, (1, 1, 1); half of them 0.5, the default."""
     return torch.full((1, 1, 1), 0.5 if rng.random() < 0.5 else float(rng.random()))
 
 
