@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from derain.configs.schema import Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SingleImageConfig(_Strict):
+class SingleImageConfig(Strict):
     """A single-image network by its paper's loss; settings of other losses have no effect."""
 
     loss: Literal["rescan", "remaen", "dcsfn", "spanet"]
@@ -29,7 +27,7 @@ class SingleImageConfig(_Strict):
     tolerance: float = Field(8 / 255, ge=0)
 
 
-class PairsConfig(_Strict):
+class PairsConfig(Strict):
     """Pairs from disk in place of rendered rain."""
 
     folder: str  # or a list file

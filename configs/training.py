@@ -6,22 +6,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from derain.configs.schema import Strict, split_key_value
 from derain.configs.single_image import PairsConfig, SingleImageConfig
 
-
-class Strict(BaseModel):
-    """A misspelt key is an error, not a silent default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+# Names of version 0.1.0 that presets of users may hold.
+RENAMED = {
+    "glimpses": "thumbnails",
+    "drops": "milestones",
+    "clip_gradient": "max_grad_norm",
+    **{f"glance_{x}": f"haze_{x}" for x in ("transmission", "airlight", "image")},
+    **{
+        f"{x}_share": f"{x}_prob"
+        for x in ("clean", "haze", "still", "overlay", "noise", "jpeg", "restore", "real")
+    },
+}
 
 
 class DataConfig(Strict):
     """Clean clips and what is done to them. Shares are shares of samples."""
 
-    clips: str = "data/train"  # folder of clips or of frame folders
-    validation: str | None = "data/val"  # clips never trained on; None to skip validation
+    clips: str | None = None  # folder of clips or of frame folders; needed where pairs are not set
+    validation: str | None = None  # clips never trained on; None to skip validation
     licence_classes: tuple[str, ...] | None = None  # keep only these of ../MANIFEST.csv
     frames: int = Field(11, ge=1)
     crop: int = Field(104, ge=32, multiple_of=8)
@@ -75,7 +82,7 @@ class RefinementConfig(Strict):
     # "patch" judges short aligned clips by hinge loss; "reference" is the authors' discriminator
     # of single frames, with their least squares on noisy labels.
     discriminator: Literal["patch", "reference"] = "patch"
-    settings: dict[str, Any] = {}  # of the discriminator, such as width
+    settings: dict[str, Any] = Field(default_factory=dict)  # of the discriminator, such as width
     learning_rate: float = Field(2e-4, gt=0)  # of the discriminator, all along
     # 0 for the same training without a discriminator. At 0.005 its gradient has about a tenth of
     # the norm of that of all losses with truth, measured on trained weights of swift.
@@ -91,7 +98,7 @@ class TrainingConfig(Strict):
     """One training run."""
 
     model: str
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     init: str | None = None  # weight file to start from
     widen: bool = False  # init is of a smaller network of the kind: stages/training/widening.py
     data: DataConfig = DataConfig()
@@ -139,9 +146,7 @@ def load_training(path: Path, overrides: list[str]) -> TrainingConfig:
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read as YAML: {error}") from error
     for item in overrides:
-        key, sign, value = item.partition("=")
-        if not sign:
-            raise ValueError(f"--set wants key=value, not '{item}'.")
+        key, value = split_key_value(item)
         *parents, leaf = key.split(".")
         place = raw
         for parent in parents:
@@ -151,5 +156,8 @@ def load_training(path: Path, overrides: list[str]) -> TrainingConfig:
         return TrainingConfig(**raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = "".join(f"{x}." for x in first["loc"]).removesuffix(".") or "settings"
+        where = ".".join(map(str, first["loc"])) or "settings"
+        name = str(first["loc"][-1]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden" and name in RENAMED:
+            raise ValueError(f"{path}: {where} is called {RENAMED[name]} now.") from error
         raise ValueError(f"{path}: {where}: {first['msg']}") from error

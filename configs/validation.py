@@ -12,23 +12,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from derain.configs.schema import Strict
 
 Level = Literal["light", "heavy", "haze"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Entry(Strict):
+    model_config = ConfigDict(frozen=False)  # calibration sets what it finds
 
 
-class Target(_Strict):
+class Target(_Entry):
     """What a level means: RGB PSNR of the rainy input in dB, and how far off it may be."""
 
     psnr: float
     tolerance: float = Field(gt=0)
 
 
-class PairEntry(_Strict):
+class PairEntry(_Entry):
     """One rainy version of a clip."""
 
     rain: str  # a name of `rains`
@@ -39,7 +41,7 @@ class PairEntry(_Strict):
     psnr: float = 0.0  # of the rainy input, checked at each use
 
 
-class ClipEntry(_Strict):
+class ClipEntry(_Entry):
     """One clean clip. `camera` says how it moves, so that figures can be given apart."""
 
     file: str
@@ -49,7 +51,7 @@ class ClipEntry(_Strict):
     pairs: dict[Level, PairEntry]
 
 
-class ValidationSet(_Strict):
+class ValidationSet(_Entry):
     """The whole file. `rains` holds fields of `derain.stages.data.rain.RainSettings` by name."""
 
     sha256: str = ""  # of everything else here

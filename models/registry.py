@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
+from derain.configs.schema import Strict
 from derain.models import settings as schema
 from derain.models.errors import DerainError
 
@@ -50,7 +51,7 @@ class Entry:
 
     target: str
     summary: str
-    settings: schema.Settings
+    settings: Strict
     memory: tuple[int, int]
     weights: str | None = None
     per_frame: bool = False

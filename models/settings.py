@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from derain.configs.schema import Strict
 
 Channels = Annotated[int, Field(strict=True, ge=1, le=512)]
 Blocks = Annotated[int, Field(strict=True, ge=1, le=64)]
@@ -19,13 +21,7 @@ Flag = Annotated[bool, Field(strict=True)]
 Brightness = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 
-class Settings(BaseModel):
-    """A misspelt setting is an error, not a silent default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SwiftSettings(Settings):
+class SwiftSettings(Strict):
     """Of `networks.swift.Swift`."""
 
     widths: tuple[Channels, Channels, Channels] = (24, 40, 56)
@@ -35,7 +31,7 @@ class SwiftSettings(Settings):
     memory: Flag = True
 
 
-class MedianSettings(Settings):
+class MedianSettings(Strict):
     """Of `networks.median.AlignedMedian`."""
 
     brighter: Brightness = 0.012
@@ -43,7 +39,7 @@ class MedianSettings(Settings):
     soft: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 0.012
 
 
-class TwoStageSettings(Settings):
+class TwoStageSettings(Strict):
     """Of `networks.two_stage.TwoStage`."""
 
     variant: Literal["corrected", "reference"] = "corrected"
@@ -52,7 +48,7 @@ class TwoStageSettings(Settings):
     unshuffle: Annotated[int, Field(strict=True, ge=1, le=8)] = 2
 
 
-class RescanSettings(Settings):
+class RescanSettings(Strict):
     """Of `networks.rescan.Rescan`."""
 
     unit: Literal["conv", "rnn", "gru", "lstm"] = "gru"
@@ -63,7 +59,7 @@ class RescanSettings(Settings):
     se_hidden: Hidden = 6
 
 
-class ReMAENSettings(Settings):
+class ReMAENSettings(Strict):
     """Of `networks.remaen.ReMAEN`."""
 
     stages: Stages = 3
@@ -71,7 +67,7 @@ class ReMAENSettings(Settings):
     se_hidden: Channels = 8
 
 
-class DcsfnSettings(Settings):
+class DcsfnSettings(Strict):
     """Of `networks.dcsfn.Dcsfn`."""
 
     channels: Channels = 20
@@ -84,7 +80,7 @@ class DcsfnSettings(Settings):
     native: Flag = False
 
 
-class SPANetSettings(Settings):
+class SPANetSettings(Strict):
     """Of `networks.spanet.SPANet`."""
 
     channels: Channels = 32

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from derain.configs.schema import split_key_value
 from derain.models.errors import UsageError
 from derain.pipeline.streaming.quality import Quality as QualityName
 
@@ -196,8 +197,9 @@ def key_values(pairs: list[str] | None) -> dict[str, str]:
     """
     found = {}
     for pair in pairs or []:
-        key, sign, value = pair.partition("=")
-        if not sign or not key:
-            raise UsageError(f"'{pair}' is not key=value.")
+        try:
+            key, value = split_key_value(pair)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         found[key] = value
     return found

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from derain.configs.training import TrainingConfig
 from derain.models import create_model
-from derain.models.errors import DerainError
+from derain.models.errors import DerainError, UsageError
 from derain.models.log import Log, say_nothing
 from derain.models.runtime.derainer import on_device
 from derain.stages.data.clip_cache import cache_folder, trim
@@ -259,6 +259,10 @@ def _data(config: TrainingConfig, notice: Log) -> tuple[Samples, list[Validation
 
 
 def _rendered(config: TrainingConfig, cache: Path) -> tuple[Samples, list[ValidationClip]]:
+    if config.data.clips is None:
+        raise UsageError(
+            "The network learns from clean videos: name their folder, --set data.clips=CLIPS."
+        )
     clips = find_clips(Path(config.data.clips), config.data.licence_classes)
     files = [cached_clip(path, cache) for path in clips]
     length = config.steps * config.data.batch

@@ -13,6 +13,7 @@ import torch
 
 from derain.configs.training import DataConfig, TrainingConfig, load_training
 from derain.models import DerainError, create_model, load_model
+from derain.models.errors import UsageError
 from derain.models.weights_io import read_weights, save_model
 from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips, read_clip
 from derain.stages.data.validation_clips import make_validation_clips
@@ -268,11 +269,18 @@ def test_presets_are_checked(tmp_path: Path) -> None:
         ("[", "YAML"),
         ("model: swift\nsteps: many\n", "steps"),
         ("model: swift\ndata: {real: rain}\n", "no use without refinement"),
+        ("model: swift\ndata: {haze_share: 0.5}\n", "data.haze_share is called haze_prob now"),
+        ("model: swift\ndrops: [0.5]\n", "drops is called milestones now"),
         ("model: rescan\nsingle_image: {loss: rescan}\ncheckpointing: true\n", "of video"),
     ]:
         preset.write_text(text)
         with pytest.raises(ValueError, match=words):
             load_training(preset, [])
+
+
+def test_a_preset_alone_asks_for_clips(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.clips=CLIPS"):
+        train(TrainingConfig(model="swift"), tmp_path / "run")
 
 
 def test_every_shipped_preset_is_valid() -> None:
