@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from derain.pipeline.cli.common import (
+    Boldness,
     Debug,
     Device,
     Json,
@@ -26,7 +27,11 @@ from derain.pipeline.cli.common import (
 from derain.pipeline.streaming.sizes import parse_size
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from derain.configs.validation import Level
+    from derain.models import VideoModel
+    from derain.pipeline.evaluation.clips import Options, Result
 
 Rain = Literal["drizzle", "shower", "slant", "downpour", "storm", "curtain", "random"]
 
@@ -66,6 +71,13 @@ def evaluate(
             "or rain100l, rain100h, rain800, rain1200, rain1400, whose pairs are counted.",
         ),
     ] = None,
+    real: Annotated[
+        Path | None,
+        typer.Option(help="Films of real rain instead: a folder, or one film. 60 frames of each."),
+    ] = None,
+    sheets: Annotated[
+        Path | None, typer.Option(help="Folder for before, after, removed of --real's films.")
+    ] = None,
     clean_side: Annotated[
         Literal["left", "right"] | None,
         typer.Option(help="Of pictures that hold both, for --images."),
@@ -77,6 +89,7 @@ def evaluate(
         bool, typer.Option("--steady", help="Also with the results of single frames steadied.")
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="PSNR alone.")] = False,
+    boldness: Boldness = 0.5,
     device: Device = "auto",
     precision: Precision = "auto",
     lpips_weights: Annotated[Path | None, typer.Option(help="AlexNet's file, for LPIPS.")] = None,
@@ -93,7 +106,6 @@ def evaluate(
     from derain.pipeline.evaluation import tables
     from derain.pipeline.evaluation.clips import (
         Options,
-        Result,
         evaluate_clean,
         evaluate_pairs,
         evaluate_scenes,
@@ -117,6 +129,7 @@ def evaluate(
         reset_hidden_state=reset_hidden_state,
         quick=quick,
         lpips_weights=lpips_weights,
+        boldness=boldness,
     )
     loaded = load_models(models or ["swift"], weights, steady=steady)
     results: dict[str, Result] = {}
@@ -134,18 +147,39 @@ def evaluate(
         del loaded["median"]  # of a single picture it is the picture
         results["images"] = evaluate_images(loaded, folder, layout, clean_side, options, say)
         console.print(image_table(results["images"]))
-    if not clean and not scenes and images is None:
+    if real is not None:
+        results["real"] = _evaluate_real(loaded, real, options, sheets, console)
+    if not clean and not scenes and images is None and real is None:
         results["pairs"] = evaluate_pairs(loaded, pairs, clips, options, say)
         for table in tables.pair_tables(results["pairs"]):
             console.print(table)
     for result in results.values():
-        console.print(tables.definitions(result), highlight=False, markup=False)
-        if result.pairs_sha256:
-            console.print(f"pairs: {pairs.name}, sha256 {result.pairs_sha256}", highlight=False)
-        for notice in result.notices:
-            say(f"notice: {notice}")
+        _explain(result, pairs, console)
     if json is not None:
         tables.write_json(tables.as_json(results, options), json)
+
+
+def _explain(result: Result, pairs: Path, out: Console) -> None:
+    """What the figures mean, of which pairs they are, and what is worth knowing about them."""
+    from derain.pipeline.evaluation.tables import definitions
+
+    out.print(definitions(result), highlight=False, markup=False)
+    if result.pairs_sha256:
+        out.print(f"pairs: {pairs.name}, sha256 {result.pairs_sha256}", highlight=False)
+    for notice in result.notices:
+        say(f"notice: {notice}")
+
+
+def _evaluate_real(
+    models: dict[str, VideoModel], films: Path, options: Options, sheets: Path | None, out: Console
+) -> Result:
+    """Measure on films of real rain, and show the tables."""
+    from derain.pipeline.evaluation.real_films import evaluate_real, real_tables
+
+    result = evaluate_real(models, films, options, sheets, say)
+    for table in real_tables(result):
+        out.print(table)
+    return result
 
 
 def demo(

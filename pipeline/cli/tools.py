@@ -105,6 +105,10 @@ def background(
     pairs: Annotated[
         Path | None, typer.Option(help="Folder for training pairs, laid out as SPA-Data.")
     ] = None,
+    layers: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the film's rain, for training: data.rain_layers."),
+    ] = None,
     frames: Annotated[int, typer.Option(min=2, help="Most frames looked at, evenly spread.")] = 200,
     percentile: Annotated[
         int | None,
@@ -117,6 +121,16 @@ def background(
     """Find the clean picture behind the rain of a camera that stands still."""
     from derain.pipeline.background.command import BackgroundSettings, background_command
 
+    if layers is not None:
+        from derain.pipeline.background.layers import write_layers
+
+        cut = write_layers(video, layers, frames, overwrite=overwrite)
+        typer.echo(
+            f"{layers}: {cut.frames} frames, rain on {cut.rainy:.1%} of the pixels, "
+            f"{cut.certain:.0%} with a certain background"
+        )
+        if output is None and pairs is None:
+            return
     found = background_command(
         video,
         output,

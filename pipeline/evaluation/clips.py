@@ -49,6 +49,7 @@ class Options:
         reset_hidden_state: add a row with the memory, not the window, wiped before every frame.
         quick: PSNR alone.
         lpips_weights: AlexNet's file for LPIPS.
+        boldness: as `Derainer` takes it.
     """
 
     device: str = "auto"
@@ -58,6 +59,7 @@ class Options:
     reset_hidden_state: bool = False
     quick: bool = False
     lpips_weights: Path | None = None
+    boldness: float = 0.5
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ class StatelessAblation(VideoModel[State]):
         super().__init__()
         if not model.has_hidden_state:
             raise DerainError("This model has no memory to wipe; leave out --wipe-memory.")
-        self.model = model
+        self.model, self.has_boldness = model, model.has_boldness
         self.latency, self.multiple, self.halo = model.latency, model.multiple, model.halo
         self.memory_profile, self.supports_tiles = model.memory_profile, model.supports_tiles
 
@@ -93,6 +95,10 @@ class StatelessAblation(VideoModel[State]):
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
     ) -> State:
         return self.model.initial_state(batch, height, width, device=device, dtype=dtype)
+
+    def with_boldness(self, state: State, boldness: Tensor | float) -> State:
+        """As the model has it."""
+        return self.model.with_boldness(state, boldness)
 
     def step(
         self, frame: Tensor, state: State, tiles: Tiles | None = None
@@ -143,7 +149,8 @@ def run_model(
     Returns:
         "image", and "recovered" where the model has it, on the CPU, each as long as the input.
     """
-    derainer = Derainer(model, options.device, options.precision, notice=notice)
+    bold = options.boldness if model.has_boldness else 0.5
+    derainer = Derainer(model, options.device, options.precision, notice=notice, boldness=bold)
     outputs = [output for frame in rainy if (output := derainer.push(frame)) is not None]
     outputs += derainer.flush()
     layers = {"image": torch.cat([o.image for o in outputs]).float().cpu()}

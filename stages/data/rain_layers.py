@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from derain.models.errors import DerainError
+
 Rng = np.random.Generator
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Grey = NDArray[np.float32]  # (H, W), grey levels
@@ -71,6 +73,11 @@ def split_film(frames: list[Frame], settings: HarvestSettings | None = None) -> 
 
 def _split_frames(frames: list[Frame], how: HarvestSettings) -> Iterator[Split]:
     frames = _distinct(frames, how.repeated)
+    if len(frames) <= 2 * how.reach:
+        raise DerainError(
+            f"The film has {len(frames)} frames that differ; cutting out rain takes "
+            f"{2 * how.reach + 1} or more."
+        )
     greys = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]
     soft = [cv2.GaussianBlur(g, (0, 0), how.blur) for g in greys]
     height, width = greys[0].shape

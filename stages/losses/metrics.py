@@ -42,6 +42,12 @@ DEFINITIONS = {
     "lpips": "Zhang et al. 2018, AlexNet, version 0.1, mean over frames",
     "haarpsi": "Reisenhofer et al. 2018 (piq), mean over frames",
     "gmsd": "Xue et al. 2014 (piq), mean over frames, lower is better",
+    "left_6": "share of the film's pixels more than 6 grey levels above the median of five aligned"
+    " frames that is left, in percent",
+    "left_12": "the same, 12 levels",
+    "left_24": "the same, 24 levels",
+    "psnr_steady": "RGB PSNR against the rainy film where it is within 2 levels of that median",
+    "unsteady": "mean |O[t] - warp(O[t-1])| in grey levels, by DIS flow of the blurred rainy film",
 }
 
 

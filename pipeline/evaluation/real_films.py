@@ -1,0 +1,137 @@
+"""`derain eval --real FOLDER`: models over films of real rain, which have no truth.
+
+The measure is real_rain.py's. Numbers of streaks left reward blur, so the change where nothing
+passes stands beside them, and a sheet of every film is for the eyes, which come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.table import Table
+from torch import Tensor
+
+from derain.models import VideoModel
+from derain.models.errors import DerainError
+from derain.pipeline.evaluation.clips import INPUT, Options, Record, Result, average, run_model
+from derain.pipeline.evaluation.real_rain import (
+    THRESHOLDS,
+    Frames,
+    RealRainFigures,
+    film_motion,
+    measure,
+)
+from derain.pipeline.streaming.compare import contact_sheet
+from derain.pipeline.streaming.inputs import expand
+from derain.pipeline.video import read_rgb
+
+FRAMES = 60  # of each film, where nothing else is asked for
+SPOTS = 4  # frames on a sheet
+AMPLIFIED = 4  # times, the difference on a sheet
+SHEET = 1920  # pixels of width
+LEFT = tuple(f"left_{level}" for level in THRESHOLDS)
+
+
+def evaluate_real(
+    models: dict[str, VideoModel],
+    folder: Path,
+    options: Options,
+    sheets: Path | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Result:
+    """Every model over every film of a folder (or over the one film).
+
+    Args:
+        models: by the name of their row.
+        folder: of films of real rain, or one film.
+        options: `frames` of each film, FRAMES if None; `device`, `precision` and `boldness`.
+        sheets: a folder for FILM.MODEL.png, before, after and what was removed at four moments.
+        progress: called with a line.
+
+    Raises:
+        DerainError: there are no films, or a film has too few frames that differ.
+    """
+    result = Result()
+    if sheets is not None:
+        sheets.mkdir(parents=True, exist_ok=True)
+    for source, _ in expand([str(folder)], recursive=False):
+        film = Path(source)
+        progress(film.name)
+        rainy = read_frames(film, options.frames or FRAMES)
+        motions = film_motion(rainy)
+        if not motions:
+            raise DerainError(f"{film} has too few frames that differ: five are needed.")
+        place = {"clip": film.stem, "camera": "real", "level": "real"}
+        result.records.append(place | {"row": INPUT} | as_record(measure(rainy, rainy, motions)))
+        clip = torch.from_numpy(rainy).permute(0, 3, 1, 2)
+        for row, model in models.items():
+            image = run_model(model, clip.float() / 255, options, result.notice)["image"]
+            derained = to_frames(image)
+            figures = as_record(measure(rainy, derained, motions))
+            result.records.append(place | {"row": row} | figures)
+            if sheets is not None:
+                write_film_sheet(sheets / f"{film.stem}.{row}.png", rainy, derained)
+    return result
+
+
+def read_frames(film: Path, count: int) -> Frames:
+    """The first `count` frames of a film, (T, H, W, 3) uint8."""
+    return np.stack([np.rint(frame * 255).astype(np.uint8) for frame in read_rgb(film, count)])
+
+
+def to_frames(image: Tensor) -> Frames:
+    """(T, 3, H, W) in [0, 1] to (T, H, W, 3) uint8."""
+    return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def as_record(figures: RealRainFigures) -> Record:
+    """Figures by the names that tables and JSON use; streaks left in percent."""
+    left = {name: 100 * share for name, share in zip(LEFT, figures.left, strict=True)}
+    return left | {"psnr_steady": figures.psnr_steady, "unsteady": figures.temporal}
+
+
+def real_tables(result: Result) -> list[Table]:
+    """One table of streaks left, above 12 levels, of every film; one of means over films."""
+    rows = list(dict.fromkeys(record["row"] for record in result.records))
+    films = list(dict.fromkeys(record["clip"] for record in result.records))
+    by_film = Table(title="streaks left, %, more than 12 grey levels", title_justify="left")
+    by_film.add_column("film", no_wrap=True)
+    means = Table(title=f"means over {len(films)} films", title_justify="left")
+    means.add_column("model", no_wrap=True)
+    for level in THRESHOLDS:
+        means.add_column(f"left > {level}, %", justify="right")
+    means.add_column("steady px, dB", justify="right")
+    means.add_column("unsteady", justify="right")
+    for row in rows:
+        mine = [record for record in result.records if record["row"] == row]
+        figures = [average(mine, name) or 0.0 for name in (*LEFT, "psnr_steady", "unsteady")]
+        means.add_row(row, *(f"{figure:.1f}" for figure in figures[:-1]), f"{figures[-1]:.2f}")
+        if row != INPUT:
+            by_film.add_column(row, justify="right", no_wrap=True)
+    for film in films:
+        found = {r["row"]: r["left_12"] for r in result.records if r["clip"] == film}
+        by_film.add_row(film, *(f"{found[row]:.0f}" for row in rows if row != INPUT))
+    return [by_film, means]
+
+
+def write_film_sheet(path: Path, rainy: Frames, derained: Frames) -> None:
+    """Before, after and what was removed (amplified, on grey), at four moments of a film."""
+    spots = np.linspace(0, len(rainy) - 1, SPOTS + 2).round().astype(int)[1:-1]
+    removed = rainy[spots].astype(np.int16) - derained[spots]
+    shown = (128 + AMPLIFIED * removed).clip(0, 255).astype(np.uint8)
+    rows = {
+        f"frame {spot}: before, after, removed x{AMPLIFIED}": [
+            rainy[spot],
+            derained[spot],
+            residual,
+        ]
+        for spot, residual in zip(spots, shown, strict=True)
+    }
+    try:
+        Image.fromarray(contact_sheet(rows, width=SHEET)).save(path)
+    except OSError as error:
+        raise DerainError(f"{path} cannot be written ({error}); name another folder.") from error
