@@ -134,6 +134,12 @@ def video(
             rich_help_panel=ADVANCED,
         ),
     ] = None,
+    allow_damaged: Annotated[
+        bool,
+        typer.Option(
+            "--allow-damaged", help="An incomplete input is no error.", rich_help_panel=FILES
+        ),
+    ] = False,
     log_json: Annotated[
         bool,
         typer.Option("--log-json", help="Progress as lines of JSON.", rich_help_panel=ADVANCED),
@@ -173,6 +179,7 @@ def video(
         layers=layers,
         overwrite=overwrite,
         resume=resume,
+        allow_damaged=allow_damaged,
     )
     tasks = plan(inputs, output, recursive=recursive, shard=shard)
     check_targets(tasks, output_format)

@@ -73,6 +73,9 @@ def derain_video(
             run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint, files)
             run.all()
             report.damaged = reader.damaged
+            if reader.missing:
+                report.incomplete = True
+                report.notice(reader.missing)
             _explain(reader.video, options, report)
     except OSError as error:
         raise DerainError(str(error)) from error
@@ -132,7 +135,7 @@ def _explain(video: Video, options: VideoOptions, report: Report) -> None:
             "frames, as players do; they are left out."
         )
     missing = video.frames - report.frames_in
-    if video.counted and missing > max(1, video.frames // 100):
+    if video.counted and not report.incomplete and missing > max(1, video.frames // 100):
         report.notice(
             f"The file declares {video.frames} frames; {report.frames_in} can be decoded."
         )

@@ -29,7 +29,7 @@ from derain.pipeline.video.paths import file_identity, files_of, is_file
 if TYPE_CHECKING:
     from derain.models.video_model import VideoModel
 
-Outcome = Literal["done", "there already", "not started", "interrupted", "failed"]
+Outcome = Literal["done", "there already", "not started", "interrupted", "failed", "incomplete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +211,13 @@ class _Batch:
             self.reporter.failed(report, text, "error")
             return "failed"
         self.reporter.done(report)
+        if report.incomplete and not self.options.allow_damaged:
+            self.reporter.say(
+                f"{task.source} is incomplete; {task.target} holds what there is of it, and "
+                "--allow-damaged takes that for done.",
+                "error",
+            )
+            return "incomplete"
         return "done"
 
     def _derain(self, task: Task, report: Report) -> None:
@@ -247,7 +254,7 @@ def run_tasks(
         stop: set by somebody else to end early.
 
     Returns:
-        The exit code: 0 all done, 1 some failed, 130 stopped.
+        The exit code: 0 all done, 1 some failed or were incomplete, 130 stopped.
     """
     stop = stop or threading.Event()
     # By what was asked for, not by how many it came to: a folder may hold one video.
@@ -261,7 +268,7 @@ def run_tasks(
         )
     if stop.is_set():
         return 130
-    return 1 if "failed" in results else 0
+    return 1 if {"failed", "incomplete"} & set(results) else 0
 
 
 def _is_done(task: Task) -> bool:

@@ -41,12 +41,15 @@ class VideoOptions(NetworkOptions):
     layers: str | None = None  # folder for pictures of streaks, transmission, …
     overwrite: bool = False
     resume: bool = False
+    allow_damaged: bool = False  # an incomplete source is no failure
     checkpoint_seconds: float = 10.0
 
     def output_settings(self) -> VideoOptions:
         """The options that form the output, for comparing two runs."""
         where = replace(self, device="", tile="")
-        return replace(where, overwrite=False, resume=False, checkpoint_seconds=0)
+        return replace(
+            where, overwrite=False, resume=False, allow_damaged=False, checkpoint_seconds=0
+        )
 
 
 CHANGED = 4 / 255  # a change that can be seen
@@ -72,6 +75,7 @@ class Report:
     measured: int = 0  # frames of this run that `changed` is the mean of
     changed: float = 0.0  # share of samples that the network changed by more than CHANGED
     skipped: bool = False
+    incomplete: bool = False  # the source ended before it should
     notices: list[str] = field(default_factory=list)
 
     def measure(self, changed: float) -> None:

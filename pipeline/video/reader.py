@@ -7,7 +7,6 @@ stamps that jump are timeline.py's; nothing here knows of networks.
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +23,9 @@ from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video import clock
 from derain.pipeline.video.color import Color
+from derain.pipeline.video.completeness import missing
 from derain.pipeline.video.deinterlacer import Deinterlacer
+from derain.pipeline.video.demuxing import PacketReader
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
 from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline, stamp
@@ -65,7 +66,7 @@ class VideoReader:
         notice: Log = say_nothing,
     ) -> None:
         self.name = str(source)
-        self.damaged = 0
+        self._spoiled = 0  # pictures that are damaged
         self._moved = Fraction(0)  # seconds that everything is due earlier
         self.notice = notice
         self.interlaced = interlaced
@@ -80,6 +81,7 @@ class VideoReader:
             context.thread_count = threads
             self._begin(start, end, warm_up)
             self._decodes = True
+            self.packets = PacketReader(self.container, self.name, notice)
             self._items = self._read()
             self._peeked: deque[Frame | av.Packet] = deque()
             self.video = self._peek()
@@ -134,6 +136,7 @@ class VideoReader:
             self.container.seek(int(time * av.time_base), backward=True)
         except av.FFmpegError as error:
             raise VideoError(f"{self.name} cannot be wound; read it from its beginning.") from error
+        self.packets.rewound()
         self._items = self._read()
         self._peeked.clear()
 
@@ -141,6 +144,19 @@ class VideoReader:
         """The packets of the other streams alone, without decoding any more pictures."""
         self._decodes = False
         return (item for item in self if isinstance(item, av.Packet))
+
+    @property
+    def damaged(self) -> int:
+        """Places where the file or a picture of it is damaged, so far."""
+        return self._spoiled + self.packets.damaged
+
+    @property
+    def missing(self) -> str:
+        """What the source, read to its end, lacks of what it declares; a sentence or nothing."""
+        if self._end is not None:
+            return ""
+        counted = self.video.counted and self._start is None and self.packets.whole
+        return missing(self.packets, self.stream, self.video.frames if counted else 0)
 
     @property
     def origin(self) -> Fraction:
@@ -214,7 +230,7 @@ class VideoReader:
         timeline = Timeline(self.notice)
         bare = self.container.format.name == "avi"
         order = AviTimestampFixer(self.stream) if bare else DisplayOrderFixer(self.stream)
-        for packet in self._demux():
+        for packet in self.packets:
             if packet.size:
                 timeline.place(packet)
             # A packet that ends a stream knows its stream, but not the stream's number.
@@ -247,39 +263,14 @@ class VideoReader:
         try:
             decoded = self.stream.codec_context.decode(packet if packet.size else None)
         except av.FFmpegError:
-            self.damaged += 1
+            self._spoiled += 1
             return
         for picture in order.place(decoded):
             for progressive in self._deinterlacer.push(picture):
                 yield from self._frame(progressive)
 
-    def _wanted(self) -> list[Any]:
-        """The streams to be read."""
-        return [s for s in self.container.streams if s.type in ("video", "audio", "subtitle")]
-
-    def _demux(self) -> Iterator[av.Packet]:
-        streams = self._wanted()
-        failures = 0
-        while failures < 20:
-            try:
-                for packet in self.container.demux(streams):
-                    failures = 0
-                    yield packet
-                return
-            except av.BlockingIOError:
-                time.sleep(0.002)  # a device has nothing yet
-            except (TimeoutError, ConnectionError, av.ExitError):
-                # Asking again would wait as long again.
-                self.notice(f"{self.name} sends nothing more; it ends there.")
-                return
-            except av.FFmpegError:
-                # Demuxers often go on behind a damaged place; they must not try for ever.
-                self.damaged += 1
-                failures += 1
-        self.notice(f"{self.name} cannot be read to its end.")
-
     def _frame(self, picture: av.VideoFrame) -> Iterator[Frame]:
-        self.damaged += bool(picture.is_corrupt)
+        self._spoiled += bool(picture.is_corrupt)
         ticks = self._ticks
         pts = picture.pts
         if self._deinterlacer.active and pts is not None and picture.time_base:
