@@ -89,6 +89,7 @@ class VideoModel(Network, Generic[S]):
     supports_tiles: whether `step` and `flush` heed `tiles`; without, memory must hold whole frames.
     has_hidden_state: whether anything of earlier outputs is remembered.
     has_boldness: whether it heeds `with_boldness`.
+    uses_flow: whether it heeds `look_ahead`.
     haze_estimator: where there is one; training shows it whole frames, and gives `forward` the haze
         of clips whose crops do not show it.
     """
@@ -97,6 +98,7 @@ class VideoModel(Network, Generic[S]):
     supports_tiles: bool = True
     has_hidden_state: bool = False
     has_boldness: bool = False
+    uses_flow: bool = False
     haze_estimator: HazeEstimator | None
 
     def __init__(self) -> None:
@@ -125,6 +127,19 @@ class VideoModel(Network, Generic[S]):
     @abstractmethod
     def flush(self, state: S, tiles: Tiles | None = None) -> list[Output]:
         """The last outputs of a shot: min(latency, frames fed) of them."""
+
+    def look_ahead(self, state: S, flows: tuple[Tensor, Tensor]) -> S:
+        """The state that knows the flow to the next frame before `step` takes that frame.
+
+        Flow needs the input alone, so a caller may compute it beside the step before. Without it a
+        step computes its own, with the same result.
+
+        Args:
+            state: of the frames before.
+            flows: from the newest frame to the next, and back, (B, 2, H / 2, W / 2) each, by
+                `dis_flow`. Networks that use no flow ignore them.
+        """
+        return state
 
     def reset_hidden_state(self, state: S) -> S:
         """The same window of frames, with all that is remembered of earlier outputs forgotten."""

@@ -11,7 +11,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
+from derain.models.ops.frame_window import (
+    REACH,
+    Aligned,
+    Window,
+    align,
+    empty_window,
+    look_ahead,
+    push,
+    ready,
+    unfinished,
+)
 from derain.models.ops.optical_flow import dis_flow
 from derain.models.output import Output
 from derain.models.runtime.tiles import Tiles, compute
@@ -30,6 +40,7 @@ class AlignedMedian(VideoModel[Window]):
     latency = REACH
     multiple = 2
     halo = 64
+    uses_flow = True
 
     def __init__(self, brighter: float = 0.012, agree: float = 0.10, soft: float = 0.012) -> None:
         super().__init__()
@@ -38,7 +49,11 @@ class AlignedMedian(VideoModel[Window]):
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
     ) -> Window:
-        return Window()
+        return empty_window(batch, height, width, device)
+
+    def look_ahead(self, state: Window, flows: tuple[Tensor, Tensor]) -> Window:
+        """As the contract has it."""
+        return look_ahead(state, flows)
 
     def step(
         self, frame: Tensor, state: Window, tiles: Tiles | None = None

@@ -50,7 +50,17 @@ from derain.models.networks.haze_estimator import (
     full_size,
     weigh_by_confidence,
 )
-from derain.models.ops.frame_window import REACH, Aligned, Window, align, push, ready, unfinished
+from derain.models.ops.frame_window import (
+    REACH,
+    Aligned,
+    Window,
+    align,
+    empty_window,
+    look_ahead,
+    push,
+    ready,
+    unfinished,
+)
 from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, leaky_relu, start_at
 from derain.models.ops.optical_flow import dis_flow, warp
 from derain.models.ops.scattering import remove_streaks
@@ -154,6 +164,7 @@ class Swift(VideoModel[SwiftState]):
     latency = REACH
     multiple = 8
     halo = 64
+    uses_flow = True
     has_boldness = True
     haze_estimator: HazeEstimator
 
@@ -192,7 +203,8 @@ class Swift(VideoModel[SwiftState]):
         haze = Haze(zeros(1, GRID, GRID), zeros(3, 1, 1))
         image, age = zeros(3, height, width), torch.tensor(0, device="cpu")
         caution = torch.ones_like(none)
-        return SwiftState(Window(), image, memory, memory, haze, none, none, caution, age)
+        window = empty_window(batch, height, width, device)
+        return SwiftState(window, image, memory, memory, haze, none, none, caution, age)
 
     def reset_hidden_state(self, state: SwiftState) -> SwiftState:
         """The same window, with everything remembered of earlier outputs forgotten."""
@@ -207,6 +219,10 @@ class Swift(VideoModel[SwiftState]):
         if not isinstance(boldness, Tensor):
             boldness = torch.full_like(state.caution, boldness)
         return state._replace(caution=caution_of(boldness))
+
+    def look_ahead(self, state: SwiftState, flows: tuple[Tensor, Tensor]) -> SwiftState:
+        """As the contract has it."""
+        return state._replace(window=look_ahead(state.window, flows))
 
     def step(
         self, frame: Tensor, state: SwiftState, tiles: Tiles | None = None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from derain.models.ops.optical_flow import FlowFunction, compose_flows, warp
+from derain.models.ops.optical_flow import FLOW_SCALE, FlowFunction, compose_flows, warp
 from derain.models.runtime.tiles import Tile
 
 REACH = 2  # frames looked at on each side; also the latency
@@ -19,16 +19,21 @@ LENGTH = 2 * REACH + 1
 
 
 class Window(NamedTuple):
-    """Up to five consecutive frames, oldest first; fewer at the start of a shot.
+    """The last five frames of a shot in fixed slots, oldest first; the last `count` of them count.
 
-    frames: each (B, 3, H, W) float32 in [0, 1].
-    forward: flow from each frame to the next, each (B, 2, H / 2, W / 2), one fewer than frames.
+    frames: LENGTH of them, each (B, 3, H, W) float32 in [0, 1].
+    forward: flow from each frame to the next, LENGTH - 1 of (B, 2, H / 2, W / 2).
     backward: flow from each frame to the one before it.
+    coming: flow from the newest frame to the one that comes, and back, where `ahead` is 1.
+    count, ahead: () int64 on the CPU, so that nobody waits for another device to read them.
     """
 
-    frames: tuple[Tensor, ...] = ()
-    forward: tuple[Tensor, ...] = ()
-    backward: tuple[Tensor, ...] = ()
+    frames: tuple[Tensor, ...]
+    forward: tuple[Tensor, ...]
+    backward: tuple[Tensor, ...]
+    coming: tuple[Tensor, Tensor]
+    count: Tensor
+    ahead: Tensor
 
 
 class Aligned(NamedTuple):
@@ -49,29 +54,43 @@ class Aligned(NamedTuple):
     to_previous: Tensor
 
 
+def empty_window(batch: int, height: int, width: int, device: torch.device) -> Window:
+    """The window at the start of a shot. Slots without a frame share one of zeros."""
+    frame = torch.zeros((batch, 3, height, width), device=device)
+    flow = torch.zeros((batch, 2, height // FLOW_SCALE, width // FLOW_SCALE), device=device)
+    flows, no = (flow,) * (LENGTH - 1), torch.tensor(0, device="cpu")
+    return Window((frame,) * LENGTH, flows, flows, (flow, flow), no, no)
+
+
+def look_ahead(window: Window, flows: tuple[Tensor, Tensor]) -> Window:
+    """The window that knows the flow between its newest frame and the next one, and back."""
+    return window._replace(coming=flows, ahead=torch.ones_like(window.ahead))
+
+
 def push(window: Window, frame: Tensor, flow: FlowFunction) -> Window:
-    """The window with `frame` (B, 3, H, W) at its end; flow is computed to the last one only."""
+    """The window with `frame` (B, 3, H, W) at its end; flow is computed where it is not known."""
     frame = frame.float()
-    if not window.frames:
-        return Window(frames=(frame,))
-    there, back = flow(window.frames[-1], frame)
+    flows = window.coming
+    if int(window.count) and not int(window.ahead):
+        flows = flow(window.frames[-1], frame)
     return Window(
-        frames=(*window.frames, frame)[-LENGTH:],
-        forward=(*window.forward, there)[-LENGTH + 1 :],
-        backward=(*window.backward, back)[-LENGTH + 1 :],
+        frames=(*window.frames[1:], frame),
+        forward=(*window.forward[1:], flows[0]),
+        backward=(*window.backward[1:], flows[1]),
+        coming=window.coming,
+        count=(window.count + 1).clamp_max(LENGTH),
+        ahead=torch.zeros_like(window.ahead),
     )
 
 
 def ready(window: Window) -> int | None:
-    """Index of the frame that the newest one completes, or None while there is none."""
-    centre = len(window.frames) - 1 - REACH
-    return centre if centre >= 0 else None
+    """Slot of the frame that the newest one completes, or None while there is none."""
+    return LENGTH - 1 - REACH if int(window.count) > REACH else None
 
 
 def unfinished(window: Window) -> range:
-    """Indices of the frames that still wait for their output when the shot ends."""
-    count = len(window.frames)
-    return range(max(0, count - REACH), count)
+    """Slots of the frames that still wait for their output when the shot ends."""
+    return range(LENGTH - min(REACH, int(window.count)), LENGTH)
 
 
 def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
@@ -83,8 +102,8 @@ def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
     """
     tile = tile or Tile.whole(window.frames[centre])
     frame = tile.crop(window.frames[centre])
-    count = len(window.frames)
-    offsets = [_stand_in(offset, centre, count) for offset in (-2, -1, 1, 2)]
+    first = LENGTH - int(window.count)
+    offsets = [_stand_in(offset, centre, first) for offset in (-2, -1, 1, 2)]
     flows = {offset: _flow_to(window, centre, offset, tile) for offset in set(offsets) - {0}}
     corner = tile.corner(window.frames[centre])
     fetched = {
@@ -104,14 +123,14 @@ def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
         for offset in set(offsets[1:3]) - {0}
     ]
     stillness = torch.stack(changes).amax(0) if changes else torch.zeros_like(frame[:, :1])
-    previous = _flow_to(window, centre, -1, tile) if centre else _no_flow(frame)
+    previous = _flow_to(window, centre, -1, tile) if centre > first else _no_flow(frame)
     return Aligned(frame, ranked, median, stillness, previous)
 
 
-def _stand_in(offset: int, centre: int, count: int) -> int:
+def _stand_in(offset: int, centre: int, first: int) -> int:
     sign = 1 if offset > 0 else -1
     for candidate in (offset, -offset, sign, -sign):
-        if 0 <= centre + candidate < count:
+        if first <= centre + candidate < LENGTH:
             return candidate
     return 0
 

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from derain.models.ops.frame_window import LENGTH, Window, align, push, ready, unfinished
+from derain.models.ops.frame_window import (
+    LENGTH,
+    Window,
+    align,
+    empty_window,
+    look_ahead,
+    push,
+    ready,
+    unfinished,
+)
 from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, compose_flows, dis_flow, warp
 
 
@@ -27,7 +36,7 @@ def drifting(frames: int, step: int = 4) -> list[Tensor]:
 
 
 def window_of(frames: list[Tensor]) -> Window:
-    window = Window()
+    window = empty_window(1, *frames[0].shape[-2:], torch.device("cpu"))
     for frame in frames:
         window = push(window, frame, dis_flow)
     return window
@@ -84,14 +93,31 @@ def test_warp_passes_gradients_when_asked() -> None:
 
 
 def test_window_slides_and_says_when_an_output_is_due() -> None:
-    window, due = Window(), []
+    window, due = empty_window(1, 96, 160, torch.device("cpu")), []
     for frame in drifting(8):
         window = push(window, frame, dis_flow)
         due.append(ready(window))
-    assert due == [None, None, 0, 1, 2, 2, 2, 2]
-    assert len(window.frames) == LENGTH
+    assert due == [None, None, 2, 2, 2, 2, 2, 2]
+    assert int(window.count) == len(window.frames) == LENGTH
     assert len(window.forward) == len(window.backward) == LENGTH - 1
     assert list(unfinished(window)) == [3, 4]
+
+
+def test_flow_computed_ahead_gives_the_same_window() -> None:
+    frames = drifting(7)
+    ahead = empty_window(1, 96, 160, torch.device("cpu"))
+    for before, frame in zip([None, *frames], frames, strict=False):
+        if before is not None:
+            ahead = look_ahead(ahead, dis_flow(before, frame))
+        ahead = push(ahead, frame, unexpected_flow)
+    plain = window_of(frames)
+    for name in ("frames", "forward", "backward"):
+        for mine, theirs in zip(getattr(ahead, name), getattr(plain, name), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+def unexpected_flow(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    raise AssertionError("this flow is known already")
 
 
 @pytest.mark.parametrize("frames", [2, 3, 5])
@@ -100,7 +126,7 @@ def test_median_removes_a_speck_at_either_end_of_a_shot(frames: int) -> None:
     for centre in (0, frames - 1):
         rainy = [x.clone() for x in clip]
         rainy[centre][..., 40:44, 80:84] = 1
-        near = align(window_of(rainy), centre)
+        near = align(window_of(rainy), LENGTH - frames + centre)
         error = (near.median - clip[centre])[..., 40:44, 80:84].abs().mean()
         assert float(error) < 0.1 * float((1 - clip[centre])[..., 40:44, 80:84].mean())
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from derain.models import Derainer, DerainError, create_model, load_model
 from derain.models.networks.per_frame import PerFrame
-from derain.models.ops.frame_window import Window, align, push
+from derain.models.ops.frame_window import align, empty_window, push
 from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, dis_flow
 from derain.models.runtime.tiles import Mean, Tiles, compute, spatial_mean
 from derain.models.video_model import SingleImageModel
@@ -111,7 +111,7 @@ def test_a_tile_fetches_from_the_whole_picture(warp: Any, stride: int) -> None:
 
 
 def test_alignment_of_a_tile_is_that_of_the_frame_however_fast_the_motion() -> None:
-    window = Window()
+    window = empty_window(1, 96, 128, torch.device("cpu"))
     for frame in scene(5, 96, 128, step=20):
         window = push(window, frame[None], dis_flow)
     assert max(float(flow.abs().max()) for flow in window.forward) > 8
