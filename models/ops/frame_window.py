@@ -19,20 +19,20 @@ LENGTH = 2 * REACH + 1
 
 
 class Window(NamedTuple):
-    """The last five frames of a shot in fixed slots, oldest first; the last `count` of them count.
+    """The last five frames of a shot in fixed slots, oldest first; the last `filled` of them count.
 
     frames: LENGTH of them, each (B, 3, H, W) float32 in [0, 1].
     forward: flow from each frame to the next, LENGTH - 1 of (B, 2, H / 2, W / 2).
     backward: flow from each frame to the one before it.
     coming: flow from the newest frame to the one that comes, and back, where `ahead` is 1.
-    count, ahead: () int64 on the CPU, so that nobody waits for another device to read them.
+    filled, ahead: () int64 on the CPU, so that nobody waits for another device to read them.
     """
 
     frames: tuple[Tensor, ...]
     forward: tuple[Tensor, ...]
     backward: tuple[Tensor, ...]
     coming: tuple[Tensor, Tensor]
-    count: Tensor
+    filled: Tensor
     ahead: Tensor
 
 
@@ -71,26 +71,26 @@ def push(window: Window, frame: Tensor, flow: FlowFunction) -> Window:
     """The window with `frame` (B, 3, H, W) at its end; flow is computed where it is not known."""
     frame = frame.float()
     flows = window.coming
-    if int(window.count) and not int(window.ahead):
+    if int(window.filled) and not int(window.ahead):
         flows = flow(window.frames[-1], frame)
     return Window(
         frames=(*window.frames[1:], frame),
         forward=(*window.forward[1:], flows[0]),
         backward=(*window.backward[1:], flows[1]),
         coming=window.coming,
-        count=(window.count + 1).clamp_max(LENGTH),
+        filled=(window.filled + 1).clamp_max(LENGTH),
         ahead=torch.zeros_like(window.ahead),
     )
 
 
 def ready(window: Window) -> int | None:
     """Slot of the frame that the newest one completes, or None while there is none."""
-    return LENGTH - 1 - REACH if int(window.count) > REACH else None
+    return LENGTH - 1 - REACH if int(window.filled) > REACH else None
 
 
 def unfinished(window: Window) -> range:
     """Slots of the frames that still wait for their output when the shot ends."""
-    return range(LENGTH - min(REACH, int(window.count)), LENGTH)
+    return range(LENGTH - min(REACH, int(window.filled)), LENGTH)
 
 
 def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
@@ -102,7 +102,7 @@ def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
     """
     tile = tile or Tile.whole(window.frames[centre])
     frame = tile.crop(window.frames[centre])
-    first = LENGTH - int(window.count)
+    first = LENGTH - int(window.filled)
     offsets = [_stand_in(offset, centre, first) for offset in (-2, -1, 1, 2)]
     flows = {offset: _flow_to(window, centre, offset, tile) for offset in set(offsets) - {0}}
     corner = tile.corner(window.frames[centre])

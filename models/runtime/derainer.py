@@ -14,14 +14,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from derain.models.errors import DerainError
 from derain.models.ops.frame_window import Window
 from derain.models.ops.scattering import recompose
 from derain.models.output import Output
-from derain.models.runtime.frame_input import FrameLike, as_frame
+from derain.models.runtime.frame_input import FrameLike
+from derain.models.runtime.preparation import Prepared, Preparer
 from derain.models.runtime.tile_planner import TilePlanner, is_exhausted
 from derain.models.runtime.tiles import Tiles
 from derain.models.video_model import VideoModel
@@ -73,16 +73,6 @@ def on_device(model: M, device: torch.device) -> M:
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
-    """Pad (B, C, H, W) at the right and bottom; mirrored, or replicated where it is too small."""
-    height, width = frame.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
-    if not bottom and not right:
-        return frame
-    mode = "reflect" if bottom < height and right < width else "replicate"
-    return F.pad(frame, (0, right, 0, bottom), mode=mode)
-
-
 @dataclass
 class Derainer:
     """Run `model` over one stream. Several Derainers may share one model: the state is here.
@@ -110,6 +100,7 @@ class Derainer:
     boldness: float = 0.5
     state: Any = field(default=None, init=False)
     _waiting: deque[Tensor] = field(default_factory=deque, init=False)
+    _preparer: Preparer | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         dials = {"streaks": self.streaks, "haze": self.haze, "boldness": self.boldness}
@@ -131,12 +122,12 @@ class Derainer:
         return self.model.latency
 
     @torch.inference_mode()
-    def push(self, frame: FrameLike) -> Output | None:
+    def push(self, frame: FrameLike | Prepared) -> Output | None:
         """Feed one frame.
 
         Args:
             frame: RGB, NumPy or torch, (H, W, 3) or (3, H, W) or either with a batch before it;
-                uint8, or float in [0, 1].
+                uint8, or float in [0, 1]. Or what a `preparer` made of it, maybe in another thread.
 
         Returns:
             The output that belongs to the frame `latency` pushes earlier, or None while there is
@@ -146,11 +137,12 @@ class Derainer:
             DerainError: it is no such frame, the size changed inside a shot, the memory is too
                 small even for tiles, or the network gives no finite numbers.
         """
-        frame = as_frame(frame, check_range=self._size is None)
-        size = (frame.shape[-2], frame.shape[-1])
+        if not isinstance(frame, Prepared):
+            self._preparer = self._preparer or self.preparer()
+            frame = self._preparer.take(frame)
+        size = (frame.frame.shape[-2], frame.frame.shape[-1])
         if self._size not in (None, size):
             raise DerainError("The frame size changed inside a shot; call flush() before.")
-        self._size = size
         try:
             return self._push(frame)
         except Exception as error:
@@ -187,26 +179,45 @@ class Derainer:
         finally:
             self.reset()
 
-    def _push(self, frame: Tensor) -> Output | None:
-        frame = frame.to(self.device, non_blocking=True)
-        padded = pad_to_multiple(frame, self.model.multiple)
-        padded = padded.contiguous(memory_format=torch.channels_last)
+    def _push(self, frame: Prepared) -> Output | None:
+        flows = None if self.state is None else frame.flows
         if self.state is None:
-            self.tile_planner.plan(*padded.shape[-2:])
-            self.state = self.model.initial_state(
-                padded.shape[0], *padded.shape[-2:], device=padded.device, dtype=torch.float32
-            )
+            self.begin(frame)
+        if flows is not None:
+            self.state = self.model.look_ahead(self.state, flows)
         self.state = self.model.with_boldness(self.state, self.boldness)
-        self._waiting.append(frame)
+        self._waiting.append(frame.frame)
         output, self.state = self._in_memory(
-            lambda tiles: self.model.step(padded, self.state, tiles)
+            lambda tiles: self.model.step(frame.padded, self.state, tiles)
         )
         return None if output is None else self._finish(output)
+
+    def preparer(self) -> Preparer:
+        """What prepares the frames of a stream for `push`; it may be used in another thread."""
+        assert isinstance(self.device, torch.device)
+        return Preparer(self.device, self.model.multiple, self.model.uses_flow)
+
+    def begin(self, frame: Prepared, waiting: Iterable[Prepared] = ()) -> None:
+        """Begin a shot of frames like `frame`, which is not fed by it.
+
+        Args:
+            frame: any one of the shot.
+            waiting: frames that are owed an output, where a saved state is put back after it.
+        """
+        self._size = (frame.frame.shape[-2], frame.frame.shape[-1])
+        batch, _, height, width = frame.padded.shape
+        self.tile_planner.plan(height, width)
+        self._waiting.clear()
+        self.state = self.model.initial_state(
+            batch, height, width, device=frame.padded.device, dtype=torch.float32
+        )
+        self._waiting.extend(each.frame for each in waiting)
 
     def reset(self) -> None:
         """Forget the shot without giving its last outputs."""
         self.state, self._size = None, None
         self._waiting.clear()
+        self._preparer = None
 
     def _in_memory(self, run: Callable[[Tiles | None], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Run, guarded, in the tiles of now; where the memory runs out, again in smaller ones."""

@@ -28,6 +28,7 @@ from derain.pipeline.video.paths import files_of
 STREAMS = ("rtsp", "rtsps", "rtp", "rtmp", "rtmps", "srt", "tcp", "udp")
 MOST = 1 << 40  # frames; no film has more
 HEAD = 1 << 20  # bytes of an input that are hashed
+FORMAT = 2  # of these files; version 0.1.0 wrote windows that grow
 SETTLED = 4  # packets after a key frame until it has certainly left the muxer
 
 
@@ -37,12 +38,11 @@ class Checkpoint:
 
     next_in: int  # the frame to be fed next
     next_out: int  # the frame to be encoded next
-    prime_from: int  # frames from here on, fed again, give the network's state its shape
+    prime_from: int  # frames from here on wait for their output, or show the frames' size
     written: int = 0  # frames in the part before `next_out`
     shots: int = 0
     repeats: int = 0
     state: list[Tensor] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)  # of the state's plain tuples and lists
     final: bool = False  # the part ends right before `next_out`
     change: Tensor | None = None  # of the last finished frame, for frames that repeat it
 
@@ -84,7 +84,7 @@ def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, Any]
     tensors["end"] = torch.zeros(1)  # a file needs one tensor
     # No copies of tensors that are in the file's layout already: states may be large.
     tensors = {k: t.detach().contiguous() for k, t in tensors.items()}
-    noted = {"numbers": numbers, "lengths": checkpoint.lengths, "fingerprint": fingerprint}
+    noted = {"format": FORMAT, "numbers": numbers, "fingerprint": fingerprint}
     metadata = {"derain": json.dumps(noted)}
     path, fresh = files.checkpoint, fresh_name(files.checkpoint)
     try:
@@ -113,16 +113,16 @@ def load(path: Path, fingerprint: dict[str, Any]) -> Checkpoint:
         with safe_open(str(path), framework="pt") as file:
             noted = json.loads((file.metadata() or {})["derain"])
             tensors = {key: file.get_tensor(key) for key in sorted(file.keys())}
-        numbers, lengths = _Numbers.model_validate(noted["numbers"]), noted["lengths"]
-        if not all(type(length) is int and 0 <= length <= MOST for length in lengths):
-            raise unreadable
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        if noted.get("format") != FORMAT:
+            raise DerainError(f"{path} is of another version of derain; use -y to start again.")
+        numbers = _Numbers.model_validate(noted["numbers"])
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise unreadable from error
     if noted.get("fingerprint") != fingerprint:
         raise DerainError(f"{path} is of another input or other options; use -y to start again.")
     state = [tensor for key, tensor in tensors.items() if key.startswith("state.")]
     change = tensors.get("change")
-    return Checkpoint(**numbers.model_dump(), state=state, lengths=lengths, change=change)
+    return Checkpoint(**numbers.model_dump(), state=state, change=change)
 
 
 class _Numbers(BaseModel):
@@ -226,39 +226,24 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
             yield from tensors_of(part)
 
 
-def lengths_of(value: Any) -> Iterator[int]:
-    """How long the plain tuples and lists of a state are, which named tuples always know."""
-    if isinstance(value, (tuple, list)):
-        if not hasattr(value, "_fields"):
-            yield len(value)
-        for part in value:
-            yield from lengths_of(part)
-
-
-def with_tensors(like: Any, saved: Checkpoint, device: torch.device) -> Any:
+def with_tensors(like: Any, saved: Checkpoint) -> Any:
     """A saved state with the structure of another one of the same network.
-
-    Plain tuples and lists get the length they had, whatever it is in `like`: what is beyond that
-    are tensors on `device`.
 
     Raises:
         DerainError: the two are not of one network.
     """
-    tensors, lengths = iter(saved.state), iter(saved.lengths)
-    missing: Any = object()
+    tensors = iter(saved.state)
 
     def rebuilt(value: Any) -> Any:
-        if value is missing or isinstance(value, Tensor):
+        if isinstance(value, Tensor):
             fresh = next(tensors, None)
-            if fresh is None or (value is not missing and fresh.shape != value.shape):
+            if fresh is None or fresh.shape != value.shape:
                 raise other
-            return fresh.to(device) if value is missing else fresh.to(value.device, value.dtype)
+            return fresh.to(value.device, value.dtype)
         if not isinstance(value, (tuple, list)):
             return value
-        if hasattr(value, "_fields"):
-            return type(value)(*map(rebuilt, value))
-        length = next(lengths, len(value))
-        return type(value)(map(rebuilt, [*value, *[missing] * length][:length]))
+        parts = list(map(rebuilt, value))
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
 
     other = DerainError("The saved state is of another network; use -y to start again.")
     state = rebuilt(like)

@@ -1,4 +1,4 @@
-"""One input on its way: decode, network and encode in three threads with short queues between them.
+"""One input on its way: decode, flow, network and encode in four threads with short queues between.
 
 The order of frames within the network's window is shots.py's, reading and writing are video.py's,
 what is saved to go on from checkpoints.py's.
@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Protocol
 
 from derain.models.errors import DerainError
+from derain.models.runtime.preparation import Prepared
 from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.compare import compare_frames, is_turned, upright
 from derain.pipeline.streaming.options import CHANGED, Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.shot_detection import ShotDetector
-from derain.pipeline.streaming.shot_runner import Finished, Shots
+from derain.pipeline.streaming.shot_runner import Finished, ShotPreparer, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
 from derain.pipeline.video import Frame, Video, VideoReader, VideoWriter
 from derain.pipeline.video.color import to_bytes
 from derain.pipeline.video.output_files import OutputFiles
+
+AHEAD = 2  # frames whose flow is known before their turn: they are kept as floats
 
 
 def output_video(video: Video, options: VideoOptions) -> Video:
@@ -48,7 +51,7 @@ class FrameMarker(Protocol):
 
 
 class Run:
-    """One input on its way through the three threads; the network's thread is the caller's."""
+    """One input on its way through the four threads; the network's thread is the caller's."""
 
     def __init__(
         self,
@@ -68,7 +71,8 @@ class Run:
         self.asked = asked or threading.Event()
         self.stop = threading.Event()
         # A source may be silent for long; who asks for the end must not wait for its next frame.
-        self.decoded, self.finished = Channel(self.stop, alarm=self.asked), Channel(self.stop)
+        self.prepared = Channel(self.stop, alarm=self.asked, length=AHEAD)
+        self.decoded, self.finished = Channel(self.stop), Channel(self.stop)
         self.from_checkpoint = checkpoint
         self.final: checkpoints.Checkpoint | None = None  # where the user stopped
         self.first = 0  # index of the first frame that is written: behind those that warm up
@@ -89,6 +93,7 @@ class Run:
             muxer.on_packet = self.saver.packet
         workers = [
             Worker("decode", self._decode, self.stop),
+            Worker("flow", self._prepare, self.stop),
             Worker("encode", self._encode, self.stop),
         ]
         try:
@@ -109,7 +114,7 @@ class Run:
         """Do the network's work, then wait for the others and raise what they failed with."""
         try:
             self._work()
-            workers[1].join()
+            workers[-1].join()
         except Stopped:
             pass
         finally:
@@ -121,7 +126,7 @@ class Run:
             if worker.error is not None:
                 raise worker.error
 
-    # The three threads
+    # The four threads
 
     def _decode(self) -> None:
         first = self.from_checkpoint.prime_from if self.from_checkpoint else 0
@@ -135,8 +140,16 @@ class Run:
             self.decoded.put(item)
         self.decoded.put(None)
 
-    def _work(self) -> None:
+    def _prepare(self) -> None:
+        preparer = ShotPreparer(self.shots.derainer)
         for item in self.decoded:
+            ready = preparer.take(item) if isinstance(item, Frame) else None
+            self.prepared.put((item, ready))
+        self.prepared.put(None)
+
+    def _work(self) -> None:
+        for entry in self.prepared:
+            item, ready = entry or (None, None)
             if self.asked.is_set():
                 # Before the place to go on from, the state is not the network's yet.
                 going_on = self.from_checkpoint
@@ -146,9 +159,9 @@ class Run:
             if not isinstance(item, Frame):
                 self.finished.put(item)
                 continue
-            self._hand_over(self._feed(item))
-            ready = self.shots.can_snapshot and self.from_checkpoint is None
-            if ready and self.saver is not None and self.saver.due:
+            self._hand_over(self._feed(item, ready))
+            settled = self.shots.can_snapshot and self.from_checkpoint is None
+            if settled and self.saver is not None and self.saver.due:
                 self.finished.put(self.saver.take(self.shots.snapshot))
         else:
             self._hand_over(self.shots.flush())
@@ -161,7 +174,7 @@ class Run:
             if not (each.frame.warm_up or each.frame.context):
                 self.finished.put(each)
 
-    def _feed(self, frame: Frame) -> list[Finished]:
+    def _feed(self, frame: Frame, prepared: Prepared | None) -> list[Finished]:
         at = self.from_checkpoint
         if at is not None and frame.index < at.next_in:
             self.shots.prime(frame, at)
@@ -171,7 +184,7 @@ class Run:
             self.from_checkpoint = None
         if not (frame.warm_up or frame.context):
             self.report.frames_in = frame.index - self.first + 1
-        done = self.shots.push(frame)
+        done = self.shots.push(frame, prepared)
         self.report.shots, self.report.repeats = self.shots.count, self.shots.repeats
         return done
 

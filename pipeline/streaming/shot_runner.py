@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from derain.models import Derainer
+from derain.models import Derainer, DerainError
 from derain.models.output import Output
-from derain.pipeline.streaming.checkpoints import Checkpoint, lengths_of, tensors_of, with_tensors
+from derain.models.runtime.preparation import Prepared
+from derain.pipeline.streaming.checkpoints import Checkpoint, tensors_of, with_tensors
 from derain.pipeline.video.color import Residual
 from derain.pipeline.video.frames import Frame
 
@@ -47,9 +49,15 @@ class Shots:
         self._last: Residual | None = None  # of the last finished frame
         self._next = 0
         self._fed = 0  # index of the last frame that was fed
+        self._sample: Frame | None = None  # one that shows the size, before `restore`
 
-    def push(self, frame: Frame) -> list[Finished]:
-        """Take a frame whose `rgb` is filled unless it repeats; give what is finished by it."""
+    def push(self, frame: Frame, prepared: Prepared | None = None) -> list[Finished]:
+        """Take a frame whose `rgb` is filled unless it repeats; give what is finished by it.
+
+        Args:
+            frame: the next one of the video.
+            prepared: what a `ShotPreparer` made of it, where one is at work.
+        """
         done = self.flush() if frame.cut else []
         self.count += frame.cut or frame.index == 0
         self._next = frame.index + 1
@@ -57,7 +65,7 @@ class Shots:
             self.repeats += 1
             self._waiting.append(frame)
             return done + self._repeated()
-        return done + self._feed(frame)
+        return done + self._feed(frame, prepared)
 
     def flush(self) -> list[Finished]:
         """End the shot: the frames that still wait, in order."""
@@ -66,11 +74,11 @@ class Shots:
             done += self._finish(output)
         return done
 
-    def _feed(self, frame: Frame) -> list[Finished]:
+    def _feed(self, frame: Frame, prepared: Prepared | None) -> list[Finished]:
         assert frame.rgb is not None
         self._waiting.append(frame)
         self._fed = frame.index
-        output = self.derainer.push(torch.from_numpy(frame.rgb).permute(2, 0, 1))
+        output = self.derainer.push(prepared or picture_of(frame))
         return self._finish(output) if output is not None else []
 
     def _finish(self, output: Output) -> list[Finished]:
@@ -107,7 +115,6 @@ class Shots:
             state=[
                 t.detach().cpu().clone(memory_format=plain) for t in tensors_of(self.derainer.state)
             ],
-            lengths=list(lengths_of(self.derainer.state)),
             change=None if self._last is None else torch.from_numpy(self._last.whole()),
             final=final,
         )
@@ -116,17 +123,40 @@ class Shots:
         """Take a frame from before the checkpoint: those that wait there wait again."""
         if frame.index < at.prime_from:
             return
-        if frame.repeat:
+        if frame.index >= at.next_out:
             self._waiting.append(frame)
-        elif frame.rgb is not None:
-            self._feed(frame)
-        while self._waiting and self._waiting[0].index < at.next_out:
-            self._waiting.popleft()
+        if not frame.repeat:
+            self._sample, self._fed = frame, frame.index
 
     def restore(self, at: Checkpoint) -> None:
         """Put back the state after the last frame of `prime`."""
         self.count, self.repeats, self._next = at.shots, at.repeats, at.next_in
         if at.change is not None:
             self._last = Residual(at.change.numpy(), np.zeros(at.change.shape, np.float32))
-        device = torch.device(self.derainer.device)
-        self.derainer.state = with_tensors(self.derainer.state, at, device)
+        if self._sample is None:
+            raise DerainError("The input has other frames than it had; use -y to start again.")
+        prepare, derainer = self.derainer.preparer().take, self.derainer
+        waiting = [prepare(picture_of(frame)) for frame in self._waiting if not frame.repeat]
+        derainer.begin(prepare(picture_of(self._sample)), waiting)
+        derainer.state, self._sample = with_tensors(derainer.state, at), None
+
+
+class ShotPreparer:
+    """Prepares marked frames for `Shots.push`, in order, in a thread of its own."""
+
+    def __init__(self, derainer: Derainer) -> None:
+        self._preparer = derainer.preparer()
+
+    def take(self, frame: Frame) -> Prepared | None:
+        """What `Shots` will feed; None for a frame that it will not."""
+        if frame.cut:
+            self._preparer.cut()
+        if frame.repeat or frame.rgb is None:
+            return None
+        return self._preparer.take(picture_of(frame))
+
+
+def picture_of(frame: Frame) -> Tensor:
+    """The picture (3, H, W) of a frame whose `rgb` is filled."""
+    assert frame.rgb is not None
+    return torch.from_numpy(frame.rgb).permute(2, 0, 1)

@@ -20,8 +20,10 @@ class Channel:
     Whoever waits for an item looks up, and gets None, when `alarm` is set.
     """
 
-    def __init__(self, stop: threading.Event, alarm: threading.Event | None = None) -> None:
-        self.queue: Queue[Any] = Queue(QUEUE)
+    def __init__(
+        self, stop: threading.Event, alarm: threading.Event | None = None, length: int = QUEUE
+    ) -> None:
+        self.queue: Queue[Any] = Queue(length)
         self.stop, self.alarm = stop, alarm or threading.Event()
 
     def put(self, item: Any) -> None:

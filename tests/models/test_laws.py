@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from derain.models import Derainer, create_model, list_models, load_model
 from derain.models.networks.per_frame import PerFrame
 from derain.models.registry import ENTRIES, is_ready
-from derain.models.runtime.derainer import pad_to_multiple
+from derain.models.runtime.preparation import pad_to_multiple
 from derain.models.video_model import VideoModel
 
 Run = Callable[[Derainer, Tensor], Tensor]

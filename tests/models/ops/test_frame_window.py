@@ -98,7 +98,7 @@ def test_window_slides_and_says_when_an_output_is_due() -> None:
         window = push(window, frame, dis_flow)
         due.append(ready(window))
     assert due == [None, None, 2, 2, 2, 2, 2, 2]
-    assert int(window.count) == len(window.frames) == LENGTH
+    assert int(window.filled) == len(window.frames) == LENGTH
     assert len(window.forward) == len(window.backward) == LENGTH - 1
     assert list(unfinished(window)) == [3, 4]
 

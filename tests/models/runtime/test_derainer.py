@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from derain.models import Derainer, DerainError, Output, create_model, load_model, save_model
 from derain.models.networks.per_frame import PerFrame
-from derain.models.runtime.derainer import choose_device, pad_to_multiple
+from derain.models.runtime.derainer import choose_device
+from derain.models.runtime.preparation import pad_to_multiple
 from derain.models.runtime.tiles import Mean, spatial_mean
 from derain.models.video_model import SingleImageModel
 

@@ -1,0 +1,76 @@
+"""What can be done with a frame before its turn: padding, and the flow to the frame before it.
+
+Neither needs what the network makes of earlier frames, so another thread may do it meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from derain.models.ops.optical_flow import dis_flow
+from derain.models.runtime.frame_input import FrameLike, as_frame
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A frame that is ready for its step.
+
+    frame: (B, 3, H, W) float32 in [0, 1], on the network's device.
+    padded: the same, padded to the network's multiple.
+    flows: from the frame before it in the shot to this one, and back; None where that is not known.
+    """
+
+    frame: Tensor
+    padded: Tensor
+    flows: tuple[Tensor, Tensor] | None = None
+
+
+class Preparer:
+    """Prepares the frames of one stream, in order.
+
+    Args:
+        device: where the network runs.
+        multiple: height and width are padded to multiples of it.
+        uses_flow: whether the network wants flow.
+    """
+
+    def __init__(self, device: torch.device, multiple: int, uses_flow: bool) -> None:
+        self.device, self.multiple, self.uses_flow = device, multiple, uses_flow
+        self._previous: Tensor | None = None
+
+    def cut(self) -> None:
+        """The next frame begins a shot."""
+        self._previous = None
+
+    @torch.inference_mode()
+    def take(self, image: FrameLike) -> Prepared:
+        """The next frame of the shot, prepared; images as `Derainer.push` takes them.
+
+        Raises:
+            DerainError: it is no such frame.
+        """
+        previous = self._previous
+        frame = as_frame(image, check_range=previous is None)
+        frame = frame.to(self.device, non_blocking=True)
+        padded = pad_to_multiple(frame, self.multiple)
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        if not self.uses_flow:
+            return Prepared(frame, padded)
+        self._previous = padded
+        if previous is None or previous.shape != padded.shape:
+            return Prepared(frame, padded)
+        return Prepared(frame, padded, dis_flow(previous, padded))
+
+
+def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
+    """Pad (B, C, H, W) at the right and bottom; mirrored, or replicated where it is too small."""
+    height, width = frame.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return frame
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return F.pad(frame, (0, right, 0, bottom), mode=mode)
