@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,36 +25,16 @@ from derain.models.log import mask_credentials
 from derain.models.output import Output
 from derain.models.registry import ENTRIES, is_ready
 from derain.pipeline.live.capture import Capture, LatestFrame, LiveFrame
+from derain.pipeline.live.options import LiveOptions
+from derain.pipeline.live.outputs.record import check_target, record
 from derain.pipeline.live.preview import DERAINED, Broadcaster, PreviewFrame
-from derain.pipeline.live.record import check_target, record
 from derain.pipeline.live.source import find_source
 from derain.pipeline.live.stats import Rate, Times
-from derain.pipeline.live.working_size import fit, measure, parse_resolution
+from derain.pipeline.live.working_size import AutoSize, measure, parse_resolution
 from derain.pipeline.streaming.model_loading import open_derainer
-from derain.pipeline.streaming.options import NetworkOptions
 from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
-from derain.pipeline.video.encoders import Encoding
 from derain.pipeline.video.frames import reformat, to_rgb
-
-
-@dataclass(frozen=True, slots=True)
-class LiveOptions(NetworkOptions):
-    """What a user can ask of `derain live`; the command line's options have the same names."""
-
-    source: str = "0"
-    resolution: str = "auto"  # or "source", or WIDTHxHEIGHT
-    fps: float | None = None
-    every: int = 1
-    realtime: bool = False
-    loop: bool = False
-    opencv: bool = False
-    input_format: str | None = None
-    input_options: dict[str, str] = field(default_factory=dict)
-    scene_reset: str = "auto"  # or "off"
-    record: str | None = None
-    encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
-    overwrite: bool = False
 
 
 class Live:
@@ -86,6 +66,7 @@ class Live:
         self.size: tuple[int, int] | None = None  # width and height the network works at
         self.source_size: tuple[int, int] | None = None
         self._asked = parse_resolution(options.resolution)
+        self._auto: AutoSize | None = None  # with --resolution auto
         self._check()
         name = options.model
         self.model_name = name if name in ENTRIES else Path(name).stem
@@ -257,51 +238,65 @@ class Live:
     def _work(self) -> None:
         self._scaler = VideoReformatter()
         self._output: Output | None = None
-        shots = Shots(self.derainer)
+        shots, resized = Shots(self.derainer), False
         try:
             with suppress(Stopped):
                 while (frame := self.latest.take()) is not None:
                     frame.taken = time.perf_counter()
-                    if self._next is not None or self.size is None:
+                    if self._next is not None or self.size is None or resized:
                         self._show(shots.flush(), frame)
-                        shots = self._change_network(frame)
+                        frame.cut, frame.repeat = True, False
+                        begins = self._next is not None or self.size is None
+                        shots = Shots(self._begin(frame) if begins else self._change_size())
                     self._convert(frame)
                     self._show(shots.push(frame), frame)
                     self.shots += frame.cut
+                    now = time.perf_counter()
+                    resized = (
+                        self._auto is not None
+                        and not frame.repeat  # which costs nothing
+                        and self._auto.update(now - frame.taken, now)
+                    )
             self._show(shots.flush(), None)
         finally:
             if self.options.record is not None:
                 self._to_record.put(None)
 
-    def _change_network(self, frame: LiveFrame) -> Shots:
-        """Go on with the network asked for, at the size it can keep up with."""
+    def _begin(self, frame: LiveFrame) -> Derainer:
+        """The network asked for, at the size it can keep up with."""
         self.derainer, self._next = self._next or self.derainer, None
-        picture = frame.picture
-        self.source_size = (picture.width, picture.height)
-        frame.cut, frame.repeat = True, False
+        image = frame.picture
+        self.source_size = (image.width, image.height)
+        self._shape = image.width / image.height
         if isinstance(self._asked, tuple):
             self.size = self._asked
         elif self._asked == "source":
             self.size = self.source_size
-        elif self.size is None or self.options.record is None:
+        else:
             dropped = self.latest.dropped
-            rgb = to_rgb(picture, frame.color, self._scaler)
-            self.size = fit(self.source_size, measure(self.derainer, rgb), self._rate_asked)
+            rgb = to_rgb(image, frame.color, self._scaler)
+            per_pixel = measure(self.derainer, rgb)
+            self._auto = AutoSize(self.source_size, per_pixel, self._rate_asked)
+            self.size = self._auto.size
             self.latest.dropped = dropped  # measuring drops frames, being late does not
-        self._shape = picture.width / picture.height
-        return Shots(self.derainer)
+        return self.derainer
+
+    def _change_size(self) -> Derainer:
+        """The same network at the size that suits the present load."""
+        assert self._auto is not None
+        self.size = self._auto.size
+        self.say(f"works at {self.size[0]}x{self.size[1]} now, which this machine keeps up with")
+        return self.derainer
 
     def _convert(self, frame: LiveFrame) -> None:
-        """Bring the frame to the working size, and to RGB."""
+        """Fill the frame's RGB, at the working size; its image keeps the source's."""
         assert self.size is not None
-        picture = frame.picture
-        if abs(picture.width / picture.height - self._shape) > 0.01:
-            self.notice("The picture changes its shape; it is stretched to the first one's.")
-        if (picture.width, picture.height) != self.size:
-            frame.picture = reformat(
-                picture, picture.format.name, frame.color, self._scaler, self.size
-            )
-        frame.rgb = to_rgb(frame.picture, frame.color, self._scaler)
+        image = frame.picture
+        if abs(image.width / image.height - self._shape) > 0.01:
+            self.notice("The image changes its shape; it is stretched to the first one's.")
+        if (image.width, image.height) != self.size:
+            image = reformat(image, image.format.name, frame.color, self._scaler, self.size)
+        frame.rgb = to_rgb(image, frame.color, self._scaler)
         frame.converted = time.perf_counter()
 
     def _show(self, done: list[Finished], newest: LiveFrame | None) -> None:

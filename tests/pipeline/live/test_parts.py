@@ -19,7 +19,7 @@ from derain.pipeline.live import stats
 from derain.pipeline.live.capture import LatestFrame, LiveFrame
 from derain.pipeline.live.source import find_source
 from derain.pipeline.live.stats import Rate, Times
-from derain.pipeline.live.working_size import fit, measure, parse_resolution
+from derain.pipeline.live.working_size import AutoSize, fit, measure, parse_resolution
 from derain.pipeline.streaming.threads import Stopped
 from derain.pipeline.video.color import Color
 
@@ -113,6 +113,55 @@ def test_the_working_size_is_what_the_network_can_take(
     source: tuple[int, int], per_pixel: float, rate: float, expected: tuple[int, int]
 ) -> None:
     assert fit(source, per_pixel, rate) == expected
+
+
+SOURCE = (1280, 720)
+FULL = 1280 * 720
+
+
+def drive(auto: AutoSize, per_pixel: float, seconds: float, now: float) -> tuple[float, int]:
+    """Frames at a load, as the network's thread reports them: the moment after, and changes."""
+    changes, until = 0, now + seconds
+    while now < until:
+        took = per_pixel * auto.size[0] * auto.size[1]
+        now += max(took, 1 / auto.rate)
+        changes += auto.update(took, now)
+    return now, changes
+
+
+def test_one_busy_second_does_not_decide_for_the_session() -> None:
+    quiet = 0.5 / 12 / FULL
+    auto = AutoSize(SOURCE, 10 * quiet, 25)  # measured while the machine was busy
+    assert auto.size[0] < 700
+    now, _ = drive(auto, quiet, 60, 0.0)
+    assert auto.size == SOURCE
+    now, changes = drive(auto, 20 * quiet, 1.5, now)  # busy again, for a moment
+    assert changes == 0 and auto.size == SOURCE
+
+
+def test_lasting_load_makes_the_frame_smaller_and_its_end_larger_again() -> None:
+    quiet = 0.5 / 12 / FULL
+    auto = AutoSize(SOURCE, quiet, 25)
+    now, changes = drive(auto, 4 * quiet, 60, 0.0)
+    assert changes == 1 and SOURCE[0] // 2 < auto.size[0] < SOURCE[0]
+    now, changes = drive(auto, 3.9 * quiet, 60, now)  # about as before: no hunting
+    assert changes == 0
+    drive(auto, quiet, 60, now)
+    assert auto.size == SOURCE
+
+
+def test_growing_in_vain_is_tried_more_and_more_rarely() -> None:
+    quiet = 0.5 / 12 / FULL
+    auto = AutoSize(SOURCE, 4 * quiet, 25)
+    small, now, changes = auto.size[0] * auto.size[1], 0.0, []
+    for _ in range(2):
+        seen = 0
+        for _ in range(1800):  # cheap while small, dear as soon as it has grown
+            grown = auto.size[0] * auto.size[1] > 1.1 * small
+            now, changed = drive(auto, (5 if grown else 1) * quiet, 0.1, now)
+            seen += changed
+        changes.append(seen)
+    assert 0 < changes[1] < changes[0]
 
 
 def test_the_measurement_times_the_network() -> None:

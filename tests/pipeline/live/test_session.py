@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from derain.models.networks.per_frame import PerFrame
 from derain.pipeline.live import capture
 from derain.pipeline.live.session import Live, LiveOptions
 from derain.pipeline.video import read_rgb
+from derain.pipeline.video.encoders import Encoding
 
 LAVFI = "lavfi:testsrc2=size=64x48:rate=25,noise=alls=30:allf=t"  # no frame repeats
 PATIENCE = 60.0  # seconds until a test gives up on a busy machine
@@ -105,6 +107,31 @@ def test_a_file_is_recorded_frame_by_frame_at_its_times(
         Live(options, recurrent)
     with pytest.raises(DerainError, match="is the input itself"):
         Live(LiveOptions(str(clip), record=str(clip), overwrite=True), recurrent)
+
+
+def test_a_recording_has_the_size_of_the_source(
+    make_clip: Callable[..., Path],
+    identity: nn.Module,
+    invert: nn.Module,
+    contents: Callable,
+    tmp_path: Path,
+) -> None:
+    clip, target = make_clip("in.mkv", frames=6), tmp_path / "out.mkv"
+    lossless = Encoding("ffv1")
+    options = LiveOptions(
+        str(clip), record=str(target), resolution="32x24", encoding=lossless, overwrite=True
+    )
+    with Live(options, identity) as live:
+        wait_for(lambda: live.ended)
+    shown = live.broadcaster.newest
+    assert shown is not None and shown.picture().shape == (24, 32, 3)
+    # What the network does not change stays the source's to the last bit.
+    assert contents(target).same_pictures(contents(clip))
+    with Live(options, invert) as live:
+        wait_for(lambda: live.ended)
+    for before, after in zip(read_rgb(clip), read_rgb(target), strict=True):
+        small = cv2.resize(before + after, (16, 12), interpolation=cv2.INTER_AREA)
+        assert np.abs(small - 1).mean() < 0.03
 
 
 def test_a_recording_that_fails_ends_with_a_sentence(
@@ -214,6 +241,38 @@ def test_a_paused_file_waits_and_goes_on_without_loss(
         live.control(paused=False)
         wait_for(lambda: live.ended)
     assert live.capture.captured == 20
+
+
+def test_a_paused_camera_counts_nothing(
+    make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    data = make_clip("in.ts", frames=30).read_bytes()
+    server = socket.create_server(("127.0.0.1", 0))
+    options = LiveOptions(f"tcp://127.0.0.1:{server.getsockname()[1]}", resolution="source")
+    half = len(data) // 2 // 188 * 188
+
+    def send() -> None:
+        connection, _ = server.accept()
+        connection.sendall(data[:half])
+        began.wait(PATIENCE)
+        connection.sendall(data[half:])
+        connection.close()
+
+    began = threading.Event()
+    sender = threading.Thread(target=send)
+    sender.start()
+    with Live(options, identity) as live:
+        wait_for(lambda: live.frames >= 1)
+        live.control(paused=True)
+        time.sleep(0.3)  # what was on its way has arrived
+        before = live.status()
+        began.set()
+        wait_for(lambda: live.capture.state == "lost")  # all of it was read
+        after = live.status()
+        sender.join()
+        server.close()
+    assert before["captured"] == after["captured"] < 30
+    assert before["dropped"] == after["dropped"]
 
 
 def test_layers_are_views_and_each_jpeg_is_made_once(

@@ -1,16 +1,19 @@
 """Recording of what a live session shows, with the writer of `derain video`.
 
-A part file until the end, which plays as far as it goes. Pictures alone: sound is not recorded.
+A part file until the end, which plays as far as it goes. Frames have the source's size. Images
+alone: sound is not recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 from derain.models.errors import DerainError
+from derain.models.log import Log
 from derain.pipeline.live.capture import TICKS
+from derain.pipeline.live.outputs.compose import residual_at
 from derain.pipeline.streaming.shot_runner import Finished
 from derain.pipeline.video import VideoWriter
 from derain.pipeline.video.encoders import Encoding
@@ -45,7 +48,7 @@ def record(
     *,
     encoding: Encoding,
     overwrite: bool,
-    notice: Callable[[str], None],
+    notice: Log,
 ) -> None:
     """Write all `items`, each at the time it was captured.
 
@@ -61,7 +64,8 @@ def record(
                 writer = VideoWriter(target, video, encoding, overwrite=overwrite, notice=notice)
             if item.frame.pts > last:
                 last = item.frame.pts
-                writer.write(item.frame, item.change)
+                size = (writer.video.width, writer.video.height)
+                writer.write(item.frame, residual_at(item, size))
         if writer is not None:
             writer.close()
     except BaseException as error:

@@ -1,0 +1,1 @@
+"""Where a live result goes besides viewers: files, other programs, virtual cameras."""
