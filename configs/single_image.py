@@ -1,6 +1,6 @@
 """The schema of what single-image networks and pairs from disk add to a training preset.
 
-The preset itself is training.py's; what the settings do is in `stages/training/single_image.py`
+The preset itself is training.py's; what the settings do is in `stages/losses/single_image.py`
 and `stages/data/image_pairs.py`.
 """
 

@@ -84,6 +84,7 @@ class RefinementConfig(Strict):
     discriminator: Literal["patch", "reference"] = "patch"
     settings: dict[str, Any] = Field(default_factory=dict)  # of the discriminator, such as width
     learning_rate: float = Field(2e-4, gt=0)  # of the discriminator, all along
+    beta1: float = Field(0.5, ge=0, lt=1)  # of its Adam
     # 0 for the same training without a discriminator. At 0.005 its gradient has about a tenth of
     # the norm of that of all losses with truth, measured on trained weights of swift.
     adversarial: float = Field(0.005, ge=0)
@@ -104,6 +105,8 @@ class TrainingConfig(Strict):
     data: DataConfig = DataConfig()
     pairs: PairsConfig | None = None  # in place of the rain rendered on data.clips
     loss: LossConfig = LossConfig()
+    # "paper": two_stage as its authors train it (stages/losses/paper.py).
+    recipe: Literal["ours", "paper"] = "ours"
     single_image: SingleImageConfig | None = None  # in place of loss, for such networks
     refinement: RefinementConfig | None = None  # added to loss: the adversarial stage
     freeze: tuple[str, ...] = ()  # parts of the network that stay as they are, such as trunk1
@@ -112,10 +115,11 @@ class TrainingConfig(Strict):
     checkpointing: bool = False  # less memory, a third more time: stages/training/checkpointing.py
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
-    # Shares of the run at which the rate falls to a tenth; without any it falls by a cosine.
+    # Shares of the run at which the rate falls by `gamma`; without any it falls by a cosine.
     milestones: tuple[float, ...] = ()
-    weight_decay: float = 1e-4
-    max_grad_norm: float = 1.0
+    gamma: float = Field(0.1, gt=0, le=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)  # .inf leaves gradients as they are
     ema: float = Field(0.999, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 1
@@ -130,6 +134,10 @@ class TrainingConfig(Strict):
     def _fit_together(self) -> TrainingConfig:
         if self.single_image is not None and (self.refinement is not None or self.checkpointing):
             raise ValueError("refinement and checkpointing are for networks of video")
+        if self.recipe == "paper" and (self.single_image is not None or self.checkpointing):
+            raise ValueError("recipe: paper has no single_image and no checkpointing")
+        if self.recipe == "paper" and self.data.frames < 5:
+            raise ValueError("recipe: paper wants data.frames of 5 or more")
         if self.data.real is not None and self.refinement is None:
             raise ValueError("data.real has no use without refinement")
         return self

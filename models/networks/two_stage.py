@@ -240,6 +240,7 @@ class ReferenceStages(nn.Module):
         (raw, airlight), (thin, light) = self.haze(window, window, [thin, light])
         transmission = raw[:, :1].clamp_min(REFERENCE_T_MIN)
         recovered = (hazy - airlight * (1 - transmission)) / transmission
+        recovered = recovered.detach()  # as the authors have it: stage 2 does not teach stage 1
 
         around = state.earlier(recovered), window[:, 3:]
         observed = torch.cat([around[0], frame[:, None], around[1]], 1)

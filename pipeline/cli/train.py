@@ -87,11 +87,9 @@ def find_preset(name: str) -> Path:
     """
     import derain.configs
 
-    shipped = {
-        path.stem: path
-        for path in Path(derain.configs.__path__[0]).glob("*.yaml")
-        if path.stem != "validation"
-    }
+    room = Path(derain.configs.__path__[0])
+    found = {p.relative_to(room).with_suffix("").as_posix(): p for p in room.rglob("*.yaml")}
+    shipped = {word: path for word, path in found.items() if word != "validation"}
     if Path(name).is_file():
         return Path(name)
     if name in shipped:

@@ -20,7 +20,7 @@ class RefinementBatch(NamedTuple):
 
     pairs: Batch
     real: Tensor  # (B, T, 3, H, W); T = 0 where no real rain is given
-    chance: Tensor  # (B, 4) in [0, 1): all that is random in the losses
+    chance: Tensor  # (B, 4 + 3 T) in [0, 1): all that is random in the losses
 
 
 class RealRain(RainyClips):
@@ -46,7 +46,9 @@ class RefinementSamples(Samples):
     def __getitem__(self, index: int) -> RefinementBatch:  # type: ignore[override]
         pairs = self.pairs[index]
         real = self.real[index].rainy if self.real is not None else pairs.rainy[:0]
-        chance = np.random.default_rng((self.seed, index, 2)).random(4, np.float32)
+        chance = np.random.default_rng((self.seed, index, 2)).random(
+            4 + 3 * self.config.frames, np.float32
+        )
         return RefinementBatch(pairs, real, torch.from_numpy(chance))
 
 

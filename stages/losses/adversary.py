@@ -148,10 +148,12 @@ def adversarial_loss(game: AdversarialLoss, critic: nn.Module, judged: AlignedCl
         return game.network_loss(critic(judged.fake), judged)
 
 
-def critic_of(game: AdversarialLoss, module: nn.Module, learning_rate: float) -> Critic:
+def critic_of(
+    game: AdversarialLoss, module: nn.Module, learning_rate: float, beta1: float
+) -> Critic:
     """The discriminator as a learner; its batches have `judged` clips."""
     objective = Objective(_judge, partial(_critic_loss, game), as_video=lambda module: module)
-    return Critic(module, objective, learning_rate)
+    return Critic(module, objective, learning_rate, beta1)
 
 
 def _judge(critic: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:

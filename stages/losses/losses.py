@@ -39,6 +39,7 @@ class Critic(NamedTuple):
     module: nn.Module
     objective: Objective
     learning_rate: float
+    beta1: float = 0.5
 
 
 def log_mse(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -93,7 +93,7 @@ class Refinement:
             grey, _ = model(grey_clips(batch.chance[:, 0]))
         if self.critic is not None:
             frames = ADVERSARIAL_LOSSES[self.config.discriminator].frames
-            judged = aligned_clips(output.image, pairs.clean, batch.chance[:, 1:], frames)
+            judged = aligned_clips(output.image, pairs.clean, batch.chance[:, 1:4], frames)
         return Refined(output.map(lambda x: x[:count]), output.image[count:], grey, judged)
 
     def loss(self, result: Refined, batch: RefinementBatch) -> tuple[Tensor, Terms]:
@@ -143,7 +143,8 @@ def refinement_objective(training: TrainingConfig, device: torch.device) -> Obje
     if config.adversarial:
         critic = build_discriminator(config.discriminator, config.settings)
         critic = on_device(critic, device).train()
-        opponent = critic_of(ADVERSARIAL_LOSSES[config.discriminator], critic, config.learning_rate)
+        game = ADVERSARIAL_LOSSES[config.discriminator]
+        opponent = critic_of(game, critic, config.learning_rate, config.beta1)
     if config.lpips:
         lpips = _lpips(config.lpips_weights).to(device).requires_grad_(False)
     stage = Refinement(training, config, critic, lpips)

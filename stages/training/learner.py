@@ -86,9 +86,9 @@ def make_learners(
     joint = processes.joint(run, spare=config.single_image is not None)
     learners = [Learner(model, joint, objective, optimiser, dtype, clip)]
     if objective.critic is not None:
-        module, against, rate = objective.critic
+        module, against, rate, beta1 = objective.critic
         run = Running(module, against.run)
-        adam = torch.optim.Adam(module.parameters(), lr=rate, betas=(0.5, 0.999))
+        adam = torch.optim.Adam(module.parameters(), lr=rate, betas=(beta1, 0.999))
         # In float32: spectral norms are estimated from step to step, and bfloat16 blurs them.
         joint = processes.joint(run)
         learners.append(Learner(module, joint, against, adam, torch.float32, clip, "critic "))
@@ -132,12 +132,12 @@ def make_network(config: TrainingConfig, fresh: bool) -> Network:
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then a tenth after each of `milestones`, or a cosine to 1 % of the peak."""
+    """Linear warm-up, then `gamma` after each of `milestones`, or a cosine to 1 % of the peak."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     if config.milestones:
         passed = sum(step >= round(share * config.steps) for share in config.milestones)
-        return config.learning_rate * 0.1**passed
+        return config.learning_rate * config.gamma**passed
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 

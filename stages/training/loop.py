@@ -35,8 +35,10 @@ from derain.stages.data.real_rain import refinement_samples
 from derain.stages.data.rendered_clips import RainyClips, Samples, cached_clip, find_clips
 from derain.stages.data.validation_clips import ValidationClip, make_validation_clips, stills
 from derain.stages.losses.losses import Objective
+from derain.stages.losses.paper import paper_objective
 from derain.stages.losses.recovery import video_objective
 from derain.stages.losses.refinement import refinement_objective
+from derain.stages.losses.single_image import single_image_objective
 from derain.stages.training.distributed import Processes, Shard, init_distributed
 from derain.stages.training.learner import (
     Learner,
@@ -47,7 +49,6 @@ from derain.stages.training.learner import (
 )
 from derain.stages.training.run_log import RunLog
 from derain.stages.training.saving import RunFiles, RunState
-from derain.stages.training.single_image import single_image_objective
 from derain.stages.training.stopping import StopRequest, stop_requests
 from derain.stages.training.validation import validate_model
 
@@ -239,6 +240,8 @@ def _to(item: Any, device: torch.device) -> Any:
 def _objective(config: TrainingConfig, device: torch.device) -> Objective:
     if config.single_image is not None:
         return single_image_objective(config.single_image)
+    if config.recipe == "paper":
+        return paper_objective(config, device)
     if config.refinement is not None:
         return refinement_objective(config, device)
     return video_objective(config.loss)

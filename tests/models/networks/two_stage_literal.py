@@ -158,7 +158,7 @@ class Literal:
         raw, airlight, s["thin"], s["light"] = generator(w["haze"], x, s["thin"], s["light"])
         t = raw[:, :1].clone()
         t[t <= 0.05] = 0.05
-        recovered = (hazy - airlight * (1 - t)) / t
+        recovered = ((hazy - airlight * (1 - t)) / t).detach()
         before = self.outputs[-2] if len(self.outputs) >= 2 else recovered
         last = self.outputs[-1] if self.outputs else recovered
         x = torch.cat([before, last, recovered, f[2], f[3], f[4]], 1)

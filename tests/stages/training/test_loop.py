@@ -285,7 +285,7 @@ def test_a_preset_alone_asks_for_clips(tmp_path: Path) -> None:
 
 def test_every_shipped_preset_is_valid() -> None:
     presets = Path(__file__).resolve().parents[3] / "configs"
-    for path in [*presets.glob("swift*.yaml"), *presets.glob("two_stage*.yaml")]:
+    for path in [*presets.glob("swift*.yaml"), *presets.rglob("two_stage*.yaml")]:
         config = load_training(path, [])
         assert config.model.startswith(("swift", "two_stage"))
         assert (config.refinement is not None) == path.stem.endswith("refinement")

@@ -3,7 +3,7 @@
 RESCAN (Li et al., ECCV 2018): the squared error of every stage. ReMAEN (Yang and Lu, ICME 2019):
 that of the last one and of its edges. DCSFN (Wang et al., ACM MM 2020): negative SSIM. SPANet (Wang
 et al., CVPR 2019): L1, SSIM and where the rain is. The schedules are in the presets
-(configs/rescan.yaml, …), the loop is training.py's.
+(configs/rescan.yaml, …), the loop is training/loop.py's.
 """
 
 from __future__ import annotations

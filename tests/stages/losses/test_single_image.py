@@ -22,14 +22,14 @@ from derain.models.networks.per_frame import PerFrame
 from derain.stages.data.image_pairs import ImagePair
 from derain.stages.data.paired_samples import PairedImages, paired_data, without_physics
 from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips
-from derain.stages.training.loop import learning_rate, train
-from derain.stages.training.single_image import (
+from derain.stages.losses.single_image import (
     RECIPES,
     edges,
     rainy_mask,
     same_ssim,
     single_image_objective,
 )
+from derain.stages.training.loop import learning_rate, train
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "../shared/golden"
