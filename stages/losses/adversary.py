@@ -149,7 +149,7 @@ def adversarial_loss(game: AdversarialLoss, critic: nn.Module, judged: AlignedCl
 
 
 def critic_of(
-    game: AdversarialLoss, module: nn.Module, learning_rate: float, beta1: float
+    game: AdversarialLoss, module: nn.Module, learning_rate: float, beta1: float = 0.5
 ) -> Critic:
     """The discriminator as a learner; its batches have `judged` clips."""
     objective = Objective(_judge, partial(_critic_loss, game), as_video=lambda module: module)
