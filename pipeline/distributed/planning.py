@@ -1,0 +1,223 @@
+"""Making a plan: a film is decoded once, without the network, and cut into segments."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from derain.models import VideoModel
+from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
+from derain.pipeline.distributed.joinable import joinable
+from derain.pipeline.distributed.plan import (
+    Job,
+    Plan,
+    StreamNote,
+    product_version,
+    weights_hash,
+    write_plan,
+)
+from derain.pipeline.distributed.segments import context_of, cut_segments
+from derain.pipeline.streaming.checkpoints import fingerprint_of, is_replayable
+from derain.pipeline.streaming.options import Interrupted, VideoOptions
+from derain.pipeline.streaming.runner import output_video
+from derain.pipeline.streaming.shot_detection import ShotDetector
+from derain.pipeline.streaming.temporal_smoothing import load_chosen
+from derain.pipeline.video import Encoding, VideoReader, VideoWriter
+from derain.pipeline.video.containers import WRITTEN
+from derain.pipeline.video.frames import Frame
+from derain.pipeline.video.paths import files_of
+
+THUMBNAIL = 8  # pixels a side
+SEGMENT = 60.0  # seconds
+
+
+@dataclass(slots=True)
+class Marks:
+    """What is learned of a film by decoding it."""
+
+    pts: list[int] = field(default_factory=list)
+    shots: list[int] = field(default_factory=list)
+    repeats: list[int] = field(default_factory=list)
+    thumbnails: list[bytes] = field(default_factory=list)
+    first: int = 0  # frames before it only warm up
+    last_duration: int = 0
+
+
+def thumbnail(frame: Frame) -> NDArray[np.uint8]:
+    """The brightness of a frame in 8x8 pixels."""
+    luma = np.ascontiguousarray(frame.luma())
+    return cv2.resize(luma, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+
+
+def open_whole(
+    source: str, options: VideoOptions, *, threads: int | None = None, notice: Log = say_nothing
+) -> VideoReader:
+    """The reader of a film that all who share a plan must agree on.
+
+    Args:
+        source: the film.
+        options: of the run.
+        threads: of the decoder; None chooses.
+        notice: told what was done differently.
+    """
+    return VideoReader(
+        source,
+        format=options.input_format,
+        options=options.input_options,
+        threads=threads,
+        interlaced=options.interlaced,
+        start=options.start,
+        end=options.end,
+        warm_up=options.warm_up,
+        hwaccel=options.hwaccel,
+        notice=notice,
+    )
+
+
+def make_plan(
+    source: str | Path,
+    job: Job,
+    options: VideoOptions,
+    *,
+    suffix: str | None = None,
+    seconds: float = SEGMENT,
+    model: VideoModel | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    stop: threading.Event | None = None,
+    notice: Log = say_nothing,
+) -> Plan:
+    """Plan a film and write the plan into its job folder.
+
+    Args:
+        source: a file, or a URL that gives the same film each time.
+        job: the folder; it must hold no plan.
+        options: of the run, as `derain_video` takes them.
+        suffix: the ending of the output; None is the source's.
+        seconds: how long a segment should be at most; 0 divides no shot.
+        model: a model under the contract, instead of the one that `options` name.
+        progress: told frames decoded and frames expected (0: unknown).
+        stop: set by somebody else to end early.
+        notice: told what is done differently.
+
+    Raises:
+        DerainError: the source cannot be read twice, the options do not go with parts, or there is
+            a plan already.
+        Interrupted: `stop` was set.
+    """
+    name = str(source)
+    _check(name, job, options)
+    if files_of(name) == [Path(name)]:
+        name = os.path.abspath(name)
+    suffix = suffix or Path(name).suffix.lower()
+    if suffix not in WRITTEN:
+        suffix = ".mkv"
+    loaded = model if model is not None else load_chosen(options)
+    context = context_of(loaded, options.steady)
+    job.make()
+    with open_whole(name, options, threads=os.cpu_count() or 1, notice=notice) as reader:
+        options = replace(options, encoding=_encoding(reader, job, options, suffix, notice))
+        marks = _mark(reader, options, progress, stop or threading.Event())
+        video, ticks = reader.video, reader.video.ticks
+        streams = [
+            StreamNote(index=s.index, kind=s.type, codec=s.codec_context.name)
+            for s in [reader.stream, *reader.others]
+            if s.codec_context is not None
+        ]
+    cut = cut_segments(
+        marks.pts, ticks, marks.shots, marks.repeats, context, seconds, first=marks.first
+    )
+    plan = Plan(
+        product=product_version(),
+        weights=weights_hash(options) if model is None else "",
+        source=name,
+        fingerprint=fingerprint_of(name, ""),
+        options=options,
+        suffix=suffix,
+        streams=streams,
+        width=video.width,
+        height=video.height,
+        time_base=ticks,
+        pts=marks.pts,
+        first=marks.first,
+        last_duration=marks.last_duration,
+        shots=marks.shots,
+        repeats=marks.repeats,
+        warm_up=context.warm_up,
+        segments=[
+            each.model_copy(update={"thumbnail": marks.thumbnails[each.context_from].hex()})
+            for each in cut
+        ],
+    )
+    write_plan(job, plan)
+    return plan
+
+
+def _check(source: str, job: Job, options: VideoOptions) -> None:
+    if not is_replayable(source):
+        raise DerainError(
+            f"{source} never gives the same frames again, so it cannot be shared out; save it to a "
+            "file first."
+        )
+    if options.layers or options.resume:
+        raise DerainError("--layers and --resume go with derain video alone; leave them out.")
+    if job.plan.exists():
+        raise DerainError(
+            f"There is a plan in {job.folder} already; derain work {job.folder} goes on with it, "
+            "or choose another folder."
+        )
+
+
+def _encoding(
+    reader: VideoReader, job: Job, options: VideoOptions, suffix: str, notice: Log
+) -> Encoding:
+    """The encoder that the output would get, with what joining needs; tried on nothing."""
+    video = output_video(reader.video, options)
+    trial = VideoWriter(
+        job.work / f"trial{suffix}", video, options.encoding, overwrite=True, notice=notice
+    )
+    try:
+        return joinable(trial.choice)
+    finally:
+        trial.abandon()
+
+
+def _mark(
+    reader: VideoReader,
+    options: VideoOptions,
+    progress: Callable[[int, int], None],
+    stop: threading.Event,
+) -> Marks:
+    """Decode the film: time stamps, shots, repeats, thumbnails."""
+    marks = Marks()
+    detector = ShotDetector(scenes=options.scene_reset == "auto")
+    last: Frame | None = None
+    for frame in reader.frames():
+        if stop.is_set():
+            raise Interrupted("Stopped before the plan was complete; plan again.")
+        detector.mark(frame)
+        index = len(marks.pts)
+        marks.pts.append(frame.pts)
+        marks.thumbnails.append(thumbnail(frame).tobytes())
+        if frame.cut or not index:
+            marks.shots.append(index)
+        if frame.repeat:
+            marks.repeats.append(index)
+        if frame.warm_up:
+            marks.first = index + 1
+        last = frame
+        progress(index + 1, reader.video.frames)
+    if last is None or marks.first == len(marks.pts):
+        raise DerainError(f"There is no frame in that part of {reader.name}; check --start, --end.")
+    picture = last.picture
+    seconds = (picture.duration or 0) * (picture.time_base or Fraction(0))
+    marks.last_duration = round(seconds / last.time_base)
+    return marks
