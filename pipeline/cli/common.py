@@ -6,6 +6,7 @@ shows them; what no list can say is checked as it is read, so that wrong use end
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,17 @@ def _device(name: str) -> str:
     if not DEVICE.fullmatch(name):
         raise typer.BadParameter(f"'{name}' is no device; use auto, cpu, cuda or cuda:1")
     return name
+
+
+def _decoder_device(kind: str | None) -> str | None:
+    if kind is not None:
+        from av.codec.hwaccel import hwdevices_available
+
+        if kind not in hwdevices_available():
+            raise typer.BadParameter(
+                f"'{kind}' is no kind of device; {nearest(kind, hwdevices_available())}"
+            )
+    return kind
 
 
 def _tile(text: str) -> str:
@@ -168,6 +180,37 @@ InputOpt = Annotated[
         rich_help_panel=ADVANCED,
     ),
 ]
+Steady = Annotated[
+    bool,
+    typer.Option("--steady", help="Less flicker of per-frame networks.", rich_help_panel=PICTURE),
+]
+Interlaced = Annotated[
+    Literal["auto", "keep"],
+    typer.Option(help="auto deinterlaces, keep does not.", rich_help_panel=PICTURE),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Speed of the encoder.", show_default="veryfast", rich_help_panel=ENCODING),
+]
+EncoderOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder-opt", help="More for the encoder: key=value.", rich_help_panel=ENCODING
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(help="Begin here: seconds or 1:02:03.5.", rich_help_panel=FILES),
+]
+End = Annotated[str | None, typer.Option(help="End here.", rich_help_panel=FILES)]
+DecoderDevice = Annotated[
+    str | None,
+    typer.Option(
+        callback=_decoder_device,
+        help="Decode on cuda, qsv, … if it can.",
+        rich_help_panel=ADVANCED,
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("-y", help="Replace outputs that are there.", rich_help_panel=COMMON)
 ]
@@ -203,3 +246,22 @@ def key_values(pairs: list[str] | None) -> dict[str, str]:
             raise UsageError(str(error)) from error
         found[key] = value
     return found
+
+
+def seconds(text: str | None) -> float | None:
+    """`90`, `1:30` or `0:01:30.0` to seconds.
+
+    Raises:
+        UsageError: it is no time from 0 on.
+    """
+    if text is None:
+        return None
+    total = 0.0
+    try:
+        for part in map(float, text.split(":")):
+            total = total * 60 + part if part >= 0 else math.nan
+    except ValueError:
+        total = math.nan
+    if not math.isfinite(total):
+        raise UsageError(f"'{text}' is not a time from 0 on; write 90 or 1:30.")
+    return total

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from derain.models.errors import DerainError, UsageError
-from derain.pipeline.cli import lab, live, preview, restore, tools, train
+from derain.pipeline.cli import distributed, lab, live, preview, restore, tools, train
 from derain.pipeline.cli.allocator import keep_memory
 
 app = typer.Typer(name="derain", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -36,7 +36,7 @@ def _commands(
     """Remove rain from video: the same film without rain, sound and timing untouched."""
 
 
-for group in (restore, preview, live, tools, lab, train):
+for group in (restore, preview, live, distributed, tools, lab, train):
     group.add_commands(app)
 
 

@@ -5,7 +5,6 @@ Thin: options in, one call, an exit code out. Heavy imports stay inside the comm
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,30 +15,35 @@ from derain.models.errors import UsageError
 from derain.pipeline.cli.common import (
     ADVANCED,
     COMMON,
-    ENCODING,
     FILES,
-    PICTURE,
     Boldness,
     ChosenModel,
     Codec,
     Compare,
     Crf,
     Debug,
+    DecoderDevice,
     Device,
+    EncoderOpt,
+    End,
     Haze,
     InputFormat,
     InputOpt,
+    Interlaced,
     Layers,
     Overwrite,
     Precision,
+    Preset,
     Quality,
     Recursive,
     SceneReset,
+    Start,
+    Steady,
     Streaks,
     Tile,
     Weights,
     key_values,
-    nearest,
+    seconds,
 )
 from derain.pipeline.streaming.quality import choose_model
 
@@ -54,17 +58,6 @@ Output = Annotated[
 STILLS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
-def _decoder_device(kind: str | None) -> str | None:
-    if kind is not None:
-        from av.codec.hwaccel import hwdevices_available
-
-        if kind not in hwdevices_available():
-            raise typer.BadParameter(
-                f"'{kind}' is no kind of device; {nearest(kind, hwdevices_available())}"
-            )
-    return kind
-
-
 def video(
     inputs: Inputs,
     output: Output,
@@ -76,37 +69,16 @@ def video(
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
     boldness: Boldness = 0.5,
-    steady: Annotated[
-        bool,
-        typer.Option(
-            "--steady", help="Less flicker of per-frame networks.", rich_help_panel=PICTURE
-        ),
-    ] = False,
+    steady: Steady = False,
     compare: Compare = None,
     layers: Layers = None,
-    interlaced: Annotated[
-        Literal["auto", "keep"],
-        typer.Option(help="auto deinterlaces, keep does not.", rich_help_panel=PICTURE),
-    ] = "auto",
+    interlaced: Interlaced = "auto",
     codec: Codec = None,
     crf: Crf = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Speed of the encoder.", show_default="veryfast", rich_help_panel=ENCODING
-        ),
-    ] = None,
-    encoder_opt: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--encoder-opt", help="More for the encoder: key=value.", rich_help_panel=ENCODING
-        ),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(help="Begin here: seconds or 1:02:03.5.", rich_help_panel=FILES),
-    ] = None,
-    end: Annotated[str | None, typer.Option(help="End here.", rich_help_panel=FILES)] = None,
+    preset: Preset = None,
+    encoder_opt: EncoderOpt = None,
+    start: Start = None,
+    end: End = None,
     recursive: Recursive = False,
     jobs: Annotated[
         int, typer.Option(min=1, help="Inputs at the same time.", rich_help_panel=FILES)
@@ -126,14 +98,7 @@ def video(
     scene_reset: SceneReset = "auto",
     input_format: InputFormat = None,
     input_opt: InputOpt = None,
-    hwaccel: Annotated[
-        str | None,
-        typer.Option(
-            callback=_decoder_device,
-            help="Decode on cuda, qsv, … if it can.",
-            rich_help_panel=ADVANCED,
-        ),
-    ] = None,
+    hwaccel: DecoderDevice = None,
     allow_damaged: Annotated[
         bool,
         typer.Option(
@@ -256,25 +221,6 @@ def check_targets(tasks: list[Task], output_format: str | None) -> None:
                 f"{name} has no ending that says what it is; write {name}.mp4, "
                 f"{name}/ for a folder, or give --output-format."
             )
-
-
-def seconds(text: str | None) -> float | None:
-    """`90`, `1:30` or `0:01:30.0` to seconds.
-
-    Raises:
-        UsageError: it is no time from 0 on.
-    """
-    if text is None:
-        return None
-    total = 0.0
-    try:
-        for part in map(float, text.split(":")):
-            total = total * 60 + part if part >= 0 else math.nan
-    except ValueError:
-        total = math.nan
-    if not math.isfinite(total):
-        raise UsageError(f"'{text}' is not a time from 0 on; write 90 or 1:30.")
-    return total
 
 
 def add_commands(app: typer.Typer) -> None:

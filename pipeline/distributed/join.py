@@ -17,7 +17,7 @@ from derain.pipeline.distributed.planning import open_whole
 from derain.pipeline.distributed.verify import verify_film
 from derain.pipeline.streaming.runner import output_video
 from derain.pipeline.video import VideoReader, VideoWriter
-from derain.pipeline.video.copied_streams import as_encoded, bitstream_filter
+from derain.pipeline.video.copying.streams import as_encoded, bitstream_filter
 from derain.pipeline.video.output_files import output_files, written_files
 from derain.pipeline.video.paths import local, require_other_file
 from derain.pipeline.video.timestamps import stamp
@@ -129,7 +129,7 @@ def _copy(
     """Packets of the picture and of all other streams, by their times."""
     others = source.copied_packets() if source.others else iter(())
     waiting = next(others, None)
-    for done, packet in enumerate(_pictures(job, plan, records, writer), 1):
+    for done, packet in enumerate(_pictures(job, plan, records, source, writer), 1):
         due = stamp(packet)
         while waiting is not None and stamp(waiting) <= due:
             writer.copy(waiting)
@@ -142,10 +142,12 @@ def _copy(
 
 
 def _pictures(
-    job: Job, plan: Plan, records: list[Record], writer: VideoWriter
+    job: Job, plan: Plan, records: list[Record], source: VideoReader, writer: VideoWriter
 ) -> Iterator[av.Packet]:
     """The packets of all parts, with the times that the plan has for their frames."""
-    pts = plan.pts[plan.first :]
+    # A clock that ran before the film is set to 0 for all streams alike.
+    moved = round(source.origin / plan.time_base) if plan.options.start is None else 0
+    pts = [ticks - moved for ticks in plan.pts[plan.first :]]
     ends = [*pts[1:], pts[-1] + plan.last_duration]
     reordering = max(_delay(plan, record) for record in records)
     # Where the file has no place for the encoder's headers, key frames carry them.

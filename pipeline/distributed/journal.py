@@ -109,8 +109,8 @@ def read_records(job: Job) -> dict[int, Record]:
             told[record.part] = record
     found: dict[int, Record] = {}
     for path in sorted(job.parts.iterdir()):
-        record = told.get(path.name)
-        if record is None:
+        if path.name not in told:
             raise DerainError(f"No journal tells of {path}; delete it, and run derain work again.")
+        record = told[path.name]
         found.setdefault(record.segment, record)
     return found

@@ -21,7 +21,7 @@ from derain.models.registry import ENTRIES, weights_file
 from derain.pipeline.streaming.checkpoints import fingerprint_of
 from derain.pipeline.streaming.options import VideoOptions
 
-VERSION = 1  # of the schema
+VERSION: Literal[1] = 1  # of the schema
 Ratio = Annotated[
     Fraction, BeforeValidator(Fraction), PlainSerializer(str, return_type=str)
 ]  # "1/25" in the file

@@ -79,6 +79,20 @@ def test_times_and_sound_are_those_of_one_piece_in_every_container(
     assert min(psnr(a, b) for a, b in zip(one.planes, two.planes, strict=True)) > 35
 
 
+def test_a_clock_that_ran_before_begins_at_zero(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    source = make_clip(
+        "in.ts", frames=60, audio="aac", audio_start=360.0, pts=[9000 + k for k in range(60)]
+    )
+    whole, joined = source.with_name("whole.mp4"), source.with_name("joined.mp4")
+    derain_video(source, whole, OPTIONS, model=identity)
+    in_segments(source, joined, identity, seconds=0.5)
+    one, two = contents(whole), contents(joined)
+    assert two.times == one.times and one.times[0] < 1
+    assert two.packets == one.packets
+
+
 def test_shots_repeats_and_variable_rate_stay_as_they_are(
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
