@@ -1,4 +1,4 @@
-"""What is shown to the user: where notices go, and text without passwords."""
+"""What is shown to the user: where notices go, text without passwords and without controls."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ SECRET = re.compile(
 # rtmp://server/application/key: the last part is what publishing needs.
 STREAM_KEY = re.compile(r"(\brtmps?://[^/\s]+/[^/\s]+/)[^\s'\",;]+", re.IGNORECASE)
 
+# Control characters, those that turn the direction of text, and bytes that are no UTF-8.
+CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
 
 def say_nothing(text: str) -> None:
     """A log that nobody reads."""
@@ -25,3 +30,8 @@ def mask_credentials(text: str) -> str:
     """Any text with the users, passwords and keys of the URLs in it replaced by `***`."""
     text = USER_INFO.sub(r"\1***@", text)
     return STREAM_KEY.sub(r"\1***", SECRET.sub(r"\1***", text))
+
+
+def printable(text: str) -> str:
+    """One line that a terminal shows and does not obey, whatever names and tags are in it."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -18,6 +18,7 @@ import typer
 
 from derain.configs.schema import split_key_value
 from derain.models.errors import UsageError
+from derain.models.log import printable
 from derain.pipeline.streaming.quality import Quality as QualityName
 
 # Groups of options in a command's help, in this order.
@@ -211,6 +212,14 @@ DecoderDevice = Annotated[
         rich_help_panel=ADVANCED,
     ),
 ]
+AllowNetworkPlaylists = Annotated[
+    bool,
+    typer.Option(
+        "--allow-network-playlists",
+        help="Playlists may name addresses, and files outside their folder.",
+        rich_help_panel=ADVANCED,
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("-y", help="Replace outputs that are there.", rich_help_panel=COMMON)
 ]
@@ -228,8 +237,13 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_he
 
 def say(text: str) -> None:
     """A line to standard error; standard output is for results."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
+
+
+def show(text: str) -> None:
+    """A line of a result to standard output."""
+    sys.stdout.write(printable(text) + "\n")
 
 
 def key_values(pairs: list[str] | None) -> dict[str, str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derain.models.errors import DerainError, UsageError
-from derain.pipeline.cli.common import nearest
+from derain.models.log import say_nothing
+from derain.pipeline.cli.common import nearest, show
 from derain.pipeline.video.paths import local
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def show_machine(as_json: bool) -> None:
 
 def probe(file: str) -> dict[str, Any]:
     """What a file holds: by ffprobe where the program is present and knows it, else by PyAV."""
-    if shutil.which("ffprobe") and file != "-" and not file.startswith("lavfi:"):
+    # The program is for one file: it would follow a playlist to wherever that leads.
+    if shutil.which("ffprobe") and Path(file).is_file() and not _is_playlist(file):
         import ffmpeg
 
         # A name that begins with a dash would be an option.
@@ -121,6 +123,13 @@ def probe(file: str) -> dict[str, Any]:
         return {"streams": streams, "chapters": reader.container.chapters(), "format": {}}
 
 
+def _is_playlist(file: str) -> bool:
+    from derain.pipeline.video.opening import PLAYLISTS, open_source
+
+    with open_source(file, None, {}, None, say_nothing) as container:
+        return container.format.name in PLAYLISTS
+
+
 def show_file(file: str, as_json: bool) -> None:
     """Write a file's streams, and what derain would make of its picture."""
     from derain.pipeline.video import VideoReader
@@ -132,8 +141,7 @@ def show_file(file: str, as_json: bool) -> None:
     for stream in found["streams"]:
         words = [str(stream.get(k)) for k in ("codec_type", "codec_name", "codec_tag_string")]
         language = stream.get("tags", {}).get("language")
-        sys.stdout.write(f"stream {stream['index']}: {' '.join(words)} {language or ''}\n".rstrip())
-        sys.stdout.write("\n")
+        show(f"stream {stream['index']}: {' '.join(words)} {language or ''}".rstrip())
     with VideoReader(file) as reader:
         video = reader.video
         frames, seconds = _length(reader)
@@ -173,9 +181,9 @@ def _length(reader: VideoReader) -> tuple[str, float | None]:
 def _count_packets(reader: VideoReader) -> tuple[int, float | None]:
     """Frames by their packets, none decoded, and the time from the first to the last one's end."""
     count, times = 0, []
-    import av
+    from derain.pipeline.video.opening import open_source
 
-    with av.open(local(reader.name)) as container:
+    with open_source(reader.name, None, {}, None, say_nothing) as container:
         stream = container.streams[reader.stream.index]
         for packet in container.demux(stream):
             if packet.size:

@@ -23,6 +23,7 @@ from derain.pipeline.cli.common import (
     Precision,
     Weights,
     say,
+    show,
 )
 from derain.pipeline.streaming.sizes import parse_size
 
@@ -204,12 +205,12 @@ def demo(
         output, options, size=parse_size(size, "--size", 32), frames=frames, progress=say
     )
     gain = report.after - report.before
-    typer.echo(
+    show(
         f"PSNR over {report.frames} frames: {report.before:.2f} dB with rain, "
         f"{report.after:.2f} dB derained ({gain:+.2f} dB)"
     )
     for path in report.files.values():
-        typer.echo(str(path))
+        show(str(path))
 
 
 def synth(
@@ -248,7 +249,7 @@ def synth(
         if done % 50 == 0:
             say(f"{done}{f' of {total}' if total else ''} frames")
 
-    typer.echo(f"{output}: {synthesize(clean, output, options, progress)} frames")
+    show(f"{output}: {synthesize(clean, output, options, progress)} frames")
 
 
 def bench(
@@ -285,7 +286,7 @@ def bench(
             value = f"{1e3 * value['wall']:.1f} ms a frame, CPU time {1e3 * value['cpu']:.1f} ms"
         elif isinstance(value, float):
             value = f"{value:.2f}"
-        typer.echo(f"{name.replace('_', ' ')}: {value}")
+        show(f"{name.replace('_', ' ')}: {value}")
     if json is not None:
         write_json(found, json)
 

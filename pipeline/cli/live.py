@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derain.pipeline.cli.common import (
+    AllowNetworkPlaylists,
     Boldness,
     ChosenModel,
     Debug,
@@ -82,6 +83,7 @@ def live(
     ] = False,
     input_format: InputFormat = None,
     input_opt: InputOpt = None,
+    allow_network_playlists: AllowNetworkPlaylists = False,
     snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
     debug: Debug = False,
 ) -> None:
@@ -111,6 +113,7 @@ def live(
         opencv=opencv,
         input_format=input_format,
         input_options=key_values(input_opt),
+        allow_network_playlists=allow_network_playlists,
         scene_reset=scene_reset,
         record=record,
         encoding=Encoding(codec, crf),

@@ -15,6 +15,7 @@ import typer
 from derain.models.errors import DerainError, UsageError
 from derain.pipeline.cli import distributed, lab, live, preview, restore, tools, train
 from derain.pipeline.cli.allocator import keep_memory
+from derain.pipeline.cli.common import say
 
 app = typer.Typer(name="derain", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -46,13 +47,11 @@ def report_error(error: BaseException) -> int:
         sys.stderr.write("interrupted\n")
         return 130
     if isinstance(error, (DerainError, OSError)):
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
     if not isinstance(error, Exception):
         raise error
-    sys.stderr.write(
-        f"error: Something went wrong ({type(error).__name__}: {error}); --debug shows where.\n"
-    )
+    say(f"error: Something went wrong ({type(error).__name__}: {error}); --debug shows where.")
     return 1
 
 

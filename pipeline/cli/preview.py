@@ -22,6 +22,7 @@ from derain.pipeline.cli.common import (
     Quality,
     Weights,
     say,
+    show,
 )
 from derain.pipeline.streaming.quality import choose_model
 
@@ -67,12 +68,12 @@ def preview(
     found = look(film, options, say)
     write_sheet(sheet, found.spots)
     for line in describe(found, film, options.model, sheet):
-        typer.echo(line)
+        show(line)
     given = {"--model": model, "--weights": weights, "--quality": quality}
     words = [f"{name} {shlex.quote(value)}" for name, value in given.items() if value]
     target = f"{Path(film).stem}_clean{Path(film).suffix}"
     run = " ".join(["derain video", shlex.quote(film), "-o", shlex.quote(target), *words])
-    typer.echo(f"run: {run}")
+    show(f"run: {run}")
 
 
 def describe(found: Findings, film: str, model: str, sheet: Path) -> list[str]:

@@ -16,6 +16,7 @@ from derain.pipeline.cli.common import (
     ADVANCED,
     COMMON,
     FILES,
+    AllowNetworkPlaylists,
     Boldness,
     ChosenModel,
     Codec,
@@ -98,6 +99,7 @@ def video(
     scene_reset: SceneReset = "auto",
     input_format: InputFormat = None,
     input_opt: InputOpt = None,
+    allow_network_playlists: AllowNetworkPlaylists = False,
     hwaccel: DecoderDevice = None,
     allow_damaged: Annotated[
         bool,
@@ -135,6 +137,7 @@ def video(
         format=output_format,
         input_format=input_format,
         input_options=key_values(input_opt),
+        allow_network_playlists=allow_network_playlists,
         hwaccel=hwaccel,
         interlaced=interlaced,
         scene_reset=scene_reset,

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from derain.pipeline.cli.common import Debug, Overwrite, key_values, say
+from derain.pipeline.cli.common import Debug, Overwrite, key_values, say, show
 
 
 def models(
@@ -55,13 +55,13 @@ def cache(
     if action == "list":
         for clip in list_clips(folder):
             used = datetime.fromtimestamp(clip.used).strftime("%Y-%m-%d")
-            typer.echo(f"{clip.size / 1e6:10.1f} MB  last used {used}  {clip.path.name}")
+            show(f"{clip.size / 1e6:10.1f} MB  last used {used}  {clip.path.name}")
     else:
         gone = trim_cache(folder, 0 if action == "clear" else int(limit * 1e9), recent=0)
         freed = sum(clip.size for clip in gone) / 1e6
         say(f"{len(gone)} clips deleted, {freed:.1f} MB freed")
     left = list_clips(folder)
-    typer.echo(f"{folder}: {len(left)} clips, {sum(clip.size for clip in left) / 1e6:.1f} MB")
+    show(f"{folder}: {len(left)} clips, {sum(clip.size for clip in left) / 1e6:.1f} MB")
 
 
 def convert(
@@ -94,7 +94,7 @@ def convert(
     described = network.description
     count = sum(parameter.numel() for parameter in network.parameters())
     values = ", ".join(f"{key} {value}" for key, value in described.settings.items())
-    typer.echo(f"{output}: {described.name}, {count:,} parameters ({values})")
+    show(f"{output}: {described.name}, {count:,} parameters ({values})")
 
 
 def background(
@@ -140,7 +140,7 @@ def background(
         overwrite=overwrite,
         notice=lambda text: say(f"notice: {text}"),
     )
-    typer.echo(
+    show(
         f"{output or pairs}: percentile {found.percentile} of {found.frames} frames, "
         f"{found.share:.0%} of the pixels agree"
     )

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from derain.models.errors import DerainError, UsageError
-from derain.pipeline.cli.common import Debug, Device, nearest, say
+from derain.pipeline.cli.common import Debug, Device, nearest, say, show
 
 
 def train(
@@ -51,7 +51,7 @@ def train(
         loaded = loaded.model_copy(update={"init": str(init)})
     with training_bar(loaded.steps) as progress:
         made = run(loaded, output, device=device, resume=resume, report=say, progress=progress)
-    typer.echo(str(made))
+    show(str(made))
 
 
 @contextmanager

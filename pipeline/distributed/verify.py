@@ -11,8 +11,8 @@ import av
 from derain.models.errors import DerainError, VideoError
 from derain.pipeline.distributed.journal import Record
 from derain.pipeline.distributed.plan import Job, Plan
-from derain.pipeline.video.copying.streams import is_cover
 from derain.pipeline.video.frames import plane
+from derain.pipeline.video.opening import is_cover
 from derain.pipeline.video.paths import local
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from derain.models import Derainer
 from derain.models.errors import DerainError, UsageError
+from derain.models.log import printable
 from derain.models.output import Output
 from derain.pipeline.image.formats import READABLE
 from derain.pipeline.image.image_file import StillImage, count_images, read_image
@@ -226,4 +227,4 @@ def _write_layers(folder: Path, stem: str, output: Output) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")

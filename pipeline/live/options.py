@@ -21,6 +21,7 @@ class LiveOptions(NetworkOptions):
     opencv: bool = False
     input_format: str | None = None
     input_options: dict[str, str] = field(default_factory=dict)
+    allow_network_playlists: bool = False
     scene_reset: str = "auto"  # or "off"
     record: str | None = None
     encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)

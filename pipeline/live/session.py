@@ -82,6 +82,7 @@ class Live:
             fps=options.fps,
             realtime=options.realtime,
             opencv=options.opencv,
+            allow_network_playlists=options.allow_network_playlists,
         )
         self.latest = LatestFrame(self.stop, block=not source.lives and not source.paced)
         self.capture = Capture(

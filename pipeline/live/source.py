@@ -45,6 +45,7 @@ class Source:
     lives: bool = True
     paced: bool = False  # hold frames back until their time
     opencv: bool = False
+    allow_network_playlists: bool = False
 
 
 def find_source(
@@ -56,6 +57,7 @@ def find_source(
     fps: float | None = None,
     realtime: bool = False,
     opencv: bool = False,
+    allow_network_playlists: bool = False,
     platform: str = sys.platform,
 ) -> Source:
     """What a user's word for a source means.
@@ -67,6 +69,7 @@ def find_source(
         size, fps: WIDTHxHEIGHT and rate to ask a camera for.
         realtime: play a file at its own pace.
         opencv: read a camera with OpenCV.
+        allow_network_playlists: whether a file may name addresses.
 
     Raises:
         DerainError: there is nothing of that name.
@@ -97,7 +100,14 @@ def find_source(
             f"There is no file or camera '{word}'; give a camera's number, a URL or a file; "
             f"{EXAMPLE} works without any."
         )
-    return Source(word, format, options, lives=False, paced=realtime)
+    return Source(
+        word,
+        format,
+        options,
+        lives=False,
+        paced=realtime,
+        allow_network_playlists=allow_network_playlists,
+    )
 
 
 class Reader(Protocol):
@@ -183,6 +193,7 @@ def open_reader(source: Source, notice: Callable[[str], None]) -> Reader:
             format=source.format,
             options=source.options,
             threads=threads,
+            allow_network_playlists=source.allow_network_playlists,
             notice=notice,
         )
     except VideoError as error:

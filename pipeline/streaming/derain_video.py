@@ -108,6 +108,7 @@ def _open(source: str | Path, options: VideoOptions, notice: Log) -> VideoReader
         end=options.end,
         warm_up=options.warm_up,
         hwaccel=options.hwaccel,
+        allow_network_playlists=options.allow_network_playlists,
         notice=notice,
     )
 

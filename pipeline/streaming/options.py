@@ -32,6 +32,7 @@ class VideoOptions(NetworkOptions):
     input_format: str | None = None
     input_options: dict[str, str] = field(default_factory=dict)
     hwaccel: str | None = None
+    allow_network_playlists: bool = False  # and those that name files outside their folder
     interlaced: str = "auto"  # or "keep"
     scene_reset: str = "auto"  # or "off"
     start: float | None = None  # seconds

@@ -10,6 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from derain.models.log import printable
+
 if TYPE_CHECKING:
     from derain.pipeline.streaming.options import Report
 
@@ -99,7 +101,7 @@ class PlainLines:
         pass
 
     def _write(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
 
@@ -132,7 +134,8 @@ class JsonEvents(PlainLines):
         self._event(kind, text=text)
 
     def _event(self, event: str, **values: Any) -> None:
-        self._write(json.dumps({"event": event, "time": round(time.time(), 3)} | values))
+        line = json.dumps({"event": event, "time": round(time.time(), 3)} | values)
+        self._write(line.replace("\x7f", "\\u007f"))  # the one control that JSON lets pass
 
 
 class Bar:
@@ -163,9 +166,14 @@ class Bar:
 
     def frame(self, report: Report) -> None:
         if report.source not in self.tasks:
+            from rich.markup import escape
+
             name = report.source.rsplit("/", 1)[-1]
             self.tasks[report.source] = self.progress.add_task(
-                name, total=report.total or None, completed=report.resumed_at, rate=""
+                escape(printable(name)),
+                total=report.total or None,
+                completed=report.resumed_at,
+                rate="",
             )
         task = self.tasks[report.source]
         speed = self.progress.tasks[self.progress.task_ids.index(task)].speed
@@ -175,7 +183,7 @@ class Bar:
 
     def done(self, report: Report) -> None:
         self._take_down(report)
-        self.console.print(summary(report), highlight=False, markup=False)
+        self._print(summary(report))
 
     def failed(self, report: Report, text: str, kind: str) -> None:
         self._take_down(report)
@@ -189,16 +197,20 @@ class Bar:
             self.say(notice)
 
     def table(self, results: list[tuple[str, str]]) -> None:
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table("input", "result")
         for source, word in results:
-            table.add_row(source, word)
+            table.add_row(escape(printable(source)), word)
         self.console.print(table)
 
     def say(self, text: str, kind: str = "notice") -> None:
         style = "red" if kind == "error" else "yellow"
-        self.console.print(text, style=style, highlight=False, markup=False)
+        self._print(text, style)
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self.console.print(printable(text), style=style, highlight=False, markup=False)
 
     def close(self) -> None:
         self.progress.stop()

@@ -14,6 +14,9 @@ FRAGMENTS = {
     # empty_moov would lose start offsets and the priming of AAC; delay_moov keeps them.
     "movflags": "frag_every_frame+delay_moov+default_base_moof"
 }
+# Without it the muxer holds all sound until the first picture comes.
+EARLY_HEADER = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+NEED_PACKETS = {"ac3", "eac3"}  # an early header has no description of these
 # The codes that QuickTime's list of languages has instead of the usual ones.
 QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 

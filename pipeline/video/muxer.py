@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
-from derain.pipeline.video.containers import PIPE, container_of
+from derain.pipeline.video.containers import EARLY_HEADER, NEED_PACKETS, PIPE, container_of
 from derain.pipeline.video.copying import subtitles
 from derain.pipeline.video.copying.mp4_finalize import Captions, Extras, contents_of, remux
 from derain.pipeline.video.copying.streams import (
@@ -29,12 +29,12 @@ from derain.pipeline.video.copying.streams import (
     add_copy,
     as_encoded,
     bitstream_filter,
-    is_cover,
     read_cover,
     refusal,
     shifted,
     tags_of,
 )
+from derain.pipeline.video.opening import is_cover
 from derain.pipeline.video.output_files import OutputFiles, check_target, output_files
 from derain.pipeline.video.paths import is_sequence, local
 from derain.pipeline.video.timestamps import (
@@ -45,7 +45,8 @@ from derain.pipeline.video.timestamps import (
     stamp,
 )
 
-HELD = 5000  # packets that may wait for their picture before they are written without it
+# Packets, and bytes, that may wait for their picture before they are written without it.
+HELD, HELD_BYTES = 5000, 32 << 20
 OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 MAKE_ROOM = "make room for it, or choose another place"
 ADVICE = {
@@ -94,15 +95,15 @@ class Muxer:
         try:
             self.container = av.open(where, "w", format=format, container_options=options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
             if self.files is not None:
                 self.part.unlink(missing_ok=True)
                 self.files.release()
+            reason = getattr(error, "strerror", None) or str(error)
             raise VideoError(f"{self.name} cannot be made ({reason}); choose another.") from error
-        codecs = set(self.container.supported_codecs)
-        self.supported = codecs if self.kind.lists_codecs else set()
+        self.supported = set(self.container.supported_codecs if self.kind.lists_codecs else ())
         self.copied: dict[int, CopiedStream] = {}  # by the number of the source's stream
         self.waiting: deque[av.Packet] = deque()  # for the pictures of their time
+        self.held = 0  # bytes of those
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.extras = Extras()
@@ -115,6 +116,8 @@ class Muxer:
         if self.fragmented:
             scale = exact_timescale([source.stream, *source.others])
             self.container.container_options["movie_timescale"] = scale
+            if source.late_picture and not NEED_PACKETS & {s.name for s in source.others}:
+                self.container.container_options.update(EARLY_HEADER)
         words = {k: v for k, v in container.metadata.items() if k.lower() not in OWN_TAGS}
         words = self.without_timecode(words)
         self.extras.metadata |= words
@@ -233,12 +236,18 @@ class Muxer:
                 continue
             # The encoder lags behind: hold packets until the pictures of their time are written.
             self.waiting.append(ready)
-            if len(self.waiting) > HELD:
-                self._mux(self.waiting.popleft())
+            self.held += ready.size
+            while len(self.waiting) > HELD or self.held > HELD_BYTES:
+                self._mux_waiting()
 
     def _release(self, time: Fraction) -> None:
         while self.waiting and stamp(self.waiting[0]) <= time:
-            self._mux(self.waiting.popleft())
+            self._mux_waiting()
+
+    def _mux_waiting(self) -> None:
+        packet = self.waiting.popleft()
+        self.held -= packet.size
+        self._mux(packet)
 
     def _log_times(self, packet: av.Packet) -> None:
         if self.fragmented:
@@ -301,7 +310,7 @@ class Muxer:
     def close(self) -> None:
         """Write what waits and the end of the part file."""
         while self.waiting:
-            self._mux(self.waiting.popleft())
+            self._mux_waiting()
         try:
             self.container.close()
         except av.FFmpegError as error:

@@ -1,17 +1,32 @@
-"""Opening a source with FFmpeg: names, devices, streams, and why it cannot be opened."""
+"""Opening a source with FFmpeg: names, devices, playlists, streams, and why it cannot be opened."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from av.codec.hwaccel import HWAccel
+from av.stream import Disposition
 
 from derain.models.errors import VideoError
-from derain.pipeline.video.copying.streams import is_cover
 from derain.pipeline.video.paths import local
+
+LOCAL = "file,crypto,data,pipe,fd"  # protocols that leave the machine alone
+NETWORK = (
+    "http,https,httpproxy,tls,tcp,udp,udplite,rtp,srtp,rtsp,rtsps,rtmp,rtmpe,rtmps,rtmpt,rtmpte,"
+    "rtmpts,ffrtmphttp,ffrtmpcrypt,srt,rist,sctp,mmsh,mmst,gopher,gophers,ftp,sftp,icecast,"
+    "crypto,data"
+)
+# Formats of text that names other files or addresses. HLS asks for each of them through a function
+# of ours, and concat refuses by itself what is not below its folder; the others are not held in.
+FENCED = ("hls", "concat")
+PLAYLISTS = {*FENCED, "dash", "sdp", "rtsp", "imf", "sap", "avisynth", "vapoursynth"}
+OUTSIDE = "{} reaches {}, which is not below its folder; --allow-network-playlists allows that."
+Opener = Callable[[str, int, dict[str, str]], BinaryIO]
 
 
 def open_source(
@@ -20,6 +35,7 @@ def open_source(
     options: dict[str, str],
     hwaccel: str | None,
     notice: Callable[[str], None],
+    allow_network_playlists: bool = False,
 ) -> Any:
     """PyAV's input container.
 
@@ -29,9 +45,10 @@ def open_source(
         options: FFmpeg's, for opening.
         hwaccel: kind of device to decode on, where it is there and can.
         notice: told that the CPU decodes instead.
+        allow_network_playlists: whether a file may name files outside its folder, and addresses.
 
     Raises:
-        VideoError: it cannot be opened.
+        VideoError: it cannot be opened, or is a playlist that may not be followed.
     """
     source = "pipe:0" if name == "-" else name
     if format is None and name.startswith("lavfi:"):
@@ -41,17 +58,91 @@ def open_source(
     if source.startswith("rtsp"):
         # UDP, FFmpeg's first choice, loses packets.
         options = {"rtsp_flags": "prefer_tcp"} | options
+    settings = {
+        "options": _protocols(source, format, allow_network_playlists) | options,
+        "metadata_errors": "replace",
+        "timeout": 30 if "://" in source else None,
+        "hwaccel": _device(hwaccel, notice) if hwaccel else None,
+    }
     try:
-        return av.open(
-            source,
-            format=format,
-            options=options,
-            metadata_errors="replace",
-            timeout=30 if "://" in source else None,
-            hwaccel=_device(hwaccel, notice) if hwaccel else None,
-        )
+        if allow_network_playlists or _is_remote(source) or format not in {None, *PLAYLISTS}:
+            return av.open(source, format=format, **settings)
+        return _open_local(name, source, format, settings)
     except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise VideoError(_why(name, error)) from error
+
+
+def _is_remote(source: str) -> bool:
+    scheme, found, _ = source.partition("://")
+    return bool(found) and scheme.lower() != "file"
+
+
+def _protocols(source: str, format: str | None, all_of_them: bool) -> dict[str, str]:
+    """The protocols that a source may use by whatever it names; those of its own name are asked."""
+    if format is not None and format not in PLAYLISTS:
+        return {}  # a graph or a device, which the user wrote down
+    scheme, colon, _ = source.partition(":")
+    own = scheme.lower().split(",")[0] if colon and "/" not in scheme else "file"
+    if all_of_them:
+        return {"protocol_whitelist": f"{own},{LOCAL},{NETWORK}", "safe": "0"}
+    if _is_remote(source):
+        return {"protocol_whitelist": f"{own},{NETWORK}"}
+    return {"protocol_whitelist": f"{own},{LOCAL}"}
+
+
+def _open_local(name: str, source: str, format: str | None, settings: dict[str, Any]) -> Any:
+    """Open what is no playlist, or one that stays within its folder."""
+    options = settings.pop("options")
+
+    def attempt(allowed: str, opener: Opener | None = None) -> Any:
+        chosen = {"format_whitelist": allowed} | options
+        return av.open(source, format=format, options=chosen, io_open=opener, **settings)
+
+    plain = _plain_formats()
+    try:
+        return attempt(plain)
+    except av.ArgumentError as error:
+        # FFmpeg says so of what is not on the list; pipes can be opened but once.
+        if name != "-" and os.path.isfile(source.removeprefix("file:")):
+            for playlist in FENCED:
+                try:
+                    return attempt(f"{plain},{playlist}", _below(name))
+                except av.PermissionError as refused:
+                    raise VideoError(OUTSIDE.format(name, "a file")) from refused
+                except av.ArgumentError:
+                    continue
+        raise VideoError(
+            f"{name} is a playlist or a description of a stream, which may name any file or "
+            "address; --allow-network-playlists allows that."
+        ) from error
+
+
+def _below(playlist: str) -> Opener:
+    """What opens the files that a playlist names, where they are below its folder."""
+    own = os.path.abspath(playlist.removeprefix("file:"))
+    folder = os.path.dirname(own)
+
+    def opener(url: str, flags: int, options: dict[str, str]) -> BinaryIO:
+        path = os.path.abspath(url.removeprefix("file:"))
+        if not path.startswith(os.path.join(folder, "")):
+            raise VideoError(OUTSIDE.format(playlist, url))
+        try:
+            return open(path, "rb")
+        except OSError as error:
+            raise VideoError(f"{path}, which {playlist} names, cannot be read.") from error
+
+    return opener
+
+
+@cache
+def _plain_formats() -> str:
+    """All that FFmpeg knows and that does not name other files, as its option wants it."""
+    return ",".join(sorted(av.formats_available - PLAYLISTS))
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a still picture attached to the file."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def film_stream(container: Any, name: str) -> Any:

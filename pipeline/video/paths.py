@@ -77,6 +77,12 @@ def files_of(source: str | Path) -> list[Path]:
     return []
 
 
+def is_plain_file(source: str) -> bool:
+    """Whether a source is made of files, which can be opened again, and not a pipe or a device."""
+    files = files_of(source)
+    return bool(files) and all(path.is_file() for path in files)
+
+
 def require_other_file(source: str | Path, written: Iterable[Path]) -> None:
     """Refuse to write to what is read, by device and inode, also through links.
 

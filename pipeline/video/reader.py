@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from derain.pipeline.video.deinterlacer import Deinterlacer
 from derain.pipeline.video.demuxing import PacketReader
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
+from derain.pipeline.video.paths import is_plain_file
 from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline, stamp
 
+PEEKED = 32 << 20  # bytes of other streams that are held until the first picture comes
 WARM_UP = 24  # frames before --start that fill the network's window and memory
 
 
@@ -45,6 +48,7 @@ class VideoReader:
         start, end: seconds from the beginning of the file; time stamps then begin at 0.
         warm_up: frames before `start` that are given all the same, marked.
         hwaccel: decode on this kind of device, where it can (cuda, qsv, …).
+        allow_network_playlists: whether a playlist may name what is not below its folder.
         notice: told what had to be done differently.
 
     Raises:
@@ -63,33 +67,44 @@ class VideoReader:
         end: float | None = None,
         warm_up: int = WARM_UP,
         hwaccel: str | None = None,
+        allow_network_playlists: bool = False,
         notice: Log = say_nothing,
     ) -> None:
         self.name = str(source)
-        self._spoiled = 0  # pictures that are damaged
         self._moved = Fraction(0)  # seconds that everything is due earlier
         self.notice = notice
         self.interlaced = interlaced
-        self.container = open_source(self.name, format, options or {}, hwaccel, notice)
+        self._open = partial(
+            open_source, self.name, format, options or {}, hwaccel, notice, allow_network_playlists
+        )
+        self._threads = threads or max(1, min(4, (os.cpu_count() or 2) // 2))
+        self.container = self._open()
         try:
-            self.stream = film_stream(self.container, self.name)
-            self.others = [s for s in self.container.streams if not self._is_spare(s)]
-            context = self.stream.codec_context
-            context.thread_type = "AUTO"
-            if threads is None:
-                threads = max(1, min(4, (os.cpu_count() or 2) // 2))
-            context.thread_count = threads
             self._begin(start, end, warm_up)
-            self._decodes = True
-            self.packets = PacketReader(self.container, self.name, notice)
-            self._items = self._read()
-            self._peeked: deque[Frame | av.Packet] = deque()
-            self.video = self._peek()
+            self.video, self.late_picture = self._peek()
+            if self.late_picture:
+                self.container.close()
+                self.container = self._open()
+                self._begin(start, end, warm_up)
+                self._peeked.append(next(self._items))
         except BaseException:
             self.container.close()
             raise
 
     def _begin(self, start: float | None, end: float | None, warm_up: int) -> None:
+        """Choose the streams of a source just opened, and go to --start."""
+        self.stream = film_stream(self.container, self.name)
+        self.others = [s for s in self.container.streams if not self._is_spare(s)]
+        self.stream.codec_context.thread_type = "AUTO"
+        self.stream.codec_context.thread_count = self._threads
+        self._wind(start, end, warm_up)
+        self._spoiled = 0  # pictures that are damaged
+        self._decodes = True
+        self.packets = PacketReader(self.container, self.name, self.notice)
+        self._items = self._read()
+        self._peeked: deque[Frame | av.Packet] = deque()
+
+    def _wind(self, start: float | None, end: float | None, warm_up: int) -> None:
         """Seek to --start, early enough to warm up."""
         origin = Fraction(self.container.start_time or 0, av.time_base)
         self._start = None if start is None else origin + Fraction(start).limit_denominator(1000)
@@ -112,16 +127,29 @@ class VideoReader:
             return True
         return False
 
-    def _peek(self) -> Video:
-        """Decode up to the first frame: headers promise what files do not keep."""
+    def _peek(self) -> tuple[Video, bool]:
+        """Decode up to the first frame: headers promise what files do not keep.
+
+        Returns:
+            The video, and whether so much comes before its first frame that it is not held.
+        """
+        held = 0
         for item in self._items:
-            self._peeked.append(item)
+            if not isinstance(item, Frame):
+                held += item.size
+            if held <= PEEKED:
+                self._peeked.append(item)
+            elif not is_plain_file(self.name):
+                raise VideoError(
+                    f"More than {PEEKED >> 20} MB of sound come before the first picture of "
+                    f"{self.name}; write it to a file first."
+                )
             if isinstance(item, Frame):
                 video = describe(self.container, self.stream, item.picture)
                 if self._deinterlacer.active:
                     video = replace(video, interlaced=True)  # the picture no longer is
                 item.color = video.color
-                return video
+                return video, held > PEEKED
         raise VideoError(
             f"No frame of {self.name} can be decoded; check the file, or the time to start at."
         )

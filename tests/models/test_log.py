@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from derain.models.log import mask_credentials
+from derain.models.log import mask_credentials, printable
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,8 @@ from derain.models.log import mask_credentials
 )
 def test_users_passwords_and_keys_are_masked(text: str, shown: str | None) -> None:
     assert mask_credentials(text) == (shown or text)
+
+
+def test_terminals_obey_no_name() -> None:
+    name = "a\x1b]0;owned\x07\x9b2J\r\n\u202egpj.mp4\udcff é雨"
+    assert printable(name) == r"a\x1b]0;owned\x07\x9b2J\r\n\u202egpj.mp4\udcff é雨"

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 import av
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.stream import VideoStream
 
+from derain.models.errors import VideoError
+from derain.models.log import say_nothing
 from derain.pipeline.video.containers import Container
 from derain.pipeline.video.copying import subtitles
 from derain.pipeline.video.copying.mp4_finalize import Captions, Cover, add_like
-from derain.pipeline.video.paths import local
+from derain.pipeline.video.opening import open_source
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # only the stubs have it
@@ -37,15 +39,11 @@ class Source(Protocol):
     container: InputContainer
     stream: VideoStream
     others: list[Stream]
+    late_picture: bool
 
     @property
     def origin(self) -> Fraction:
         """The time in the file that becomes 0, in seconds."""
-
-
-def is_cover(stream: Stream) -> bool:
-    """Whether a video stream is a still picture attached to the file."""
-    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def as_it_is(packet: av.Packet) -> list[av.Packet]:
@@ -138,7 +136,10 @@ def as_encoded(stream: Stream) -> Filter:
 
 def read_cover(source: str, stream: VideoStream) -> Cover | None:
     """The picture of a cover stream; None where it cannot be read."""
-    with suppress(av.FFmpegError, StopIteration), av.open(local(source)) as again:
+    with (
+        suppress(VideoError, av.FFmpegError, StopIteration),
+        open_source(source, None, {}, None, say_nothing) as again,
+    ):
         data = bytes(next(again.demux(again.streams[stream.index])))
         return Cover(stream.name, data, stream.width, stream.height)
     return None

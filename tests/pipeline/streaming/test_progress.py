@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
 from derain.pipeline.streaming.options import Report
-from derain.pipeline.streaming.progress import PlainLines, summary
+from derain.pipeline.streaming.progress import Bar, JsonEvents, PlainLines, Reporter, summary
 
 
 def test_frames_of_the_run_before_took_no_time_of_this_one() -> None:
@@ -34,3 +37,24 @@ def test_a_wrong_estimate_is_never_more_than_all(capsys: pytest.CaptureFixture[s
     assert "30/20 (100%)" in capsys.readouterr().err
     lines.frame(Report("in.mp4", "out.mp4", frames_out=30))
     assert "in.mp4: 30 frames" in capsys.readouterr().err
+
+
+NAME = "/in/\x1b[2J[/red][bold]\udcff.mp4"
+
+
+@pytest.mark.parametrize("kind", [PlainLines, JsonEvents, Bar])
+def test_names_and_tags_are_shown_not_obeyed(
+    kind: Callable[[], Reporter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    reporter = kind()
+    report = Report(NAME, NAME, frames_out=3, notices=[f"the tag {NAME} is left out"])
+    reporter.frame(report)
+    reporter.done(report)
+    reporter.failed(report, f"{NAME} fails", "error")
+    reporter.table([(NAME, "done")])
+    reporter.close()
+    text = stream.getvalue()
+    assert "[2J[/red][bold]" in text.replace("\n", "")
+    assert "\x1b" not in text and "\udcff" not in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +17,7 @@ from torch import nn
 
 from derain.models.errors import VideoError
 from derain.pipeline.streaming.options import Report
-from derain.pipeline.video import VideoReader
+from derain.pipeline.video import VideoReader, muxer, reader
 
 Run = Callable[..., tuple[Path, Report]]
 
@@ -205,3 +207,57 @@ def test_other_streams_are_read_without_the_picture(make_clip: Callable[..., Pat
     with VideoReader(source) as reader:
         alone = [bytes(packet) for packet in reader.copied_packets()]
     assert alone == packets != []
+
+
+def with_late_picture(path: Path) -> Path:
+    """A second of sound in 50 packets, and only then a picture."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = out.add_stream("pcm_s16le", rate=48000, layout="mono")
+        for index in range(50):
+            sound = np.full((1, 960), index, np.int16)
+            frame = av.AudioFrame.from_ndarray(sound, "s16", "mono")
+            frame.sample_rate, frame.pts = 48000, 960 * index
+            out.mux(audio.encode(frame))
+        for index in range(3):
+            picture = av.VideoFrame.from_ndarray(grey(index, 64, 48), format="rgb24")
+            picture.pts = 25 + index
+            out.mux(video.encode(picture))
+        out.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_much_sound_before_the_first_picture_is_not_held(
+    run: Run,
+    contents: Callable[[Path], Any],
+    tmp_path: Path,
+    identity: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    source = with_late_picture(tmp_path / "late.mkv")
+    held, _ = run(source, f"held-{name}", identity)
+    monkeypatch.setattr(reader, "PEEKED", 10_000)
+    monkeypatch.setattr(muxer, "HELD_BYTES", 10_000)
+    with VideoReader(source) as film:
+        assert film.late_picture and len(film._peeked) == 1
+        assert sum(isinstance(item, av.Packet) for item in film) == 50
+    target, _ = run(source, name, identity)
+    before, after = contents(held), contents(target)
+    assert before.same_pictures(after) and len(after.times) == 3
+    assert after.times == before.times
+    assert after.packets == before.packets
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_a_pipe_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = with_late_picture(tmp_path / "late.mkv")
+    monkeypatch.setattr(reader, "PEEKED", 10_000)
+    pipe = tmp_path / "pipe.mkv"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", str(source), str(pipe)]) as feeder:
+        with pytest.raises(VideoError, match="write it to a file first"):
+            VideoReader(pipe)
+        feeder.kill()
