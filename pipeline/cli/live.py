@@ -5,8 +5,6 @@ Heavy imports stay inside the command.
 
 from __future__ import annotations
 
-import re
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -149,14 +147,11 @@ def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
 
 def _serve(session: Live, address: str, token: str | None) -> LiveServer:
     from derain.pipeline.live.http import LiveServer
-    from derain.pipeline.web.address import LOOPBACK, parse_address
+    from derain.pipeline.web.access import choose_token
+    from derain.pipeline.web.address import parse_address
 
     host, port = parse_address(address)
-    if token is not None and not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
-        raise typer.BadParameter("--token takes letters, digits and -._~ alone")
-    if token is None and host not in LOOPBACK:
-        token = secrets.token_urlsafe(12)
-    server = LiveServer(session, (host, port), token)
+    server = LiveServer(session, (host, port), choose_token(token, host))
     server.start()
     say(f"open {server.url}")
     return server

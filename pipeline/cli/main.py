@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from derain.models.errors import DerainError, UsageError
-from derain.pipeline.cli import distributed, lab, live, preview, restore, tools, train
+from derain.pipeline.cli import distributed, lab, live, preview, restore, serve, tools, train
 from derain.pipeline.cli.allocator import keep_memory
 from derain.pipeline.cli.common import say
 
@@ -37,7 +37,7 @@ def _commands(
     """Remove rain from video: the same film without rain, sound and timing untouched."""
 
 
-for group in (restore, preview, live, distributed, tools, lab, train):
+for group in (restore, preview, live, serve, distributed, tools, lab, train):
     group.add_commands(app)
 
 

@@ -22,9 +22,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import Send
 
 from derain.models.errors import DerainError
 from derain.pipeline.live.preview import DERAINED
@@ -34,6 +33,7 @@ from derain.pipeline.streaming.layer_images import FIELDS
 from derain.pipeline.web.access import Access
 from derain.pipeline.web.app import create_app
 from derain.pipeline.web.server import WebServer
+from derain.pipeline.web.streams import ClosingStream
 
 if TYPE_CHECKING:
     from derain.pipeline.live.webrtc import Connections
@@ -167,16 +167,6 @@ class LiveServer(WebServer):
                     last = shown.number
         finally:
             self.leave(number)
-
-
-class ClosingStream(StreamingResponse):
-    """A stream whose generator is closed at once when the client leaves, not when it is found."""
-
-    async def stream_response(self, send: Send) -> None:
-        """Send it."""
-        assert isinstance(self.body_iterator, AsyncGenerator)
-        async with aclosing(self.body_iterator):
-            await super().stream_response(send)
 
 
 def known(view: str) -> str:

@@ -75,10 +75,13 @@ class PlainLines:
             self._source, self._began = report.source, now
         if now - self._last >= self.interval:
             self._last = now
-            done, total = report.frames_out, report.total
-            of = f"/{total} ({min(1, done / total):.0%})" if total else ""
-            rate = (done - report.resumed_at) / max(now - self._began, 1e-3)
-            self._write(f"{report.source}: {done}{of} frames, {rate:.1f} fps")
+            fresh = report.frames_out - report.resumed_at  # those before took no time of this run
+            self._progress(report, fresh / max(now - self._began, 1e-3))
+
+    def _progress(self, report: Report, fps: float) -> None:
+        done, total = report.frames_out, report.total
+        of = f"/{total} ({min(1, done / total):.0%})" if total else ""
+        self._write(f"{report.source}: {done}{of} frames, {fps:.1f} fps")
 
     def done(self, report: Report) -> None:
         for notice in report.notices:
@@ -111,13 +114,11 @@ class JsonEvents(PlainLines):
     def __init__(self, interval: float = 1.0) -> None:
         super().__init__(interval)
 
-    def frame(self, report: Report) -> None:
-        now = time.monotonic()
-        if now - self._last >= self.interval:
-            self._last = now
-            self._event(
-                "progress", source=report.source, frames=report.frames_out, total=report.total
-            )
+    def _progress(self, report: Report, fps: float) -> None:
+        frames, total = report.frames_out, report.total
+        self._event(
+            "progress", source=report.source, frames=frames, total=total, fps=round(fps, 3)
+        )
 
     def done(self, report: Report) -> None:
         values = {name: getattr(report, name) for name in report.__slots__}

@@ -1,16 +1,17 @@
 """Who may ask, as an ASGI middleware in front of every route.
 
 Without a token the server is for this machine: the `Host` must be a loopback name, so that a
-foreign name which leads here (DNS rebinding) is refused. With a token it must come as `?token=` or
-in the cookie that the page sets. Either way other sites' pages are refused by `Origin` and by
-`Sec-Fetch-Site`, bodies are bounded in size and time, and every answer carries the headers that
-keep browsers from using it elsewhere.
+foreign name which leads here (DNS rebinding) is refused. With a token it must come as `?token=`, as
+`Authorization: Bearer`, or in the cookie that the page sets. Either way other sites' pages are
+refused by `Origin` and by `Sec-Fetch-Site`, bodies are bounded in size and time, and every answer
+carries the headers that keep browsers from using it elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from derain.models.errors import UsageError
 from derain.pipeline.web.address import LOOPBACK
 
 BODY = 1 << 16  # bytes of a request, where its route does not stream it
@@ -61,7 +63,9 @@ class Access:
         if self.token is None:
             return None if name in LOOPBACK else "Open this page as http://127.0.0.1."
         # A token in the address must be right, whatever the cookie says.
-        shown = request.query_params.get("token", request.cookies.get(self.cookie, ""))
+        shown = request.query_params.get("token", _bearer(request))
+        if shown is None:
+            shown = request.cookies.get(self.cookie, "")
         if hmac.compare_digest(_bytes(shown), _bytes(self.token)):
             return None
         return "The token is wrong or missing; ask for the address."
@@ -83,6 +87,22 @@ class Access:
             # The server's own token, never what came with the request.
             answer.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
         return answer
+
+
+def choose_token(token: str | None, host: str) -> str | None:
+    """The secret of a server at `host`: the one given, else one made up where others reach it.
+
+    Raises:
+        UsageError: the one given has characters that addresses do not take.
+    """
+    if token is not None and not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
+        raise UsageError("--token takes letters, digits and -._~ alone.")
+    return token if token is not None or host in LOOPBACK else secrets.token_urlsafe(12)
+
+
+def _bearer(request: Request) -> str | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 def _bytes(text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -49,7 +49,7 @@ def create_app(
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
-        return refuse(error.status_code, error.detail)
+        return refuse(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -62,9 +62,9 @@ def create_app(
     return app
 
 
-def refuse(status: int, text: str) -> JSONResponse:
+def refuse(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An answer that is one sentence."""
-    return JSONResponse({"error": text}, status)
+    return JSONResponse({"error": text}, status, headers)
 
 
 def describe(error: dict[str, Any]) -> str:
