@@ -146,9 +146,7 @@ class Queue:
         with self._lock:
             job = self._job(job_id)
             if job.state != "held":
-                raise ConflictError(
-                    "The dials are fixed once a job was started; add it again."
-                )
+                raise ConflictError("The dials are fixed once a job was started; add it again.")
             self.store.update(job_id, settings=settings)
 
     def remove(self, job_id: str) -> Job:

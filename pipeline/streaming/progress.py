@@ -116,9 +116,7 @@ class JsonEvents(PlainLines):
 
     def _progress(self, report: Report, fps: float) -> None:
         frames, total = report.frames_out, report.total
-        self._event(
-            "progress", source=report.source, frames=frames, total=total, fps=round(fps, 3)
-        )
+        self._event("progress", source=report.source, frames=frames, total=total, fps=round(fps, 3))
 
     def done(self, report: Report) -> None:
         values = {name: getattr(report, name) for name in report.__slots__}

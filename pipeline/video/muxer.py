@@ -15,25 +15,20 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.stream import AttachmentStream, Stream
 from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import EARLY_HEADER, NEED_PACKETS, PIPE, container_of
-from derain.pipeline.video.copying import subtitles
-from derain.pipeline.video.copying.mp4_finalize import Captions, Extras, contents_of, remux
+from derain.pipeline.video.copying.adding import Output, add_streams
+from derain.pipeline.video.copying.mp4_finalize import Extras, contents_of, remux
 from derain.pipeline.video.copying.streams import (
     CopiedStream,
     Source,
-    add_copy,
     as_encoded,
-    bitstream_filter,
-    read_cover,
-    refusal,
     shifted,
-    tags_of,
 )
+from derain.pipeline.video.copying.trial import NewStream
 from derain.pipeline.video.opening import is_cover
 from derain.pipeline.video.output_files import OutputFiles, check_target, output_files
 from derain.pipeline.video.paths import is_sequence, local
@@ -48,6 +43,7 @@ from derain.pipeline.video.timestamps import (
 # Packets, and bytes, that may wait for their picture before they are written without it.
 HELD, HELD_BYTES = 5000, 32 << 20
 OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+NOT_TAKEN = {errno.EINVAL, errno.EPERM}  # what muxers say of packets, not of the disk
 MAKE_ROOM = "make room for it, or choose another place"
 ADVICE = {
     errno.ENOSPC: MAKE_ROOM,
@@ -106,12 +102,18 @@ class Muxer:
         self.held = 0  # bytes of those
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
+        self.refused: dict[int, int] = {}  # packets of the source's streams that do not go in
         self.extras = Extras()
 
     # Streams that come along
 
-    def add_others(self, source: Source) -> None:
-        """Take over metadata, chapters and all streams but the video from a VideoReader."""
+    def add_others(self, source: Source, new_video: NewStream) -> None:
+        """Take over metadata, chapters and all streams but the video from a VideoReader.
+
+        Args:
+            source: what they are taken from.
+            new_video: adds the encoded film's stream to a container, for trials.
+        """
         container = source.container
         if self.fragmented:
             scale = exact_timescale([source.stream, *source.others])
@@ -125,18 +127,16 @@ class Muxer:
         self.extras.chapters = shifted(container.chapters(), source.origin)
         if self.extras.chapters and not self.fragmented:
             self.container.set_chapters(self.extras.chapters)
-        for stream in source.others:
-            if stream.type == "attachment":
-                self._add_attachment(stream)
-            elif stream.type == "data":
-                # Chapters and time codes are data in MP4, and come along by other ways.
-                chapters = stream.frames and stream.frames == len(container.chapters())
-                if not chapters and "timecode" not in stream.metadata:
-                    self.notice(f"Data stream {stream.index} cannot be copied; it is left out.")
-            elif is_cover(stream) and self.kind.covers is not None:
-                self._add_cover(source.name, stream)
-            else:
-                self._add_copy(stream)
+        output = Output(
+            self.container,
+            self.kind,
+            self.supported,
+            self.fragmented,
+            self.extras,
+            new_video,
+            self.notice,
+        )
+        self.copied = add_streams(output, source)
 
     def without_timecode(self, words: dict[str, str]) -> dict[str, str]:
         """Metadata for the part: FFmpeg makes a track of a time code, which the final file gets."""
@@ -145,71 +145,6 @@ class Muxer:
         codes = {k: v for k, v in words.items() if k.lower() == "timecode"}
         self.extras.metadata |= {k.lower(): v for k, v in codes.items()}
         return {k: v for k, v in words.items() if k not in codes}
-
-    def _add_copy(self, stream: Stream) -> None:
-        if stream.codec_context is None:
-            return self._leave_out(stream, "its codec is unknown")
-        if stream.type == "subtitle":
-            return self._add_captions(stream)
-        if reason := refusal(stream, self.container.format.name, self.kind):
-            return self._leave_out(stream, reason)
-        made = CopiedStream(output := add_copy(self.container, stream))
-        if self.kind.needs_asc and stream.name == "aac" and not stream.codec_context.extradata:
-            # As transport streams have it, with a header in each packet instead of one for all.
-            made.filter = bitstream_filter("aac_adtstoasc", stream)
-        if stream.type == "video" and not is_cover(stream):
-            self.notice(f"Video stream {stream.index} is copied as it is; it keeps its rain.")
-        output.metadata.update(tags_of(stream, self.kind))
-        output.disposition = stream.disposition
-        self.copied[stream.index] = made
-
-    def _add_captions(self, stream: Stream) -> None:
-        """Subtitles, in the form that the container has for them."""
-        codec = stream.codec_context.name
-        target = subtitles.target_codec(codec, self.supported)
-        made = CopiedStream()
-        template: Stream | str = stream
-        if target is not None and target != codec:
-            template = target
-            made.text = (codec, target)
-            self.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
-        elif reason := refusal(stream, self.container.format.name, self.kind):
-            return self._leave_out(stream, reason)
-        captions = Captions(template, tags_of(stream, self.kind), stream.disposition)
-        if self.fragmented:
-            made.late = captions
-            self.extras.captions.append(captions)
-        else:
-            try:
-                made.output = captions.add_to(self.container)
-            except (av.FFmpegError, ValueError) as error:
-                return self._leave_out(stream, str(error))
-        self.copied[stream.index] = made
-
-    def _leave_out(self, stream: Stream, why: str) -> None:
-        kind = "Cover picture" if is_cover(stream) else f"{stream.type.capitalize()} stream"
-        hint = "" if self.kind.attachments else "; an .mkv output may keep it"
-        self.notice(f"{kind} {stream.index} is left out: {why}{hint}.")
-
-    def _add_attachment(self, stream: AttachmentStream) -> None:
-        if not self.kind.attachments:
-            text = f"The attachment {stream.name} is left out: only .mkv holds attachments."
-            return self.notice(text)
-        name = stream.metadata.get("filename", f"attachment{stream.index}")
-        kind = stream.mimetype or "application/octet-stream"
-        self.container.add_attachment(name, kind, stream.data)
-
-    def _add_cover(self, source: str, stream: VideoStream) -> None:
-        """A cover is an attachment in Matroska; in MP4 it must wait for the final file."""
-        cover = read_cover(source, stream)
-        if cover is None:
-            self._leave_out(stream, "it cannot be read")
-        elif self.kind.covers == "stream":
-            self.extras.covers.append(cover)
-        else:
-            kind = cover.codec.replace("mjpeg", "jpeg")
-            name = f"cover.{kind.replace('jpeg', 'jpg')}"
-            self.container.add_attachment(name, f"image/{kind}", cover.data)
 
     # Packets
 
@@ -263,6 +198,8 @@ class Muxer:
             enforce_monotonic_dts(packet, self.last)
             self.container.mux_one(packet)
         except av.FFmpegError as error:
+            if self._refused(packet, error):
+                return
             hint = (
                 "leave the other streams out"
                 if self.kind.attachments
@@ -272,6 +209,21 @@ class Muxer:
             raise VideoError(
                 f"{self.part} cannot be written ({error.strerror}); {advice}."
             ) from error
+
+    def _refused(self, packet: av.Packet, error: av.FFmpegError) -> bool:
+        """Whether it is this packet of a copied stream that cannot go in; counted, told at the end.
+
+        Sound that a container refuses half way must not cost the film.
+        """
+        if error.errno not in NOT_TAKEN and not isinstance(error, av.InvalidDataError):
+            return False
+        for number, copied in self.copied.items():
+            if copied.output is not None and copied.output.index == packet.stream.index:
+                self.refused[number] = self.refused.get(number, 0) + 1
+                if self.fragmented:
+                    self.extras.stamps[packet.stream.index].forget_last()
+                return True
+        return False
 
     def copy_part(self, previous: Path, pictures: int, video: VideoStream) -> None:
         """Begin with what an interrupted run wrote: all before its picture number `pictures`.
@@ -311,6 +263,10 @@ class Muxer:
         """Write what waits and the end of the part file."""
         while self.waiting:
             self._mux_waiting()
+        for number, count in self.refused.items():
+            self.notice(
+                f"{count} packets of stream {number} are left out: {self.kind.suffix} refuses them."
+            )
         try:
             self.container.close()
         except av.FFmpegError as error:

@@ -173,6 +173,10 @@ class VideoReader:
         self._decodes = False
         return (item for item in self if isinstance(item, av.Packet))
 
+    def first_packets(self) -> dict[int, list[av.Packet]]:
+        """Copies of the first packets of the streams, by their number, for trials."""
+        return self.packets.look_ahead()
+
     @property
     def damaged(self) -> int:
         """Places where the file or a picture of it is damaged, so far."""

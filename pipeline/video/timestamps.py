@@ -250,6 +250,11 @@ class TimestampLog:
             scaled = ticks if same or ticks is None else round(ticks * base / self.base)
             own.append(ABSENT if scaled is None else scaled)
 
+    def forget_last(self) -> None:
+        """The packet that was logged last is not written."""
+        self.pts.pop()
+        self.dts.pop()
+
     def restore(self, index: int, packet: av.Packet) -> None:
         """Give packet number `index` its own time stamps back."""
         if index < len(self.pts):

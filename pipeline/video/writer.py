@@ -73,7 +73,7 @@ class VideoWriter:
             if source is not None:
                 if self.muxer.is_file and not self.muxer.kind.any_start:
                     source.start_at_zero()
-                self.muxer.add_others(source)
+                self.muxer.add_others(source, self._new_stream)
         except BaseException:
             self.muxer.abandon()
             raise

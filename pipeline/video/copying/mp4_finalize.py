@@ -124,7 +124,10 @@ def remux(
                 streams[stream.index] = copy
             captions = [(late.packets, late.add_to(out)) for late in extras.captions]
             for cover in extras.covers:
-                _add_cover(out, cover)
+                covered = add_cover(out, cover)
+                packet = cover_packet(cover)
+                packet.stream = covered
+                out.mux_one(packet)
             last: dict[int, Fraction] = {}
             counts = dict.fromkeys(streams, 0)
             for packet in source.demux():
@@ -180,11 +183,17 @@ def _write(
     out.mux_one(packet)
 
 
-def _add_cover(out: OutputContainer, cover: Cover) -> None:
-    stream = out.add_mux_stream(cover.codec, width=cover.width, height=cover.height)
+def add_cover(container: OutputContainer, cover: Cover) -> Stream:
+    """Make a stream for a cover."""
+    stream = container.add_mux_stream(cover.codec, width=cover.width, height=cover.height)
     stream.disposition = Disposition.attached_pic
+    return stream
+
+
+def cover_packet(cover: Cover) -> av.Packet:
+    """The one packet of a cover."""
     packet = av.Packet(cover.data)
-    packet.stream, packet.time_base = stream, Fraction(1, 90000)
+    packet.time_base = Fraction(1, 90000)
     packet.pts = packet.dts = 0
     packet.is_keyframe = True
-    out.mux_one(packet)
+    return packet

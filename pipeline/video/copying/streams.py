@@ -5,11 +5,9 @@ Packets are never decoded; only text subtitles change form where the container w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
 import av
@@ -23,13 +21,13 @@ from derain.models.log import say_nothing
 from derain.pipeline.video.containers import Container
 from derain.pipeline.video.copying import subtitles
 from derain.pipeline.video.copying.mp4_finalize import Captions, Cover, add_like
+from derain.pipeline.video.copying.trial import Filter
 from derain.pipeline.video.opening import open_source
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # only the stubs have it
 
 USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-Filter = Callable[[av.Packet], list[av.Packet]]
 
 
 class Source(Protocol):
@@ -40,6 +38,9 @@ class Source(Protocol):
     stream: VideoStream
     others: list[Stream]
     late_picture: bool
+
+    def first_packets(self) -> dict[int, list[av.Packet]]:
+        """Copies of the first packets of its streams, by the number of the stream."""
 
     @property
     def origin(self) -> Fraction:
@@ -84,23 +85,6 @@ def add_copy(container: OutputContainer, stream: Stream) -> Stream:
         if usual is not None and context.layout.name.endswith("channels"):
             context.layout = usual
     return copy
-
-
-def refusal(stream: Stream, muxer: str, kind: Container) -> str | None:
-    """Why a container does not take a stream: many say so only when the header is written.
-
-    Args:
-        stream: of the source.
-        muxer: FFmpeg's name of the container.
-        kind: its record.
-    """
-    try:
-        with av.open(BytesIO(), "w", format=muxer) as trial:
-            add_copy(trial, stream)
-            trial.start_encoding()
-    except (av.FFmpegError, ValueError):
-        return f"{kind.suffix} does not hold {stream.codec_context.name}"
-    return None
 
 
 def tags_of(stream: Stream, kind: Container) -> dict[str, str]:

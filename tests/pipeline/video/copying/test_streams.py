@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.video import Encoding, VideoReader, write_rgb
 
@@ -228,3 +229,67 @@ def test_frames_are_counted_where_the_header_is_wrong(
         assert reader.stream.frames != 12
     _, report = run(source, "out.mkv", identity)
     assert (report.total, report.frames_out, report.notices) == (12, 12, [])
+
+
+def test_sound_without_a_layout_goes_into_mp4(
+    run: Run, make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    source = make_clip("in.mov", audio="pcm_s16le")
+    source.write_bytes(source.read_bytes().replace(b"chan", b"free"))
+    target, report = run(source, "out.mp4", identity)
+    after = contents(target)
+    assert (report.frames_out, len(after.times), report.notices) == (12, 12, [])
+    assert b"".join(data for _, data in after.packets[1])
+
+
+AMR = bytes([0x3C]) + bytes(31)  # one frame of 20 ms
+
+
+def speech(clip: Path, packets: list[bytes]) -> Path:
+    """A film with telephone sound in these packets."""
+    source = clip.with_name("in.nut")
+    with av.open(str(clip)) as film, av.open(str(source), "w") as out:
+        stream = out.add_stream_from_template(film.streams.video[0])
+        sound = out.add_stream("libopencore_amrnb", rate=8000)
+        sound.codec_context.layout = "mono"
+        for packet in film.demux():
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+        for number, data in enumerate(packets):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = 160 * number
+            packet.time_base, packet.stream = Fraction(1, 8000), sound
+            packet.is_keyframe = True
+            out.mux(packet)
+    return source
+
+
+def test_sound_that_is_refused_with_its_first_packet_is_left_out(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    """MP4 wants one frame of AMR a packet and says so only when one comes."""
+    source = speech(make_clip(), [2 * AMR] * 5)
+    target = source.with_name("out.3gp")
+    [notice] = derain_video(source, target, X264, model=identity).notices
+    assert "Audio stream 1 is left out: .3gp refuses the packets of amrnb" in notice
+    assert "a .mov output may keep it" in notice
+    assert len(contents(target).times) == 12
+
+
+def test_packets_that_are_refused_half_way_do_not_cost_the_film(
+    make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
+) -> None:
+    packets = [AMR[:-1] + bytes([number]) for number in range(20)]
+    packets[6] *= 2
+    source = speech(make_clip(), packets)
+    target = source.with_name("out.3gp")
+    [notice] = derain_video(source, target, X264, model=identity).notices
+    assert "1 packets of stream 1 are left out: .3gp refuses them" in notice
+    after = contents(target)
+    assert len(after.times) == 12
+    del packets[6]
+    assert [data for _, data in after.packets[1]] == packets
+    # FFmpeg fills the gap with the packet behind it; from there on all is in its place.
+    times = [0.02 * number for number in range(20) if number != 7]
+    assert [time for time, _ in after.packets[1]] == pytest.approx(times, abs=1e-3)

@@ -1,0 +1,199 @@
+"""Which streams of a source go along into an output, and in which form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+
+import av
+from av.container import OutputContainer
+from av.stream import AttachmentStream, Stream
+
+from derain.models.log import Log
+from derain.pipeline.video.containers import Container
+from derain.pipeline.video.copying import subtitles
+from derain.pipeline.video.copying.mp4_finalize import Captions, Extras, add_cover, cover_packet
+from derain.pipeline.video.copying.streams import (
+    CopiedStream,
+    Source,
+    add_copy,
+    as_it_is,
+    bitstream_filter,
+    read_cover,
+    tags_of,
+)
+from derain.pipeline.video.copying.trial import Candidate, Filter, Mode, NewStream, refusals
+from derain.pipeline.video.opening import is_cover
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The file that streams are added to."""
+
+    container: OutputContainer
+    kind: Container
+    supported: set[str]  # codec names; empty where FFmpeg cannot say
+    fragmented: bool
+    extras: Extras
+    new_video: NewStream  # adds the encoded film's stream to a trial
+    notice: Log
+
+    @property
+    def modes(self) -> list[Mode]:
+        """Every way in which the streams will be written."""
+        muxer, blocks = self.container.format.name, self.kind.stamps_in_blocks
+        if not self.fragmented:
+            return [Mode(muxer, {}, True, blocks)]
+        flags = {"movflags": self.container.container_options["movflags"]}
+        return [Mode(muxer, flags, False), Mode(muxer, {}, True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A stream of the source, tried as `candidate`, and what is done when it is taken."""
+
+    stream: Stream
+    candidate: Candidate
+    take: Callable[[], None]
+
+
+def add_streams(output: Output, source: Source) -> dict[int, CopiedStream]:
+    """Add all streams but the film to an output; what cannot go in is left out with a notice.
+
+    Returns:
+        What becomes of the packets of each stream that goes along, by its number in the source.
+    """
+    copied: dict[int, CopiedStream] = {}
+    first = source.first_packets()
+    choices = []
+    for stream in source.others:
+        if stream.type == "attachment":
+            _add_attachment(output, stream)
+        elif stream.type == "data":
+            _tell_of_data(output, source, stream)
+        elif is_cover(stream) and output.kind.covers is not None:
+            choices += _cover(output, source.name, stream)
+        elif stream.codec_context is None:
+            leave_out(output, stream, "its codec is unknown")
+        else:
+            make = _captions if stream.type == "subtitle" else _copy
+            choices.append(make(output, stream, first.get(stream.index, []), copied))
+    refused = refusals([each.candidate for each in choices], output.modes, output.new_video)
+    for number, choice in enumerate(choices):
+        if number in refused:
+            leave_out(output, choice.stream, f"{output.kind.suffix} {refused[number]}")
+        else:
+            choice.take()
+    return copied
+
+
+def leave_out(output: Output, stream: Stream, why: str) -> None:
+    """Say that a stream does not go along."""
+    kind = "Cover picture" if is_cover(stream) else f"{stream.type.capitalize()} stream"
+    keeper = _keeper(stream, output.container.format.name)
+    hint = f"; a {keeper} output may keep it" if keeper else ""
+    output.notice(f"{kind} {stream.index} is left out: {why}{hint}.")
+
+
+def _keeper(stream: Stream, muxer: str) -> str | None:
+    """The ending of a container that takes a stream's codec, other than the one that does not."""
+    if stream.codec_context is None:
+        return None
+    name = stream.codec_context.name
+    for other, suffix in (("matroska", ".mkv"), ("mov", ".mov"), ("nut", ".nut")):
+        with av.open(BytesIO(), "w", format=other) as trial:
+            if other != muxer and name in trial.supported_codecs:
+                return suffix
+    return None
+
+
+def _copy(
+    output: Output, stream: Stream, packets: list[av.Packet], copied: dict[int, CopiedStream]
+) -> _Choice:
+    """Sound, or another film, as it is."""
+    new_filter: Callable[[], Filter] = partial(_same, as_it_is)
+    if output.kind.needs_asc and stream.name == "aac" and not stream.codec_context.extradata:
+        # As transport streams have it, with a header in each packet instead of one for all.
+        new_filter = partial(bitstream_filter, "aac_adtstoasc", stream)
+    name = stream.codec_context.name
+
+    def take() -> None:
+        copy = add_copy(output.container, stream)
+        if stream.type == "video" and not is_cover(stream):
+            output.notice(f"Video stream {stream.index} is copied as it is; it keeps its rain.")
+        copy.metadata.update(tags_of(stream, output.kind))
+        copy.disposition = stream.disposition
+        copied[stream.index] = CopiedStream(copy, filter=new_filter())
+
+    add = partial(add_copy, stream=stream)
+    return _Choice(stream, Candidate(name, add, new_filter, packets), take)
+
+
+def _same(convert: Filter) -> Filter:
+    return convert
+
+
+def _captions(
+    output: Output, stream: Stream, packets: list[av.Packet], copied: dict[int, CopiedStream]
+) -> _Choice:
+    """Subtitles, in the form that the container has for them."""
+    codec = stream.codec_context.name
+    target = subtitles.target_codec(codec, output.supported)
+    template: Stream | str = stream
+    made = CopiedStream()
+    if target is not None and target != codec:
+        template, made.text = target, (codec, target)
+    captions = Captions(template, tags_of(stream, output.kind), stream.disposition)
+
+    def take() -> None:
+        if made.text is not None:
+            output.notice(f"Subtitles {stream.index} change from {codec} to {target}.")
+        if output.fragmented:
+            made.late = captions
+            output.extras.captions.append(captions)
+        else:
+            made.output = captions.add_to(output.container)
+        copied[stream.index] = made
+
+    candidate = Candidate(
+        codec, captions.add_to, partial(_same, made.convert), packets, output.fragmented
+    )
+    return _Choice(stream, candidate, take)
+
+
+def _cover(output: Output, source: str, stream: Stream) -> list[_Choice]:
+    """A cover is an attachment in Matroska; in MP4 it must wait for the final file."""
+    cover = read_cover(source, stream)
+    if cover is None:
+        leave_out(output, stream, "it cannot be read")
+    elif output.kind.covers == "stream":
+        add = partial(add_cover, cover=cover)
+        candidate = Candidate(
+            cover.codec, add, partial(_same, as_it_is), [cover_packet(cover)], late=True
+        )
+        return [_Choice(stream, candidate, lambda: output.extras.covers.append(cover))]
+    else:
+        kind = cover.codec.replace("mjpeg", "jpeg")
+        name = f"cover.{kind.replace('jpeg', 'jpg')}"
+        output.container.add_attachment(name, f"image/{kind}", cover.data)
+    return []
+
+
+def _add_attachment(output: Output, stream: AttachmentStream) -> None:
+    if not output.kind.attachments:
+        text = f"The attachment {stream.name} is left out: only .mkv holds attachments."
+        return output.notice(text)
+    name = stream.metadata.get("filename", f"attachment{stream.index}")
+    kind = stream.mimetype or "application/octet-stream"
+    output.container.add_attachment(name, kind, stream.data)
+
+
+def _tell_of_data(output: Output, source: Source, stream: Stream) -> None:
+    # Chapters and time codes are data in MP4, and come along by other ways.
+    chapters = stream.frames and stream.frames == len(source.container.chapters())
+    if not chapters and "timecode" not in stream.metadata:
+        words = stream.metadata.get("handler_name", "").strip("\0 \t")
+        name = f" ({words})" if words else ""
+        output.notice(f"Data stream {stream.index}{name} cannot be copied; it is left out.")
