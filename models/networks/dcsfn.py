@@ -2,7 +2,7 @@
 
 Wang et al., "DCSFN: Deep Cross-scale Fusion Network for Single Image Rain Removal", ACM Multimedia
 2020; computes what the authors' code (Ohraincu/DCSFN) computes, written from its equations, except
-that it takes RGB, and that an LSTM's memory is resized to each scale from its own size (theirs is
+that it takes RGB, and that an LSTM's state is resized to each scale from its own size (theirs is
 resized twice where sizes do not divide). Tensors that theirs never uses are not made.
 
 The recurrent cells are RESCAN's (rescan.py); finding out whose file it is is in convert.py.
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from derain.models.errors import DerainError
 from derain.models.ops.key_tables import collect
 from derain.models.ops.layers import convolutions
-from derain.models.ops.recurrent_cells import CELLS, SLOPE, Memory, cell_table, unit_of
+from derain.models.ops.recurrent_cells import CELLS, SLOPE, CellState, cell_table, unit_of
 from derain.models.runtime.tiles import Mean, spatial_mean
 from derain.models.video_model import SingleImageModel
 
@@ -140,7 +140,7 @@ class CrossScale(nn.Module):
             )
 
         def mixes() -> nn.ModuleList:
-            tensors = 2 if unit == "lstm" else 1  # of a memory
+            tensors = 2 if unit == "lstm" else 1  # of a state
             return nn.ModuleList(nn.Conv2d(2 * channels, channels, 1) for _ in range(tensors))
 
         self.refine, self.refine_mix = cells(first=2), mixes()
@@ -157,11 +157,11 @@ class CrossScale(nn.Module):
     ) -> list[Tensor]:
         first, second, third = order
         out = list(maps)
-        memories: list[Memory] = [()] * len(maps)
-        out[first], memories[first] = cells[first](maps[first])
-        resized = tuple(resize(m, maps[second]) for m in memories[first])
-        out[second], memories[second] = cells[second](maps[second], resized)
-        finer, coarser = (memories[k] for k in sorted((first, second)))
+        states: list[CellState] = [()] * len(maps)
+        out[first], states[first] = cells[first](maps[first])
+        resized = tuple(resize(m, maps[second]) for m in states[first])
+        out[second], states[second] = cells[second](maps[second], resized)
+        finer, coarser = (states[k] for k in sorted((first, second)))
         mixed = tuple(
             mix(conv, [a, b], maps[third])
             for conv, a, b in zip(convolutions(mixes), finer, coarser, strict=True)

@@ -1,4 +1,4 @@
-"""ReMAEN: a single-image derainer of three stages with shared weights and a memory between them.
+"""ReMAEN: a single-image derainer of three stages that share weights and hand on hidden states.
 
 Yang and Lu, "Single Image Deraining using a Recurrent Multi-scale Aggregation and Enhancement
 Network", ICME 2019; exact to the released code, except that it takes RGB. Making a video model of
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from derain.models.errors import DerainError
 from derain.models.ops.key_tables import collect
-from derain.models.ops.recurrent_cells import SLOPE, GRUCell, Memory, SqueezeExcite
+from derain.models.ops.recurrent_cells import SLOPE, CellState, GRUCell, SqueezeExcite
 from derain.models.runtime.tiles import Mean, spatial_mean
 from derain.models.video_model import SingleImageModel
 
@@ -26,7 +26,7 @@ OPTIMISER = {"Adam", "Adam_1", "beta1_power", "beta2_power", "global_step"}
 class ReMAEN(SingleImageModel):
     """Rainy RGB in, derained RGB out, not clamped; each stage takes rain off the last one's result.
 
-    The memory goes from stage to stage of one picture, never from frame to frame.
+    The hidden state goes from stage to stage of one picture, never from frame to frame.
 
     Args:
         stages: how often the network runs; the number of weights does not depend on it.
@@ -86,28 +86,28 @@ class ReMAEN(SingleImageModel):
     def forward_stages(self, rainy: Tensor, mean: Mean = spatial_mean) -> list[Tensor]:
         """Every stage's estimate, each (B, 3, H, W); the original trains the last one alone."""
         derained = rainy.contiguous(memory_format=torch.channels_last)
-        memories: list[Memory | None] = [None] * 7
+        states: list[CellState | None] = [None] * 7
         estimates: list[Tensor] = []
         for _ in range(self.stages):
-            residual, memories = self.stage(derained, memories, mean)
+            residual, states = self.stage(derained, states, mean)
             derained = derained - residual
             estimates.append(derained)
         return estimates
 
     def stage(
-        self, derained: Tensor, memories: list[Memory | None], mean: Mean = spatial_mean
-    ) -> tuple[Tensor, list[Memory | None]]:
+        self, derained: Tensor, states: list[CellState | None], mean: Mean = spatial_mean
+    ) -> tuple[Tensor, list[CellState | None]]:
         """The rain still in (B, 3, H, W), and what the seven units hand on."""
         x, skips = derained, []
-        outputs: list[Memory | None] = []
+        outputs: list[CellState | None] = []
         for k in range(4):
             skips.append(self.aggregate[k](x, mean))
-            u, _ = self.extract[k](skips[k], memories[k])
+            u, _ = self.extract[k](skips[k], states[k])
             x = F.leaky_relu_(self.extract_se(u, mean), SLOPE)
             outputs.append((x,))
         for k in range(3):
             merged = plus(F.relu_(self.merge[k](x)), skips[2 - k])
-            u, _ = self.respond[k](merged, memories[4 + k])
+            u, _ = self.respond[k](merged, states[4 + k])
             x = F.leaky_relu_(self.respond_se(u, mean), SLOPE)
             outputs.append((x,))
         rain = F.leaky_relu_(self.rain_se(self.rain(x), mean), SLOPE)

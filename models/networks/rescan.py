@@ -20,7 +20,7 @@ from derain.models.ops.recurrent_cells import (
     CELLS,
     SLOPE,
     Cell,
-    Memory,
+    CellState,
     SqueezeExcite,
     cell_table,
     unit_of,
@@ -32,8 +32,8 @@ from derain.models.video_model import SingleImageModel
 class Rescan(SingleImageModel):
     """Rainy RGB in, derained RGB out, not clamped.
 
-    A stack of cells predicts the rain from the estimate so far, several times over; the memory goes
-    from stage to stage of one picture, never from frame to frame.
+    A stack of cells predicts the rain from the estimate so far, several times over; the hidden
+    state goes from stage to stage of one picture, never from frame to frame.
 
     Args:
         unit: "conv", "rnn", "gru" or "lstm".
@@ -122,13 +122,13 @@ class Rescan(SingleImageModel):
             # Faster. For gradients the layout is the caller's: the authors' sums to the last bit
             # in planes, for a rounding that crosses a rectifier's kink would change them.
             rainy = rainy.contiguous(memory_format=torch.channels_last)
-        memories: list[Memory | None] = [None] * len(self.cells)
+        states: list[CellState | None] = [None] * len(self.cells)
         estimates: list[Tensor] = []
         rain: Tensor | None = None
         for _ in range(self.stages):
             x = estimates[-1] if estimates else rainy
             for k, cell in enumerate(self.cells):
-                x, memories[k] = cell(x, memories[k], mean)
+                x, states[k] = cell(x, states[k], mean)
             x = self.head(x)
             x = leaky_relu(x if self.head_se is None else self.head_se(x, mean), SLOPE)
             added = self.rain(x).to(rainy.dtype)

@@ -4,7 +4,7 @@ Physics-guided recovery, then refinement with the previous output, as in Yang et
 Multi-Frame Deraining" (TPAMI 2022), at a small part of its cost. What differs from the paper: the
 neighbours are aligned by optical flow and enter as order statistics, haze is estimated from
 the whole frame and taken off first (haze_estimator.py), each stage is one small U-shaped trunk,
-and the memory is a minimal gated unit at 1/8 size that is moved along the flow.
+and the hidden state is of a minimal gated unit at 1/8 size that is moved along the flow.
 
     haze:    frame -> haze_estimator -> t, A;  frame, neighbours and median x -> A + (x - A) / t
     stage 1: frame, ranked neighbours, stillness, moved O[t-1] -> trunk -> S, a (full size)
@@ -114,7 +114,7 @@ def caution_of(boldness: Tensor) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """A U-shaped body at 1/2, 1/4 and 1/8 size with a memory at the bottom."""
+    """A U-shaped body at 1/2, 1/4 and 1/8 size with a hidden state at the bottom."""
 
     def __init__(
         self, channels: int, widths: tuple[int, int, int], blocks: tuple[int, int], hidden: int
@@ -134,10 +134,15 @@ class Trunk(nn.Module):
         self.tail = nn.Conv2d(a, a, 3, padding=1)
 
     def forward(self, x: Tensor, h: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, channels, H, W), h the moved memory, `extra` (B, a, H/2, W/2) added after the head.
+        """Features of one stage.
+
+        Args:
+            x: (B, channels, H, W).
+            h: the warped hidden state.
+            extra: (B, a, H/2, W/2), added after the head.
 
         Returns:
-            Features at 1/2 size, and the new memory.
+            Features at 1/2 size, and the new hidden state.
         """
         half = self.head(x)
         half = leaky_relu(half if extra is None else half + extra)
@@ -156,7 +161,7 @@ class Swift(VideoModel[SwiftState]):
     Args:
         widths: channels at 1/2, 1/4 and 1/8 size.
         blocks: residual blocks at 1/4 (on the way down, and again up) and at 1/8 size.
-        hidden: channels of each memory.
+        hidden: channels of each hidden state.
         stages: 2, or 1 to stop at the recovered frame J.
         memory: whether anything of earlier outputs is used; without it the window is all there is.
     """
@@ -199,12 +204,12 @@ class Swift(VideoModel[SwiftState]):
         def zeros(*shape: int) -> Tensor:
             return torch.zeros((batch, *shape), device=device, dtype=torch.float32)
 
-        memory, none = zeros(self.hidden, height // 8, width // 8), zeros(1, 1, 1)
+        hidden, none = zeros(self.hidden, height // 8, width // 8), zeros(1, 1, 1)
         haze = Haze(zeros(1, GRID, GRID), zeros(3, 1, 1))
         image, age = zeros(3, height, width), torch.tensor(0, device="cpu")
         caution = torch.ones_like(none)
         window = empty_window(batch, height, width, device)
-        return SwiftState(window, image, memory, memory, haze, none, none, caution, age)
+        return SwiftState(window, image, hidden, hidden, haze, none, none, caution, age)
 
     def reset_hidden_state(self, state: SwiftState) -> SwiftState:
         """The same window, with everything remembered of earlier outputs forgotten."""
@@ -277,7 +282,7 @@ class Swift(VideoModel[SwiftState]):
     def _derain_tile(
         self, near: Aligned, state: SwiftState, transmission: Tensor, airlight: Tensor, tile: Tile
     ) -> tuple[Output, tuple[Tensor, ...]]:
-        """Output, image and memories of a tile, or of the whole frame as one."""
+        """Output, image and hidden states of a tile, or of the whole frame as one."""
         frame = near.frame
         # J = A + (H - A) / t for all that is seen through the haze, in one pass for each picture.
         # In three channels: one that is spread out anew each time costs twice as much.

@@ -12,8 +12,8 @@ heads. `variant="corrected"` is the one to train. What differs: t and A are boun
 stage 1, whose deep features also serve stage 2, where the paper has a second encoder that sees the
 rainy frame; skips of stage 2 come from J alone, so no streak passes by them; streaks S and opaque
 drops a are explicit, H = (1 - a)(I - S) + a (I + fill); t is smooth plus a detail of full size, A
-one colour; J is clamped; O = J + residual; memories fade; neighbours enter as differences to the
-middle picture; everything may run on unshuffled pixels; it starts by changing next to nothing.
+one colour; J is clamped; O = J + residual; hidden states fade; neighbours enter as differences to
+the middle picture; everything may run on unshuffled pixels; it starts by changing next to nothing.
 
 Blocks are in two_stage_net.py, files of the authors' layout are read in two_stage_convert.py.
 """
@@ -46,7 +46,7 @@ from derain.models.runtime.tiles import Mean, Tile, Tiles, compute, spatial_mean
 from derain.models.video_model import VideoModel
 
 REFERENCE_T_MIN = 0.05
-FADE = 0.99  # of the corrected memory, per frame
+FADE = 0.99  # of the corrected hidden state, per frame
 SPREAD = 4.0  # of what the corrected encoders see; training is twice as fast as with 1
 
 
@@ -57,7 +57,7 @@ class State(NamedTuple):
     outputs: (B, 2, 3, H, W) O[t-2], O[t-1].
     memory: (B, cells, 2, 4 * width, H/r, W/r) hidden and cell of every ConvLSTM.
     seen: () int64 on the CPU, frames taken.
-    remembered: () int64 on the CPU, outputs given since the memory was last empty.
+    remembered: () int64 on the CPU, outputs given since the hidden state was last empty.
     """
 
     frames: Tensor
@@ -72,7 +72,7 @@ class State(NamedTuple):
         return torch.where(known[:, None, None, None], self.outputs, stand_in[:, None])
 
     def advance(self, output: Tensor, memory: list[Tensor]) -> State:
-        """The state after `output` (B, 3, H, W), with the new memories."""
+        """The state after `output` (B, 3, H, W), with the new hidden states."""
         return self._replace(
             outputs=torch.stack([self.outputs[:, 1], output], 1),
             memory=torch.stack(memory, 1),
@@ -86,7 +86,7 @@ class TwoStage(VideoModel[State]):
     Args:
         variant: "corrected" or "reference".
         width: channels n at the finest scale; 2n and 4n below. The authors have 32.
-        blocks: residual blocks before each memory. The authors have 5.
+        blocks: residual blocks before each ConvLSTM. The authors have 5.
         unshuffle: the finest scale is 1/unshuffle of the picture. 1 in the reference.
 
     Raises:
@@ -113,8 +113,8 @@ class TwoStage(VideoModel[State]):
         self.width = width
         self.stride = 4 * unshuffle
         self.multiple = self.stride
-        # One step reaches 2 * unshuffle * (51 + 8 * blocks) and memories ever farther, but beyond
-        # this the influence was measured to be below 1/1000 after seven frames.
+        # One step reaches 2 * unshuffle * (51 + 8 * blocks) and hidden states ever farther, but
+        # beyond this the influence was measured to be below 1/1000 after seven frames.
         self.halo = 64 * unshuffle
 
     def initial_state(
@@ -133,7 +133,7 @@ class TwoStage(VideoModel[State]):
         )
 
     def reset_hidden_state(self, state: State) -> State:
-        """The same window, with memories and previous outputs forgotten."""
+        """The same window, with hidden states and previous outputs forgotten."""
         return state._replace(
             outputs=torch.zeros_like(state.outputs),
             memory=torch.zeros_like(state.memory),
@@ -202,7 +202,7 @@ class Generator(nn.Module):
     def forward(
         self, observed: Tensor, estimated: Tensor, memory: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Two times five slots (B, 5, 3, H, W) and a memory for each head -> pictures, memories.
+        """Images and new hidden states, of two times five slots (B, 5, 3, H, W), one for each head.
 
         Only the first head has skips, from the observed slots.
         """

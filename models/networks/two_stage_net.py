@@ -1,4 +1,4 @@
-"""Building blocks of the two-stage network: encoder over five pictures, body, memory and decoder.
+"""Building blocks of the two-stage network: encoder of five images, body, hidden state, decoder.
 
 From Yang et al., "Recurrent Multi-Frame Deraining: Combining Physics Guidance and Adversarial
 Learning" (TPAMI 2022). How the blocks become stages is in two_stage.py.
@@ -159,18 +159,18 @@ class ConvLSTM(nn.Module):
 
 
 class Body(nn.Module):
-    """Residual blocks and a memory at the deepest scale; the memory's reading is added."""
+    """Residual blocks and a ConvLSTM at the deepest scale, whose reading is added."""
 
     def __init__(self, width: int, blocks: int, decay: float = 1.0) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.memory = ConvLSTM(width, decay)
 
-    def forward(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, width, H, W), memory (B, 2, width, H, W): hidden and cell. The same come back."""
+    def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, width, H, W), hidden (B, 2, width, H, W): hidden and cell. The same come back."""
         x = self.blocks(x)
-        hidden, cell = self.memory(x, memory[:, 0], memory[:, 1])
-        return x + hidden.to(x.dtype), torch.stack([hidden, cell], 1)
+        h, cell = self.memory(x, hidden[:, 0], hidden[:, 1])
+        return x + h.to(x.dtype), torch.stack([h, cell], 1)
 
 
 class Up(nn.Module):
@@ -204,7 +204,7 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
-    """A body with its memory, and a decoder. With `skips`, they are added at all three scales."""
+    """A body and a decoder. With `skips`, they are added at all three scales."""
 
     def __init__(self, width: int, blocks: int, outputs: int, decay: float = 1.0) -> None:
         super().__init__()
@@ -212,11 +212,11 @@ class Head(nn.Module):
         self.decoder = Decoder(width, outputs)
 
     def forward(
-        self, deep: Tensor, memory: Tensor, skips: Features | None = None
+        self, deep: Tensor, hidden: Tensor, skips: Features | None = None
     ) -> tuple[Tensor, Tensor]:
-        """deep (B, 4n, H/4, W/4), memory as in `Body` -> (B, outputs, H, W) and the new memory."""
-        x, memory = self.body(deep, memory)
-        return self.decoder(x if skips is None else x + skips.deep, skips), memory
+        """deep (B, 4n, H/4, W/4), hidden as in `Body` -> (B, outputs, H, W), new hidden state."""
+        x, hidden = self.body(deep, hidden)
+        return self.decoder(x if skips is None else x + skips.deep, skips), hidden
 
 
 def initialise(module: nn.Module) -> None:

@@ -15,7 +15,7 @@ from derain.models.ops.layers import leaky_relu
 from derain.models.runtime.tiles import Mean, spatial_mean
 
 SLOPE = 0.2  # of every leaky rectifier
-Memory = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it
+CellState = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an LSTM, c after it
 
 
 class SqueezeExcite(nn.Module):
@@ -35,10 +35,10 @@ class SqueezeExcite(nn.Module):
 
 
 class Cell(nn.Module):
-    """A recurrent convolution: `cell(x, memory) -> (output, memory)`; memory None at the start.
+    """A recurrent convolution: `cell(x, state) -> (output, state)`; state None at the start.
 
-    Without a memory the terms of the last output are left out, biases too: that is not the same as
-    a memory of zeros. What is handed on is the finished output, after excitation and rectifier.
+    Without a state the terms of the last output are left out, biases too: that is not the same as
+    a state of zeros. What is handed on is the finished output, after excitation and rectifier.
 
     The sigmoid gates of a path are one convolution and the tanh candidate is another: all gates in
     one would be no faster, for rectifying slices of a channels-last map costs more than it saves.
@@ -46,9 +46,9 @@ class Cell(nn.Module):
     Args:
         inputs: channels of x.
         channels: channels of the output.
-        dilation: of the convolutions of x; those of the memory have none.
+        dilation: of the convolutions of x; those of the state have none.
         se_hidden: inner width of squeeze-and-excitation, 0 for none.
-        remembers: False where the memory is always None: then no weights are kept for it.
+        remembers: False where the state is always None: then no weights are kept for it.
     """
 
     recurs = True
@@ -81,32 +81,32 @@ class Cell(nn.Module):
         """Squeeze-and-excitation, then the rectifier; u is not to be used again."""
         return leaky_relu(u if self.se is None else self.se(u, mean), SLOPE)
 
-    def open(self, x: Tensor, memory: Memory | None) -> tuple[Tensor, ...]:
+    def open(self, x: Tensor, state: CellState | None) -> tuple[Tensor, ...]:
         """The sigmoid gates, (B, C, H, W) each."""
-        if memory is None:
+        if state is None:
             conv, n = self.gates_x, self.first_gates * self.channels
             assert conv.bias is not None
             weight, bias = conv.weight[:n], conv.bias[:n]
             y = F.conv2d(x, weight, bias, padding=conv.padding, dilation=conv.dilation)
         else:
-            y = self.gates_x(x).add_(self.gates_h(memory[0]))
+            y = self.gates_x(x).add_(self.gates_h(state[0]))
         return y.sigmoid_().split(self.channels, 1)
 
     def forward(
-        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
-    ) -> tuple[Tensor, Memory | None]:
-        """x (B, inputs, H, W), memory of (B, C, H, W) -> output (B, C, H, W) and memory."""
+        self, x: Tensor, state: CellState | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, CellState | None]:
+        """x (B, inputs, H, W), state of (B, C, H, W) -> output (B, C, H, W) and state."""
         raise NotImplementedError
 
 
 class ConvCell(Cell):
-    """No memory: out = finish(X x)."""
+    """No hidden state: out = finish(X x)."""
 
     recurs = False
 
     def forward(
-        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
-    ) -> tuple[Tensor, Memory | None]:
+        self, x: Tensor, state: CellState | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, CellState | None]:
         return self.finish(self.candidate_x(x), mean), None
 
 
@@ -114,11 +114,11 @@ class RNNCell(Cell):
     """out = finish(tanh(X x + H h))."""
 
     def forward(
-        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
-    ) -> tuple[Tensor, Memory | None]:
+        self, x: Tensor, state: CellState | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, CellState | None]:
         u = self.candidate_x(x)
-        if memory is not None:
-            u = u.add_(self.candidate_h(memory[0]))
+        if state is not None:
+            u = u.add_(self.candidate_h(state[0]))
         out = self.finish(u.tanh_(), mean)
         return out, (out,)
 
@@ -132,15 +132,15 @@ class GRUCell(Cell):
     gates, first_gates = 2, 1  # z, r
 
     def forward(
-        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
-    ) -> tuple[Tensor, Memory | None]:
+        self, x: Tensor, state: CellState | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, CellState | None]:
         u = self.candidate_x(x)
-        if memory is None:
+        if state is None:
             (z,) = self.open(x, None)
             u = u.tanh_() * z
         else:
-            z, r = self.open(x, memory)
-            h = memory[0]
+            z, r = self.open(x, state)
+            h = state[0]
             u = torch.lerp(h, u.add_(self.candidate_h(r * h)).tanh_(), z)
         out = self.finish(u, mean)
         return out, (out,)
@@ -152,16 +152,16 @@ class LSTMCell(Cell):
     gates, first_gates = 3, 2  # i, o, f
 
     def forward(
-        self, x: Tensor, memory: Memory | None = None, mean: Mean = spatial_mean
-    ) -> tuple[Tensor, Memory | None]:
+        self, x: Tensor, state: CellState | None = None, mean: Mean = spatial_mean
+    ) -> tuple[Tensor, CellState | None]:
         j = self.candidate_x(x)
-        if memory is None:
+        if state is None:
             i, o = self.open(x, None)
             c = i * j.tanh_()
             u = o * c
         else:
-            i, o, f = self.open(x, memory)
-            h, c = memory
+            i, o, f = self.open(x, state)
+            h, c = state
             c = (f * c).addcmul_(i, j.add_(self.candidate_h(h)).tanh_())
             u = o * torch.tanh(c)
         out = self.finish(u, mean)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
 from derain.models.ops.frame_window import Window
 from derain.models.ops.scattering import recompose
 from derain.models.output import Output
@@ -95,7 +96,7 @@ class Derainer:
     precision: str = "auto"
     streaks: float = 1.0
     haze: float = 1.0
-    notice: Callable[[str], None] = lambda text: None
+    notice: Log = say_nothing
     tile: str | int = "auto"
     boldness: float = 0.5
     state: Any = field(default=None, init=False)

@@ -6,13 +6,13 @@ How a frame is cut into tiles is tiles.py's; trying again with smaller ones is d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import torch
 
 from derain.models.errors import DerainError
+from derain.models.log import Log
 from derain.models.runtime.tiles import Tiles, round_up
 from derain.models.video_model import VideoModel
 
@@ -80,7 +80,7 @@ class TilePlanner:
         model: VideoModel,
         tile: str | int,
         device: torch.device,
-        notice: Callable[[str], None],
+        notice: Log,
     ) -> None:
         self.tile, self.device, self.notice = tile, device, notice
         self.memory, self.able = model.memory_profile, model.supports_tiles

@@ -84,7 +84,7 @@ def evaluate(
         typer.Option(help="Of pictures that hold both, for --images."),
     ] = None,
     reset_hidden_state: Annotated[
-        bool, typer.Option("--wipe-memory", help="Also with the memory wiped every frame.")
+        bool, typer.Option("--reset-hidden-state", help="Also with it reset before every frame.")
     ] = False,
     steady: Annotated[
         bool, typer.Option("--steady", help="Also with the results of single frames steadied.")

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from derain.models import Derainer, DerainError, VideoModel, load_model
+from derain.models.log import Log, say_nothing
 from derain.models.output import Output
 from derain.models.runtime.derainer import choose_device
 from derain.models.runtime.tiles import Tiles
@@ -40,8 +41,6 @@ LOOP = 26
 HELD = 12  # frames whose difference from float32 is measured
 EARLY = 200  # frame at which memory of a long run is first looked at
 WINDOW = 100  # frames whose PSNR is compared at both ends of a long run
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def forth_and_back(items: list[Any], count: int) -> Iterator[Any]:
         yield items[t if t < len(items) else period - t]
 
 
-def run_bench(options: BenchOptions, progress: Tell = lambda text: None) -> dict[str, Any]:
+def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, Any]:
     """Measure; returns figures by name, ready for JSON. Times are seconds a frame.
 
     Raises:
@@ -171,7 +170,7 @@ def run_bench(options: BenchOptions, progress: Tell = lambda text: None) -> dict
 
 
 def whole(
-    source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Tell
+    source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Log
 ) -> dict[str, Any]:
     """The pipeline as users run it, the same with a network that does nothing, and ffmpeg."""
     target = folder / "out.mp4"
@@ -214,7 +213,7 @@ def whole(
 
 
 def parts(
-    source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Tell
+    source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Log
 ) -> dict[str, Any]:
     """Decode, network and encode by themselves, one after the other in this thread."""
     clocks: dict[str, list[Clock]] = {"decode": [], "network": [], "encode": []}
@@ -235,15 +234,15 @@ def parts(
             with Clock() as clock:
                 images = derained(derainer, pictures)
             clocks["network"].append(clock)
-            changes = [
+            residuals = [
                 (image - picture).permute(1, 2, 0).contiguous().numpy()
                 for image, picture in zip(images, pictures, strict=True)
             ]
             with Clock() as clock:
                 target = folder / "parts.mp4"
                 with VideoWriter(target, reader.video, ENCODING, overwrite=True) as writer:
-                    for frame, change in zip(frames, changes, strict=True):
-                        writer.write(frame, change)
+                    for frame, residual in zip(frames, residuals, strict=True):
+                        writer.write(frame, residual)
             clocks["encode"].append(clock)
     return {name: _per_frame(measured, count) for name, measured in clocks.items()}
 
@@ -275,7 +274,7 @@ def long_run(
     clean: list[NDArray[np.uint8]],
     rainy: list[NDArray[np.uint8]],
     options: BenchOptions,
-    progress: Tell,
+    progress: Log,
 ) -> dict[str, Any]:
     """Memory and PSNR of the WINDOW frames that end at EARLY, and of the last WINDOW.
 

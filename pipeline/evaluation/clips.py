@@ -7,7 +7,7 @@ figures, averages. Definitions of figures are in `derain.stages.losses.metrics`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from torch import Tensor
 
 from derain.configs.validation import Level
 from derain.models import Derainer, DerainError, Output, VideoModel, load_model
+from derain.models.log import Log, say_nothing
 from derain.models.runtime.tiles import Tiles
 from derain.pipeline.rendered.scenes import SCENES, render_scene
-from derain.pipeline.streaming.temporal_smoothing import Steady
+from derain.pipeline.streaming.temporal_smoothing import TemporalSmoother
 from derain.pipeline.video import read_rgb
 from derain.stages.data.validation_pairs import (
     Pair,
@@ -33,8 +34,6 @@ from derain.stages.losses import metrics
 
 State = tuple[Tensor, ...]
 Record = dict[str, Any]  # what was measured: row, clip, camera, level, then figures by name
-Tell = Callable[[str], None]
-
 INPUT = "input"  # the row of the rainy input itself
 
 
@@ -46,7 +45,8 @@ class Options:
         device, precision: as `Derainer` takes them.
         levels: only these; empty for all.
         frames: only the first so many of each clip.
-        reset_hidden_state: add a row with the memory, not the window, wiped before every frame.
+        reset_hidden_state: add a row with the hidden state, not the window, reset before
+            every frame.
         quick: PSNR alone.
         lpips_weights: AlexNet's file for LPIPS.
         boldness: as `Derainer` takes it.
@@ -77,7 +77,7 @@ class Result:
 
 
 class StatelessAblation(VideoModel[State]):
-    """A model whose memory is wiped before every step; its window of frames is kept.
+    """A model whose hidden state is reset before every step; its window of frames is kept.
 
     Raises:
         DerainError: the model remembers nothing.
@@ -86,7 +86,7 @@ class StatelessAblation(VideoModel[State]):
     def __init__(self, model: VideoModel[State]) -> None:
         super().__init__()
         if not model.has_hidden_state:
-            raise DerainError("This model has no memory to wipe; leave out --wipe-memory.")
+            raise DerainError("This model has no hidden state; leave out --reset-hidden-state.")
         self.model, self.has_boldness = model, model.has_boldness
         self.latency, self.multiple, self.halo = model.latency, model.multiple, model.halo
         self.memory_profile, self.supports_tiles = model.memory_profile, model.supports_tiles
@@ -103,11 +103,11 @@ class StatelessAblation(VideoModel[State]):
     def step(
         self, frame: Tensor, state: State, tiles: Tiles | None = None
     ) -> tuple[Output | None, State]:
-        """One step without memory."""
+        """One step from a fresh hidden state."""
         return self.model.step(frame, self.model.reset_hidden_state(state), tiles)
 
     def flush(self, state: State, tiles: Tiles | None = None) -> list[Output]:
-        """The last outputs; memory is wiped before the first of them."""
+        """The last outputs; the hidden state is reset before the first of them."""
         return self.model.flush(self.model.reset_hidden_state(state), tiles)
 
 
@@ -131,7 +131,7 @@ def load_models(
             raise DerainError(f"'{name}' is named twice; once is enough.")
         models[label] = load_model(name, weights)
         if steady:
-            models[f"{label}, steady"] = Steady(models[label])
+            models[f"{label}, steady"] = TemporalSmoother(models[label])
     return models
 
 
@@ -142,7 +142,7 @@ def read_clip(path: Path) -> Tensor:
 
 
 def run_model(
-    model: VideoModel, rainy: Tensor, options: Options, notice: Tell = lambda text: None
+    model: VideoModel, rainy: Tensor, options: Options, notice: Log = say_nothing
 ) -> dict[str, Tensor]:
     """Run a model over one shot (T, 3, H, W).
 
@@ -161,9 +161,9 @@ def run_model(
 
 
 def outputs_of(
-    models: dict[str, VideoModel], frames: Tensor, options: Options, notice: Tell
+    models: dict[str, VideoModel], frames: Tensor, options: Options, notice: Log
 ) -> Iterator[tuple[str, Tensor]]:
-    """Rows of a table for one clip: the input, each model, its first stage, its forgetful self."""
+    """Rows of a table for one clip: input, each model, its first stage, itself reset."""
     yield INPUT, frames
     for name, model in models.items():
         layers = run_model(model, frames, options, notice)
@@ -172,7 +172,7 @@ def outputs_of(
         yield name, layers["image"]
         if options.reset_hidden_state and model.has_hidden_state:
             yield (
-                f"{name}, memory wiped",
+                f"{name}, hidden state reset",
                 run_model(StatelessAblation(model), frames, options)["image"],
             )
 
@@ -182,7 +182,7 @@ def evaluate_pairs(
     pairs_file: Path,
     folder: Path,
     options: Options,
-    progress: Tell = lambda text: None,
+    progress: Log = say_nothing,
 ) -> Result:
     """Every model over every validation pair.
 
@@ -212,7 +212,7 @@ def evaluate_pairs(
 
 
 def measure(
-    output: Tensor, pair: Pair, flows: Tensor | None, options: Options, notice: Tell
+    output: Tensor, pair: Pair, flows: Tensor | None, options: Options, notice: Log
 ) -> dict[str, float | None]:
     """All figures of one output, by the names of `metrics.DEFINITIONS`."""
     clean = pair.clean
@@ -252,7 +252,7 @@ def evaluate_clean(
     pairs_file: Path,
     folder: Path,
     options: Options,
-    progress: Tell = lambda text: None,
+    progress: Log = say_nothing,
 ) -> Result:
     """Do no harm: the clean clips themselves through every model, PSNR against what went in."""
     result = Result()
@@ -268,7 +268,7 @@ def evaluate_clean(
 def evaluate_scenes(
     models: dict[str, VideoModel],
     options: Options,
-    progress: Tell = lambda text: None,
+    progress: Log = say_nothing,
     size: tuple[int, int] = (640, 360),
 ) -> Result:
     """Things that are not rain: every scene of scenes.py, width and height `size`."""
@@ -289,7 +289,7 @@ def harm(
     clip: str,
     camera: str,
     options: Options,
-    notice: Tell,
+    notice: Log,
 ) -> list[Record]:
     """What every model does to frames without rain; `focus` is a mask to look at by itself."""
     records = []

@@ -15,11 +15,11 @@ from rich.table import Table
 from torch import Tensor
 
 from derain.models import DerainError, VideoModel
+from derain.models.log import Log, say_nothing
 from derain.pipeline.evaluation.clips import (
     INPUT,
     Options,
     Result,
-    Tell,
     average,
     run_model,
     worst_gain,
@@ -42,7 +42,7 @@ def evaluate_images(
     layout: str,
     clean_side: Side | None,
     options: Options,
-    progress: Tell = lambda text: None,
+    progress: Log = say_nothing,
 ) -> Result:
     """Every model over every pair of a data set.
 

@@ -6,7 +6,7 @@ Pillow writes all but colours of sixteen bits: OpenCV encodes those of PNG.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from derain.models.errors import DerainError
+from derain.models.log import Log
 from derain.pipeline.image.formats import FORMATS, ImageFormat, best_formats
 from derain.pipeline.image.image_file import StillImage
 from derain.pipeline.image.metadata import Metadata, fitting, label_png, save_options
@@ -28,7 +29,7 @@ def write_image(
     path: Path,
     rgb: NDArray[np.float32],
     like: StillImage,
-    say: Callable[[str], None],
+    say: Log,
     pages: Iterable[tuple[NDArray[np.float32], StillImage]] = (),
 ) -> None:
     """Write an image with the depth, alpha and metadata of another, and name what is lost.
@@ -84,7 +85,7 @@ def _samples(
     rgb: NDArray[np.float32],
     like: StillImage,
     form: ImageFormat,
-    say: Callable[[str], None],
+    say: Log,
 ) -> Samples:
     """What is to be encoded: (H, W) grey or (H, W, C), with alpha where the format holds it."""
     deep = like.peak == 65535 and form.deep
@@ -126,7 +127,7 @@ def _encode(
         Image.fromarray(samples).save(file, form.name, **options)
 
 
-def _name_losses(path: Path, before: Metadata, kept: Metadata, say: Callable[[str], None]) -> None:
+def _name_losses(path: Path, before: Metadata, kept: Metadata, say: Log) -> None:
     lost = [kind for kind in before.kinds if kind not in kept.kinds]
     for kind in lost:
         held = kind in FORMATS[path.suffix.lower()].keeps

@@ -38,7 +38,7 @@ class PreviewFrame:
         self.number, self.times, self.done = number, times, time.perf_counter()
         self.frame = cast(LiveFrame, item.frame)
         assert self.frame.rgb is not None
-        self._rgb, self._change, self._output = self.frame.rgb, item.change, output
+        self._rgb, self._change, self._output = self.frame.rgb, item.residual.whole(), output
         self._lock = threading.RLock()
         self._pictures: dict[str, NDArray[np.uint8]] = {}
         self._jpegs: dict[tuple[str, bool], bytes] = {}

@@ -7,7 +7,6 @@ pipeline as all will. Nothing but the sheet is left behind.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from PIL import Image
 
 from derain.models import Derainer, VideoModel, load_model
 from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
 from derain.pipeline.preview.estimate import Pace, Packets, estimate_size, video_packets
 from derain.pipeline.preview.rain_kind import (
     HAZY,
@@ -42,8 +42,6 @@ SPOTS = 5  # of them that are derained
 BUDGET = 24.0  # seconds for all spots together
 WARM_UP, FIRST, LEAST = 3, 8, 6  # frames: before a spot, of the first spot, of any other
 SHEET = 1920  # pixels across
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ class Findings:
         return [kind for kind, seen in found.items() if seen]
 
 
-def preview(source: str, options: VideoOptions, log: Log = lambda text: None) -> Findings:
+def preview(source: str, options: VideoOptions, log: Log = say_nothing) -> Findings:
     """Look at a film and derain a few spots of it.
 
     Args:

@@ -6,7 +6,7 @@ Needs no files. Shows what the product does and how well, and makes the README's
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
 from derain.pipeline.rendered.scenes import demo_frames
 from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_picture
 from derain.pipeline.rendered.tone import write_tone
@@ -54,7 +55,7 @@ def make_demo(
     *,
     size: tuple[int, int] = (640, 360),
     frames: int = 60,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Log = say_nothing,
 ) -> DemoReport:
     """Render, rain, derain, compare.
 

@@ -117,8 +117,8 @@ def synthesize(
                         continue
                     clean = torch.from_numpy(reader.to_rgb(item)).permute(2, 0, 1)[None]
                     rain = render_rain(clean, settings, options.seed, start=count)
-                    change = (rain.rainy - clean)[0].permute(1, 2, 0).contiguous().numpy()
-                    writer.write(item, change)
+                    residual = (rain.rainy - clean)[0].permute(1, 2, 0).contiguous().numpy()
+                    writer.write(item, residual)
                     if options.layers is not None:
                         save_layers(rain, options.layers, count)
                     count += 1

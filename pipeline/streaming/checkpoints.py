@@ -44,7 +44,7 @@ class Checkpoint:
     repeats: int = 0
     state: list[Tensor] = field(default_factory=list)
     final: bool = False  # the part ends right before `next_out`
-    change: Tensor | None = None  # of the last finished frame, for frames that repeat it
+    residual: Tensor | None = None  # of the last finished frame, for frames that repeat it
 
 
 def is_replayable(source: str) -> bool:
@@ -79,8 +79,8 @@ def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, Any]
     values = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
     numbers = {name: value for name, value in values.items() if isinstance(value, int)}
     tensors = {f"state.{i:04d}": t for i, t in enumerate(checkpoint.state)}
-    if checkpoint.change is not None:
-        tensors["change"] = checkpoint.change
+    if checkpoint.residual is not None:
+        tensors["residual"] = checkpoint.residual
     tensors["end"] = torch.zeros(1)  # a file needs one tensor
     # No copies of tensors that are in the file's layout already: states may be large.
     tensors = {k: t.detach().contiguous() for k, t in tensors.items()}
@@ -121,8 +121,8 @@ def load(path: Path, fingerprint: dict[str, Any]) -> Checkpoint:
     if noted.get("fingerprint") != fingerprint:
         raise DerainError(f"{path} is of another input or other options; use -y to start again.")
     state = [tensor for key, tensor in tensors.items() if key.startswith("state.")]
-    change = tensors.get("change")
-    return Checkpoint(**numbers.model_dump(), state=state, change=change)
+    residual = tensors.get("residual")
+    return Checkpoint(**numbers.model_dump(), state=state, residual=residual)
 
 
 class _Numbers(BaseModel):

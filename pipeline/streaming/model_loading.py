@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from derain.models import Derainer, VideoModel, load_model
+from derain.models.log import Log
 from derain.pipeline.streaming.options import NetworkOptions
 
 
-def open_derainer(
-    options: NetworkOptions, model: VideoModel | None, notice: Callable[[str], None]
-) -> Derainer:
+def open_derainer(options: NetworkOptions, model: VideoModel | None, notice: Log) -> Derainer:
     """A fresh stream through the network that `options` name, or through `model` instead.
 
     Raises:

@@ -239,7 +239,7 @@ class Run:
             rgb = self.reader.to_rgb(frame)
             before, after = (
                 upright(to_bytes(each), self.reader.video.display_matrix)
-                for each in (rgb, rgb + item.change)
+                for each in (rgb, rgb + item.residual.whole())
             )
             both = compare_frames(before, after, self.options.compare)
             return self.writer.write_rgb(both, frame.pts)

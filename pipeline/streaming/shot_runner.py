@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from derain.models import Derainer, DerainError
@@ -26,19 +25,14 @@ class Finished:
     """A frame on its way to the encoder."""
 
     frame: Frame
-    residual: Residual  # what the network changed
+    residual: Residual  # what the network adds
     output: Output | None = None  # None for a frame that repeats the one before it
-
-    @property
-    def change(self) -> NDArray[np.float32]:
-        """(H, W, 3): what the network changed, in RGB."""
-        return self.residual.whole()
 
 
 class Shots:
-    """Feed a `Derainer` with marked frames and give every frame back with its change.
+    """Feed a `Derainer` with marked frames and give every frame back with its residual.
 
-    A repeated frame does not enter the window; it gets the change of the frame it repeats.
+    A repeated frame does not enter the window; it gets the residual of the frame it repeats.
     """
 
     def __init__(self, derainer: Derainer) -> None:
@@ -115,7 +109,7 @@ class Shots:
             state=[
                 t.detach().cpu().clone(memory_format=plain) for t in tensors_of(self.derainer.state)
             ],
-            change=None if self._last is None else torch.from_numpy(self._last.whole()),
+            residual=None if self._last is None else torch.from_numpy(self._last.whole()),
             final=final,
         )
 
@@ -131,8 +125,8 @@ class Shots:
     def restore(self, at: Checkpoint) -> None:
         """Put back the state after the last frame of `prime`."""
         self.count, self.repeats, self._next = at.shots, at.repeats, at.next_in
-        if at.change is not None:
-            self._last = Residual(at.change.numpy(), np.zeros(at.change.shape, np.float32))
+        if at.residual is not None:
+            self._last = Residual(at.residual.numpy(), np.zeros(at.residual.shape, np.float32))
         if self._sample is None:
             raise DerainError("The input has other frames than it had; use -y to start again.")
         prepare, derainer = self.derainer.preparer().take, self.derainer

@@ -1,4 +1,4 @@
-"""`Steady`: per-frame results steadied over time, for `--steady`.
+"""`TemporalSmoother`: results of single frames smoothed along the motion, for `--steady`.
 
 A network that sees one frame at a time decides anew in each; what it leaves of the rain, and what
 it takes of the scene, flickers. This wrapper blends every result with the one before it, moved
@@ -36,10 +36,10 @@ def load_chosen(options: VideoOptions) -> VideoModel:
     from derain.models import load_model
 
     model = load_model(options.model, options.weights)
-    return Steady(model) if options.steady else model
+    return TemporalSmoother(model) if options.steady else model
 
 
-class SteadyState(NamedTuple):
+class SmootherState(NamedTuple):
     """What is remembered from frame to frame."""
 
     inner: tuple[Tensor, ...]  # the network's own state
@@ -48,7 +48,7 @@ class SteadyState(NamedTuple):
     seen: Tensor  # (B, 1, 1, 1) 1 once there is a last result, else 0
 
 
-class Steady(VideoModel[SteadyState]):
+class TemporalSmoother(VideoModel[SmootherState]):
     """Blend the results of a model without latency with those before, along the motion.
 
     The earlier result counts where the network changes the picture in either frame, and only as
@@ -80,14 +80,14 @@ class Steady(VideoModel[SteadyState]):
 
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
-    ) -> SteadyState:
+    ) -> SmootherState:
         inner = self.model.initial_state(batch, height, width, device=device, dtype=dtype)
         zeros = torch.zeros(batch, 3, height, width, device=device)
-        return SteadyState(inner, zeros, zeros[:, :1].clone(), zeros[:, :1, :1, :1].clone())
+        return SmootherState(inner, zeros, zeros[:, :1].clone(), zeros[:, :1, :1, :1].clone())
 
     def step(
-        self, frame: Tensor, state: SteadyState, tiles: Tiles | None = None
-    ) -> tuple[Output, SteadyState]:
+        self, frame: Tensor, state: SmootherState, tiles: Tiles | None = None
+    ) -> tuple[Output, SmootherState]:
         """One frame; the network alone works in tiles, the blend is small and whole."""
         output, inner = self.model.step(frame, state.inner, tiles)
         assert output is not None  # there is no latency
@@ -101,10 +101,10 @@ class Steady(VideoModel[SteadyState]):
             share = SHARE * torch.maximum(changed, changed_before) * torch.exp(-apart.square())
             # A network that broke must show it: NaN times 0 is NaN, so it is not hidden here.
             steadied = torch.lerp(image, before, share * state.seen).clamp(0, 1)
-        remembered = SteadyState(inner, steadied, changed, torch.ones_like(state.seen))
+        remembered = SmootherState(inner, steadied, changed, torch.ones_like(state.seen))
         return replace(output, image=steadied), remembered
 
-    def flush(self, state: SteadyState, tiles: Tiles | None = None) -> list[Output]:
+    def flush(self, state: SmootherState, tiles: Tiles | None = None) -> list[Output]:
         return []
 
 

@@ -1,7 +1,7 @@
-"""Colour: matrices, ranges and bit depths, and adding a change of RGB to the planes of a picture.
+"""Colour: matrices, ranges and bit depths, and adding a residual in RGB to the planes of an image.
 
 A frame is never turned into RGB and back: the network sees RGB, and what it changed is converted to
-the picture's own planes and added there, in float. What it did not change stays bit for bit.
+its own planes and added there, in float. What it did not change stays bit for bit.
 Only numpy and OpenCV here; frames and files belong to video.py.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 UNSPECIFIED = 2  # in ITU-T H.273, for matrix, primaries and transfer alike
 RGB_MATRIX = 0
 JPEG_MATRIX = 5  # the only one that JPEG has
-STRIP = 1 << 19  # bytes of a change that are worked on at once
+STRIP = 1 << 19  # bytes of a residual that are worked on at once
 
 # H.273 matrix code -> (Kr, Kb), and the number swscale has for the same matrix.
 LUMA = {
@@ -91,7 +91,7 @@ def to_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class Residual(NamedTuple):
-    """A change of RGB as the two pictures it lies between, both (H, W, 3) float32 in [0, 1].
+    """A residual in RGB as the two images it lies between, both (H, W, 3) float32 in [0, 1].
 
     Worked out where it is needed, a few rows at a time: a whole one does not fit into the cache.
     """
@@ -100,7 +100,7 @@ class Residual(NamedTuple):
     before: NDArray[np.float32]
 
     def whole(self) -> NDArray[np.float32]:
-        """The change of all rows, a fresh array."""
+        """The residual of all rows, a fresh array."""
         return np.ascontiguousarray(self.after - self.before)
 
     def share(self, least: float) -> float:
@@ -111,16 +111,16 @@ class Residual(NamedTuple):
 
 def add_residual(
     planes: list[NDArray[np.generic]],
-    change: NDArray[np.float32] | Residual,
+    residual: NDArray[np.float32] | Residual,
     color: Color,
     bits: int,
 ) -> None:
-    """Add a change to a picture, in place.
+    """Add a residual to an image, in place.
 
     Args:
         planes: writable views, uint8 or uint16: Y, Cb, Cr (chroma of any subsampling, its plane
             rounded up), or Y alone, or G, B, R where the matrix is RGB, or one (H, W, 3) RGB plane.
-        change: (H, W, 3) float32, RGB, the finished picture minus the one the network was given;
+        residual: (H, W, 3) float32, RGB, the finished picture minus the one the network was given;
             or the two as a `Residual`.
         color: with a known matrix.
         bits: of the planes' values.
@@ -133,7 +133,7 @@ def add_residual(
     step = max(16, STRIP // (12 * planes[0].shape[1]) // 4 * 4)
     for top in range(0, height, step):
         some = slice(top, top + step)
-        strip = _rows(change, some)
+        strip = _rows(residual, some)
         part = [planes[0][some]]
         part += [plane[top // down : (top + step) // down] for plane in planes[1:3]]
         if planes[0].ndim == 3:
@@ -147,14 +147,14 @@ def add_residual(
                 _add(plane, _shrink(_project(strip, row), *plane.shape), bits)
 
 
-def _rows(change: NDArray[np.float32] | Residual, some: slice) -> NDArray[np.float32]:
-    """Some rows of a change, contiguous."""
+def _rows(residual: NDArray[np.float32] | Residual, some: slice) -> NDArray[np.float32]:
+    """Some rows of a residual, contiguous."""
     import cv2
 
-    if isinstance(change, Residual):
-        after, before = (np.ascontiguousarray(x[some]) for x in change)
+    if isinstance(residual, Residual):
+        after, before = (np.ascontiguousarray(x[some]) for x in residual)
         return cv2.subtract(after, before)
-    return np.ascontiguousarray(change[some])
+    return np.ascontiguousarray(residual[some])
 
 
 def _project(strip: NDArray[np.float32], row: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -178,13 +178,13 @@ def _shrink(part: NDArray[np.float32], height: int, width: int) -> NDArray[np.fl
     return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _add(plane: NDArray[np.generic], change: NDArray[np.float32], bits: int) -> None:
-    """plane += change, rounded and kept inside the plane's values."""
+def _add(plane: NDArray[np.generic], residual: NDArray[np.float32], bits: int) -> None:
+    """plane += residual, rounded and kept inside the plane's values."""
     import cv2
 
     if plane.dtype == np.uint8:
-        cv2.add(plane, change, dst=plane, dtype=cv2.CV_8U)
+        cv2.add(plane, residual, dst=plane, dtype=cv2.CV_8U)
     else:
-        cv2.add(plane, change, dst=plane, dtype=cv2.CV_16U)
+        cv2.add(plane, residual, dst=plane, dtype=cv2.CV_16U)
         if bits < 16:
             np.minimum(plane, 2**bits - 1, out=plane)

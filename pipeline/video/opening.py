@@ -13,6 +13,7 @@ from av.codec.hwaccel import HWAccel
 from av.stream import Disposition
 
 from derain.models.errors import VideoError
+from derain.models.log import Log
 from derain.pipeline.video.paths import local
 
 LOCAL = "file,crypto,data,pipe,fd"  # protocols that leave the machine alone
@@ -34,7 +35,7 @@ def open_source(
     format: str | None,
     options: dict[str, str],
     hwaccel: str | None,
-    notice: Callable[[str], None],
+    notice: Log,
     allow_network_playlists: bool = False,
 ) -> Any:
     """PyAV's input container.
@@ -183,7 +184,7 @@ def is_announcing_still(stream: Any, film: Any) -> bool:
     )
 
 
-def _device(kind: str, notice: Callable[[str], None]) -> HWAccel | None:
+def _device(kind: str, notice: Log) -> HWAccel | None:
     """A device to decode on, tried before a source is opened that can be opened but once."""
     device = HWAccel(kind, allow_software_fallback=True)
     try:

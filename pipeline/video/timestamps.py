@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor, lcm
@@ -15,6 +15,8 @@ from typing import Any
 
 import av
 from av.stream import Stream
+
+from derain.models.log import Log
 
 LATE = 1  # seconds by which time stamps must fall back to count as a jump of the whole file
 STRAY = 10  # seconds that streams of a file may lie apart where it jumps
@@ -152,7 +154,7 @@ class Timeline:
     Gaps are left as they are. All streams are moved alike, so that they stay in step.
     """
 
-    def __init__(self, notice: Callable[[str], None]) -> None:
+    def __init__(self, notice: Log) -> None:
         self.shift = Fraction(0)  # seconds, of the newest jump, for streams that jump after it
         self.clocks: dict[int, StreamClock] = {}
         self.notice = notice

@@ -146,7 +146,7 @@ class VideoWriter:
         residual: NDArray[np.float32] | Residual | None = None,
         key: bool = False,
     ) -> None:
-        """Encode a frame, plus the change of its RGB ((H, W, 3) float32), at the frame's time.
+        """Encode a frame, plus a residual of its RGB ((H, W, 3) float32), at the frame's time.
 
         `key` asks for a key frame, so that a new encoder can go on from here.
         """

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
 from derain.stages.data.rendered_clips import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -26,8 +27,6 @@ from derain.stages.data.rendered_clips import (
 
 Side = Literal["left", "right"]
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
-Notice = Callable[[str], None]
-
 RAINY_FOLDERS = ("rain", "rainy", "rainy_image", "input")
 CLEAN_FOLDERS = ("norain", "ground_truth", "target", "clean", "gt")
 
@@ -64,7 +63,7 @@ DATA_SETS = {
 
 
 def find_pairs(
-    folder: Path, layout: str, clean_side: Side | None = None, notice: Notice = lambda text: None
+    folder: Path, layout: str, clean_side: Side | None = None, notice: Log = say_nothing
 ) -> list[ImagePair]:
     """The pairs of single images in a folder or, for the layout "list", in a list file.
 
@@ -301,7 +300,7 @@ def mismatch(folder: Path, wanted: str) -> DerainError:
     )
 
 
-def _check(pairs: list[ImagePair], notice: Notice, looked_at: int = 16) -> None:
+def _check(pairs: list[ImagePair], notice: Log, looked_at: int = 16) -> None:
     """Notice lossy files, and pairs whose rainy side is the darker one: rain brightens."""
     if any(p.rainy.suffix.lower() in (".jpg", ".jpeg") and p.clean is not None for p in pairs):
         notice("Some pairs are JPEG files: compression changes the rain that is to be learned.")

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from derain.configs.training import DataConfig, PairsConfig, TrainingConfig
 from derain.models.errors import DerainError
+from derain.models.log import Log
 from derain.stages.data.clip_pairs import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
-from derain.stages.data.image_pairs import ImagePair, Notice, find_pairs, read_pair
+from derain.stages.data.image_pairs import ImagePair, find_pairs, read_pair
 from derain.stages.data.rendered_clips import Batch, Samples, cached_clip
 from derain.stages.data.validation_clips import FRAMES, ValidationClip, middle
 
@@ -141,7 +142,7 @@ def distorted(picture: np.ndarray, crop: int, rng: Rng) -> np.ndarray:
 
 
 def paired_data(
-    config: TrainingConfig, cache: Path, notice: Notice
+    config: TrainingConfig, cache: Path, notice: Log
 ) -> tuple[Samples, list[ValidationClip]]:
     """Samples and validation clips of `config.pairs`; image pairs are for single-image networks.
 
@@ -170,7 +171,7 @@ def paired_data(
     return PairedClips(clips, config.data, config.seed, length), validation_clips
 
 
-def image_pairs(chosen: PairsConfig, folder: str, notice: Notice) -> list[ImagePair]:
+def image_pairs(chosen: PairsConfig, folder: str, notice: Log) -> list[ImagePair]:
     """The pairs with truth in a folder of `chosen.layout`, frames of clips included."""
     if chosen.layout in CLIP_LAYOUTS:
         return frames_of(find_clip_pairs(Path(folder), chosen.layout))

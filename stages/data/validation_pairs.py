@@ -17,6 +17,7 @@ from torch import Tensor
 
 from derain.configs.validation import ClipEntry, Level, PairEntry, ValidationSet, read_validation
 from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 from derain.stages.losses.metrics import psnr
 
@@ -93,7 +94,7 @@ def iterate_pairs(
     *,
     levels: tuple[Level, ...] | None = None,
     frames: int | None = None,
-    notice: Callable[[str], None] = lambda text: None,
+    notice: Log = say_nothing,
 ) -> Iterator[Pair]:
     """Render pair after pair, checking clips and rain against what the file recorded.
 
@@ -163,7 +164,7 @@ def calibrate(
     pairs: ValidationSet,
     folder: Path,
     read_clip: ReadClip,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Log = say_nothing,
     levels: tuple[Level, ...] | None = None,
 ) -> ValidationSet:
     """Find strength (light, heavy) and haze (on top of heavy) so that every level's PSNR holds.

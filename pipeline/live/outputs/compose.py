@@ -19,4 +19,4 @@ def residual_at(item: Finished, size: tuple[int, int]) -> NDArray[np.float32] | 
     height, width = item.residual.before.shape[:2]
     if (width, height) == size:
         return item.residual
-    return cv2.resize(item.change, size, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(item.residual.whole(), size, interpolation=cv2.INTER_LINEAR)

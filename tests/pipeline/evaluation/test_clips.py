@@ -109,12 +109,12 @@ def test_a_model_that_does_nothing_has_the_figures_of_the_input(folder: Path) ->
     assert any("LPIPS" in text for text in result.notices)
 
 
-def test_rows_for_stage_1_and_for_wiped_memory(folder: Path) -> None:
+def test_rows_for_stage_1_and_for_a_reset_hidden_state(folder: Path) -> None:
     options = replace(FP32, levels=("heavy",), quick=True, reset_hidden_state=True)
     models: dict[str, VideoModel] = {"m": Remembering()}
     result = clips.evaluate_pairs(models, folder / "pairs.yaml", folder, options)
     psnr = {r["row"]: r["psnr"] for r in result.records}
-    assert list(psnr) == [INPUT, "m, stage 1", "m", "m, memory wiped"]
+    assert list(psnr) == [INPUT, "m, stage 1", "m", "m, hidden state reset"]
     assert psnr["m, stage 1"] == pytest.approx(psnr[INPUT], abs=1e-5)
     clip = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5
     kept = clips.run_model(models["m"], clip, FP32)["image"] - clip
@@ -212,7 +212,7 @@ def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
         clips.load_models(["median", "swift"], tmp_path / "w.safetensors")
     with pytest.raises(DerainError, match="named twice"):
         clips.load_models(["swift", "swift"])
-    with pytest.raises(DerainError, match="no memory"):
+    with pytest.raises(DerainError, match="no hidden state"):
         StatelessAblation(PerFrame(nn.Identity()))
     with pytest.raises(DerainError, match="no scene"):
         render_scene("fog")

@@ -325,7 +325,7 @@ def test_checkpoints_are_tensors_and_words_alone(
     back = checkpoints.load(path, {"source": "a"})
     assert (back.next_in, back.next_out, back.prime_from, back.written) == (9, 7, 6, 7)
     assert torch.equal(back.state[0], torch.ones(2, 3))
-    assert back.change is None
+    assert back.residual is None
     with pytest.raises(DerainError, match="another input"):
         checkpoints.load(path, {"source": "b"})
     monkeypatch.setattr(checkpoints, "FORMAT", 3)

@@ -150,7 +150,7 @@ def feed(plan: str) -> list[tuple[int, int]]:
         done += shots.push(frame)
         assert index + 1 - len(done) <= 2 + plan.count("r")
     done += shots.flush()
-    return [(each.frame.index, round(float(each.change.mean()) * 255)) for each in done]
+    return [(each.frame.index, round(float(each.residual.whole().mean()) * 255)) for each in done]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from derain.models.video_model import SingleImageModel
 from derain.models.weights_io import save_model
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
-from derain.pipeline.streaming.temporal_smoothing import Steady, load_chosen
+from derain.pipeline.streaming.temporal_smoothing import TemporalSmoother, load_chosen
 from derain.pipeline.video.encoders import Encoding
 from derain.stages.losses.metrics import psnr, temporal_error
 
@@ -68,7 +68,7 @@ def test_flicker_gets_less_and_the_picture_no_worse(speed: int) -> None:
     clean = texture(8, speed)
     rainy = (clean + 0.2).clamp(0, 1)
     plain = derain(PerFrame(Flickering(clean)), rainy)
-    steady = derain(Steady(PerFrame(Flickering(clean))), rainy)
+    steady = derain(TemporalSmoother(PerFrame(Flickering(clean))), rainy)
     assert torch.equal(plain[0], steady[0])
     assert temporal_error(steady, clean) < 0.75 * temporal_error(plain, clean)
     assert psnr(steady, clean).mean() > psnr(plain, clean).mean()
@@ -76,7 +76,7 @@ def test_flicker_gets_less_and_the_picture_no_worse(speed: int) -> None:
 
 def test_what_the_network_leaves_alone_stays_as_it_is() -> None:
     clip = texture(4, 3)
-    assert torch.equal(derain(Steady(PerFrame(Identity())), clip), clip)
+    assert torch.equal(derain(TemporalSmoother(PerFrame(Identity())), clip), clip)
 
 
 def test_other_pictures_are_not_mixed() -> None:
@@ -84,7 +84,7 @@ def test_other_pictures_are_not_mixed() -> None:
     generator = torch.Generator().manual_seed(0)
     scenes = [torch.full((3, 48, 48), 0.15), torch.full((3, 48, 48), 0.85)]
     clean = torch.stack([s + 0.02 * torch.rand(s.shape, generator=generator) for s in scenes])
-    found = derain(Steady(PerFrame(Flickering(clean, 0.0))), (clean + 0.1).clamp(0, 1))
+    found = derain(TemporalSmoother(PerFrame(Flickering(clean, 0.0))), (clean + 0.1).clamp(0, 1))
     torch.testing.assert_close(found, clean, atol=1e-3, rtol=0)
 
 
@@ -99,7 +99,7 @@ def test_it_keeps_the_laws_of_the_contract() -> None:
         ) -> tuple[Tensor, dict[str, Tensor]]:
             return rainy * 0.8, {}
 
-    model = Steady(PerFrame(Darker()))
+    model = TemporalSmoother(PerFrame(Darker()))
     assert model.multiple == 4
     with torch.inference_mode():
         whole, _ = model(clip)
@@ -116,14 +116,14 @@ def test_broken_numbers_are_not_hidden() -> None:
             return rainy * float("nan")
 
     with pytest.raises(DerainError, match="not finite"):
-        derain(Steady(PerFrame(Broken())), texture(2, 1))
+        derain(TemporalSmoother(PerFrame(Broken())), texture(2, 1))
 
 
 def test_networks_that_compare_frames_are_refused() -> None:
     late = PerFrame(Identity())
     late.latency = 2
     with pytest.raises(DerainError, match="--steady is for networks"):
-        Steady(late)
+        TemporalSmoother(late)
 
 
 def test_the_option_reaches_the_network(
@@ -145,7 +145,7 @@ def test_the_option_reaches_the_network(
             precision="fp32",
             encoding=Encoding("ffv1"),
         )
-        assert isinstance(load_chosen(options), Steady if steady else PerFrame)
+        assert isinstance(load_chosen(options), TemporalSmoother if steady else PerFrame)
         target = tmp_path / f"{steady}.mkv"
         assert derain_video(source, target, options).frames_out == 4
         luma[steady] = [planes[0].astype(int) for planes in contents(target).planes]

@@ -18,7 +18,7 @@ from derain.models.runtime.tiles import Tiles
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import VideoOptions
-from derain.pipeline.streaming.temporal_smoothing import Steady
+from derain.pipeline.streaming.temporal_smoothing import TemporalSmoother
 from derain.pipeline.video.encoders import Encoding
 
 OPTIONS = VideoOptions(model="median", device="cpu", precision="fp32", encoding=Encoding("ffv1"))
@@ -39,7 +39,9 @@ def test_a_run_may_go_on_with_other_tiles() -> None:
 
 def test_steadied_networks_work_in_tiles_too() -> None:
     torch.manual_seed(0)
-    net = Steady(PerFrame(create_model("rescan", unit="conv", channels=4, depth=4, se_hidden=0)))
+    net = TemporalSmoother(
+        PerFrame(create_model("rescan", unit="conv", channels=4, depth=4, se_hidden=0))
+    )
     clip = torch.rand(3, 3, 96, 128)
     images = []
     for tile in ("off", "64"):
