@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from derain.configs.schema import Strict, split_key_value
+from derain.configs.schema import Strict, explain, split_key_value
 from derain.configs.single_image import PairsConfig, SingleImageConfig
 
 # Names of version 0.1.0 that presets of users may hold.
@@ -24,6 +24,10 @@ RENAMED = {
 }
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
 class DataConfig(Strict):
     """Clean clips and what is done to them. Shares are shares of samples."""
 
@@ -37,7 +41,7 @@ class DataConfig(Strict):
     thumbnails: int = Field(
         8, ge=0
     )  # small whole frames with each sample, for swift's haze_estimator
-    scale: tuple[float, float] = (0.35, 2.0)
+    scale: tuple[Positive, Positive] = (0.35, 2.0)  # least and greatest
     clean_prob: float = Field(0.2, ge=0, le=1)  # no rain at all: do no harm
     haze_prob: float = Field(0.33, ge=0, le=1)
     still_prob: float = Field(0.2, ge=0, le=1)  # a panned still with stems, snow, jerks
@@ -55,6 +59,12 @@ class DataConfig(Strict):
     restore_prob: float = Field(0.05, ge=0, le=1)  # noise and compression in the input alone
     real: str | None = None  # rainy clips without truth, for refinement: a video or a folder
     real_prob: float = Field(0.25, gt=0, le=1)  # of them beside every batch; one at least
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> DataConfig:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError("scale wants the least before the greatest")
+        return self
 
 
 class LossConfig(Strict):
@@ -76,13 +86,20 @@ class LossConfig(Strict):
     haze_image: float = 1.0
 
 
+class DiscriminatorSettings(Strict):
+    """Of networks.discriminator; None is that network's own default."""
+
+    width: int | None = Field(None, ge=1, le=512)  # channels of the first layer
+    layers: int | None = Field(None, ge=1, le=6)  # halvings of the size, of "patch" alone
+
+
 class RefinementConfig(Strict):
     """What stage 2 adds to `LossConfig` (stages/losses/refinement.py), and its discriminator."""
 
     # "patch" judges short aligned clips by hinge loss; "reference" is the authors' discriminator
     # of single frames, with their least squares on noisy labels.
     discriminator: Literal["patch", "reference"] = "patch"
-    settings: dict[str, Any] = Field(default_factory=dict)  # of the discriminator, such as width
+    settings: DiscriminatorSettings = DiscriminatorSettings()
     learning_rate: float = Field(2e-4, gt=0)  # of the discriminator, all along
     beta1: float = Field(0.5, ge=0, lt=1)  # of its Adam
     # 0 for the same training without a discriminator. At 0.005 its gradient has about a tenth of
@@ -116,7 +133,7 @@ class TrainingConfig(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
     # Shares of the run at which the rate falls by `gamma`; without any it falls by a cosine.
-    milestones: tuple[float, ...] = ()
+    milestones: tuple[Share, ...] = ()
     gamma: float = Field(0.1, gt=0, le=1)
     weight_decay: float = Field(1e-4, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)  # .inf leaves gradients as they are
@@ -138,6 +155,8 @@ class TrainingConfig(Strict):
             raise ValueError("recipe: paper has no single_image and no checkpointing")
         if self.recipe == "paper" and self.data.frames < 5:
             raise ValueError("recipe: paper wants data.frames of 5 or more")
+        if self.single_image is None and self.data.frames < 2:
+            raise ValueError("networks of video learn from data.frames of 2 or more")
         if self.data.real is not None and self.refinement is None:
             raise ValueError("data.real has no use without refinement")
         return self
@@ -151,21 +170,34 @@ def load_training(path: Path, overrides: list[str]) -> TrainingConfig:
     """
     try:
         raw = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path} is no preset: it holds no settings by name.")
     for item in overrides:
-        key, value = split_key_value(item)
-        *parents, leaf = key.split(".")
-        place = raw
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = yaml.safe_load(value)
+        override(raw, item)
     try:
-        return TrainingConfig(**raw)
+        return TrainingConfig.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "settings"
-        name = str(first["loc"][-1]) if first["loc"] else ""
-        if first["type"] == "extra_forbidden" and name in RENAMED:
-            raise ValueError(f"{path}: {where} is called {RENAMED[name]} now.") from error
-        raise ValueError(f"{path}: {where}: {first['msg']}") from error
+        raise ValueError(f"{path}: {explain(error, TrainingConfig, RENAMED)}") from error
+
+
+def override(settings: dict[str, Any], item: str) -> None:
+    """Put `key.sub=value` into settings as read from a file.
+
+    Raises:
+        ValueError: it is not key=value, the value is no YAML, or what a key names has no keys.
+    """
+    key, value = split_key_value(item)
+    *parents, leaf = key.split(".")
+    place = settings
+    for parent in parents:
+        inner = place.get(parent)
+        place[parent] = {} if inner is None else inner
+        if not isinstance(place[parent], dict):
+            raise ValueError(f"{parent} of {key} is a single value; it has no '{leaf}'.")
+        place = place[parent]
+    try:
+        place[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"The value of {key} cannot be read as YAML: {value}") from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from derain.configs.schema import Strict
+from derain.configs.schema import Strict, explain
 from derain.models import settings as schema
 from derain.models.errors import DerainError
 
@@ -159,11 +159,8 @@ def check_settings(name: str, given: dict[str, Any]) -> dict[str, Any]:
     try:
         chosen = type(registered).model_validate(registered.model_dump() | given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
         raise DerainError(
-            f"'{name}' cannot be built with these settings: {place}: {first['msg']}; it takes "
-            f"{', '.join(type(registered).model_fields)}."
+            f"'{name}' cannot be built so: {explain(error, type(registered))}."
         ) from error
     return chosen.model_dump()
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from derain.configs.schema import split_key_value
+from derain.configs.schema import nearest, split_key_value
 from derain.models.errors import UsageError
 from derain.models.log import printable
 from derain.pipeline.streaming.quality import Quality as QualityName
@@ -25,12 +23,6 @@ from derain.pipeline.streaming.quality import Quality as QualityName
 COMMON, PICTURE, ENCODING = "Common", "Picture", "Encoding"
 FILES, ADVANCED = "Files", "Advanced"
 DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """`; did you mean 'x'?`, where something is like it, else the list of all."""
-    close = get_close_matches(word, known, 1)
-    return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}"
 
 
 def _network(name: str | None) -> str | None:

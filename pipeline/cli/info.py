@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from derain.configs.schema import nearest
 from derain.models.errors import DerainError, UsageError
 from derain.models.log import say_nothing
-from derain.pipeline.cli.common import nearest, show
+from derain.pipeline.cli.common import show
 from derain.pipeline.video.paths import local
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
-from derain.models.errors import DerainError, UsageError
-from derain.pipeline.cli.common import Debug, Device, nearest, say, show
+from derain.configs.schema import nearest
+from derain.models.errors import UsageError
+from derain.pipeline.cli.common import Debug, Device, say, show
 
 
 def train(
@@ -46,7 +47,7 @@ def train(
     try:
         loaded = load_training(preset, settings or [])
     except ValueError as error:
-        raise DerainError(str(error)) from error
+        raise UsageError(str(error)) from error
     if init is not None:
         loaded = loaded.model_copy(update={"init": str(init)})
     with training_bar(loaded.steps) as progress:

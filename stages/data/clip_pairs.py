@@ -71,6 +71,12 @@ def _ntu(folder: Path) -> list[ClipPair]:
             clean = rainy.with_name(rainy.name.removesuffix("_Rain") + "_GT")
             if not clean.is_dir():
                 raise DerainError(f"{rainy} has no {clean.name} beside it; add the clean frames.")
+            counts = [len(frame_files(place)) for place in (rainy, clean)]
+            if counts[0] != counts[1] or not counts[0]:
+                raise DerainError(
+                    f"{rainy} has {counts[0]} frames and {clean.name} has {counts[1]}; a pair "
+                    "wants as many of both, and one at least."
+                )
             pairs.append(ClipPair(rainy.name.removesuffix("_Rain"), rainy, clean))
     return _some(pairs, folder, "folders of frames called NAME_Rain and NAME_GT")
 

@@ -11,8 +11,16 @@ import torch
 from torch import Tensor
 
 from derain.models.errors import DerainError
+from derain.models.log import Log, say_nothing
 from derain.stages.data.paired_samples import without_physics
-from derain.stages.data.rendered_clips import Batch, RainyClips, Samples, cached_clip, find_clips
+from derain.stages.data.rendered_clips import (
+    Batch,
+    RainyClips,
+    Samples,
+    cached_clip,
+    find_clips,
+    frame_files,
+)
 
 
 class RefinementBatch(NamedTuple):
@@ -52,8 +60,16 @@ class RefinementSamples(Samples):
         return RefinementBatch(pairs, real, torch.from_numpy(chance))
 
 
-def refinement_samples(pairs: Samples, seed: int, cache: Path) -> RefinementSamples:
+def refinement_samples(
+    pairs: Samples, seed: int, cache: Path, notice: Log = say_nothing
+) -> RefinementSamples:
     """`pairs` with the real rain of their `config.real`, if any.
+
+    Args:
+        pairs: samples with truth.
+        seed: of the run.
+        cache: for the decoded clips.
+        notice: told of what is left out.
 
     Raises:
         DerainError: there are no clips at that place.
@@ -61,9 +77,33 @@ def refinement_samples(pairs: Samples, seed: int, cache: Path) -> RefinementSamp
     config = pairs.config
     if config.real is None:
         return RefinementSamples(pairs, None, seed)
-    place = Path(config.real)
-    if not place.exists():
-        raise DerainError(f"There is no {place}; set data.real to a rainy video or a folder.")
-    files = [cached_clip(x, cache) for x in (find_clips(place) if place.is_dir() else [place])]
+    files = real_clips(Path(config.real), cache, notice)
     as_they_are = config.model_copy(update={"still_prob": 0.0})
     return RefinementSamples(pairs, RealRain(files, as_they_are, seed, pairs.length), seed)
+
+
+def real_clips(place: Path, cache: Path, notice: Log = say_nothing) -> list[Path]:
+    """The rainy clips at a place, decoded: a video, a folder of frames, or a folder of both.
+
+    Args:
+        place: where they are.
+        cache: for the decoded clips.
+        notice: told of folders of pictures that are no frames of one clip; they are left out.
+
+    Raises:
+        DerainError: there are none.
+    """
+    if not place.exists():
+        raise DerainError(f"There is no {place}; set data.real to a rainy video or a folder.")
+    frames = place.is_dir() and frame_files(place)
+    files = []
+    for clip in [place] if frames or not place.is_dir() else find_clips(place):
+        try:
+            files.append(cached_clip(clip, cache))
+        except DerainError:
+            if not clip.is_dir():
+                raise
+            notice(f"{clip} is left out of the real rain: its pictures are no frames of one size.")
+    if not files:
+        raise DerainError(f"{place} holds no rainy clip; set data.real to a video or a folder.")
+    return files

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from derain.configs.training import RefinementConfig
 from derain.models.errors import DerainError
 from derain.models.networks.discriminator import PatchDiscriminator, ReferenceDiscriminator
 from derain.models.ops.optical_flow import dis_flow, warp
@@ -70,16 +71,20 @@ ADVERSARIAL_LOSSES = {
 }
 
 
-def build_discriminator(name: str, settings: dict[str, Any]) -> nn.Module:
-    """The discriminator of a game.
+def build_discriminator(config: RefinementConfig) -> nn.Module:
+    """The discriminator of stage 2.
 
     Raises:
         DerainError: it has no such settings.
     """
+    settings = config.settings.model_dump(exclude_none=True)
     try:
-        return ADVERSARIAL_LOSSES[name].build(**settings)
+        return ADVERSARIAL_LOSSES[config.discriminator].build(**settings)
     except TypeError as error:
-        raise DerainError(f"The discriminator '{name}' cannot be built so: {error}.") from error
+        raise DerainError(
+            f"The discriminator '{config.discriminator}' takes no {' and '.join(settings)}; leave "
+            "refinement.settings out."
+        ) from error
 
 
 def aligned_clips(fake: Tensor, clean: Tensor, chance: Tensor, frames: int) -> AlignedClips:

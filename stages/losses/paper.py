@@ -240,7 +240,7 @@ def paper_objective(training: TrainingConfig, device: torch.device) -> Objective
     """The objective of a preset with `recipe: paper`; its discriminator is on `device`."""
     opponent, critic, config = None, None, training.refinement
     if config is not None and config.adversarial:
-        critic = build_discriminator(config.discriminator, config.settings)
+        critic = build_discriminator(config)
         critic = on_device(critic, device).train()
         against = Objective(judge, critic_loss, as_video=lambda module: module)
         opponent = Critic(critic, against, config.learning_rate, config.beta1)

@@ -141,7 +141,7 @@ def refinement_objective(training: TrainingConfig, device: torch.device) -> Obje
     assert config is not None
     critic, opponent, lpips = None, None, None
     if config.adversarial:
-        critic = build_discriminator(config.discriminator, config.settings)
+        critic = build_discriminator(config)
         critic = on_device(critic, device).train()
         game = ADVERSARIAL_LOSSES[config.discriminator]
         opponent = critic_of(game, critic, config.learning_rate, config.beta1)

@@ -255,7 +255,7 @@ def _data(config: TrainingConfig, notice: Log) -> tuple[Samples, list[Validation
     else:
         data, validation_clips = _rendered(config, cache)
     if config.refinement is not None:
-        data = refinement_samples(data, config.seed, cache)
+        data = refinement_samples(data, config.seed, cache, notice)
     if gone := trim(cache):
         notice(f"{len(gone)} decoded clips unused for days left {cache}; see derain cache.")
     return data, validation_clips

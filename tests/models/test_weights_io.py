@@ -67,7 +67,10 @@ MALFORMED: dict[str, tuple[str, str]] = {
     "a name that is none": ('{"name": 3, "settings": {}}', "by name and settings"),
     "an unknown name": ('{"name": "other", "settings": {}}', "no model 'other'"),
     "settings that are none": ('{"name": "swift", "settings": [1]}', "by name and settings"),
-    "an unknown setting": ('{"name": "swift", "settings": {"depth": 3}}', "depth: Extra inputs"),
+    "an unknown setting": (
+        '{"name": "swift", "settings": {"depth": 3}}',
+        "no setting depth; use one",
+    ),
     "ten million blocks": (
         '{"name": "swift", "settings": {"blocks": [10000000, 1]}}',
         "blocks.0: .*less than or equal to 64",

@@ -14,7 +14,7 @@ import torch
 from derain.configs.training import DataConfig
 from derain.models import DerainError
 from derain.stages.data import image_pairs
-from derain.stages.data.clip_pairs import find_clip_pairs, frames_of
+from derain.stages.data.clip_pairs import ClipPair, find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import DATA_SETS, DataSet, ImagePair, find_pairs, read_pair
 from derain.stages.data.paired_samples import PairedClips, clip_validation_clip, decoded, spread
 from derain.stages.data.rendered_clips import frame_files
@@ -245,6 +245,9 @@ def test_ntu_folders_and_their_frames(tmp_path: Path) -> None:
     assert [pair.name for pair in pairs] == ["a1", "b2"]
     frames = frames_of(pairs)
     assert levels(frames) == [(201, 101), (202, 102)] * 2
+    next((tmp_path / "b2_GT").iterdir()).unlink()
+    with pytest.raises(DerainError, match="b2_Rain has 2 frames and b2_GT has 1"):
+        find_clip_pairs(tmp_path, "ntu")
     for file in (tmp_path / "b2_GT").iterdir():
         file.unlink()
     (tmp_path / "b2_GT").rmdir()
@@ -273,7 +276,7 @@ def test_pairs_of_videos(tmp_path: Path) -> None:
 def test_clips_that_are_too_small_or_differ_are_named(tmp_path: Path) -> None:
     for name, frames in (("a_Rain", 3), ("a_GT", 4)):
         make_clip(tmp_path / name, CLEAN, frames)
-    (pair,) = find_clip_pairs(tmp_path, "ntu")
+    pair = ClipPair("a", tmp_path / "a_Rain", tmp_path / "a_GT")
     files = [decoded(pair, tmp_path / "cache")]
     with pytest.raises(DerainError, match="as many frames of one size"):
         _ = PairedClips(files, DataConfig(frames=3, crop=32), 0, 1)[0]

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from derain.configs.training import TrainingConfig, load_training
+from derain.configs.training import DiscriminatorSettings, TrainingConfig, load_training
 from derain.models import DerainError, create_model
 from derain.models.networks.discriminator import ReferenceDiscriminator
 from derain.models.networks.discriminator import convert_reference as convert_discriminator
@@ -154,7 +154,7 @@ def slim(name: str) -> tuple[TrainingConfig, dict[str, dict[str, Tensor]], TwoSt
     changes: dict[str, Any] = {"settings": SLIM}
     config = preset(name, **changes)
     if config.refinement is not None:
-        narrow = config.refinement.model_copy(update={"settings": {"width": 4}})
+        narrow = config.refinement.model_copy(update={"settings": DiscriminatorSettings(width=4)})
         config = config.model_copy(update={"refinement": narrow})
     weights = {role: literal.rule_weights(role, 4, 1) for role in ROLES}
     model = create_model(config.model, **config.settings)
@@ -340,7 +340,7 @@ def test_both_presets_run_one_after_the_other(
     weights = train(first.model_copy(update={"data": data}), tmp_path / "one", device="cpu")
     then = preset("refinement", **tiny, init=str(weights))
     assert then.refinement is not None
-    narrow = then.refinement.model_copy(update={"settings": {"width": 4}})
+    narrow = then.refinement.model_copy(update={"settings": DiscriminatorSettings(width=4)})
     data = data.model_copy(update={"real": str(clips)})
     train(
         then.model_copy(update={"data": data, "refinement": narrow}), tmp_path / "two", device="cpu"

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +18,7 @@ from derain.configs.training import DataConfig, RefinementConfig, TrainingConfig
 from derain.models import DerainError, load_model
 from derain.models.networks.discriminator import PatchDiscriminator
 from derain.models.output import Output
-from derain.stages.data.real_rain import RealRain, refinement_samples
+from derain.stages.data.real_rain import RealRain, real_clips, refinement_samples
 from derain.stages.data.rendered_clips import RainyClips, cached_clip, find_clips
 from derain.stages.losses.adversary import ADVERSARIAL_LOSSES
 from derain.stages.losses.refinement import (
@@ -123,6 +125,24 @@ def test_real_rain_comes_as_it_is(clips: Path, config: TrainingConfig, tmp_path:
         refinement_samples(RealRain(files, video, 1, 4), 1, tmp_path)
 
 
+def test_pictures_that_are_no_frames_are_named_and_left_out(
+    make_walk: Callable[..., Path], tmp_path: Path
+) -> None:
+    place = make_walk(tmp_path / "rain", 3)
+    (place / "stills").mkdir()
+    for size in (32, 48):
+        cv2.imwrite(str(place / "stills" / f"{size}.png"), np.zeros((size, size, 3), np.uint8))
+    said: list[str] = []
+    (found,) = real_clips(place, tmp_path / "cache", said.append)
+    assert found.name.startswith("walk-")
+    assert said == [
+        f"{place / 'stills'} is left out of the real rain: its pictures are no frames of one size."
+    ]
+    assert real_clips(place / "walk", tmp_path / "cache", said.append) == [found]
+    with pytest.raises(DerainError, match="no rainy clip"):
+        real_clips(place / "stills", tmp_path / "cache")
+
+
 @pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
 def test_a_killed_run_goes_on_bit_for_bit(
     name: str, config: TrainingConfig, whole_and_resumed: Runs
@@ -177,8 +197,8 @@ def test_lpips_without_its_backbone_is_a_sentence(config: TrainingConfig, tmp_pa
 
 
 def test_a_discriminator_that_cannot_be_built_is_a_sentence(config: TrainingConfig) -> None:
-    asked = RefinementConfig(settings={"wdith": 3})
-    with pytest.raises(DerainError, match="wdith"):
+    asked = RefinementConfig(discriminator="reference", settings={"layers": 3})
+    with pytest.raises(DerainError, match="takes no layers"):
         refinement_objective(config.model_copy(update={"refinement": asked}), CPU)
 
 
