@@ -6,8 +6,9 @@ Thin: options in, one call, an exit code out. Heavy imports stay inside the comm
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,6 +45,11 @@ from derain.pipeline.cli.common import (
     seconds,
 )
 from derain.pipeline.streaming.quality import choose_model
+
+if TYPE_CHECKING:
+    from derain.pipeline.streaming.inputs import Derain, Task
+    from derain.pipeline.streaming.options import Report, VideoOptions
+    from derain.pipeline.streaming.progress import Reporter
 
 JobFolder = Annotated[Path, typer.Argument(metavar="JOB", help="The folder of derain plan.")]
 
@@ -153,6 +159,9 @@ def work(
         bool,
         typer.Option("--retry", help="Segments that failed too.", rich_help_panel=COMMON),
     ] = False,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", hidden=True, help="End with the starting process.")
+    ] = False,
     device: Device = "auto",
     tile: Tile = "auto",
     debug: Debug = False,
@@ -160,7 +169,7 @@ def work(
     """Derain segments of a planned film until none is left; any number of workers share them."""
     from derain.pipeline.distributed.claiming import forget_failures
     from derain.pipeline.distributed.plan import Job
-    from derain.pipeline.distributed.work import Worker, WorkerOptions
+    from derain.pipeline.distributed.work import Worker, WorkerOptions, stop_with_parent
     from derain.pipeline.streaming.inputs import interruptible
 
     if index >= count:
@@ -171,6 +180,8 @@ def work(
     if retry:
         forget_failures(folder)
     with interruptible() as stop:
+        if with_parent:
+            stop_with_parent(stop)
         report = worker.run(stop)
     say(f"{job}: {len(report.done)} segments, {report.frames} frames by this worker")
     for number, reason in report.failed.items():
@@ -194,6 +205,36 @@ def join(
     for notice in report.notices:
         say(notice)
     say(f"{output}: {report.frames} frames of {report.parts} parts; {job} may be deleted.")
+
+
+def share_out(
+    options: VideoOptions, workers: int, segment: float, reporter: Reporter, stop: threading.Event
+) -> Derain:
+    """What `derain video --workers` does with each film.
+
+    Args:
+        options: of every film.
+        workers: processes.
+        segment: seconds of a segment at most.
+        reporter: told how far it is.
+        stop: set to end early.
+    """
+    from derain.pipeline.distributed.pool import PoolOptions, derain_with_workers
+
+    pool = PoolOptions(workers, segment)
+
+    def derain(task: Task, report: Report) -> None:
+        derain_with_workers(
+            task.source,
+            task.target,
+            options,
+            pool,
+            report=report,
+            progress=reporter.frame,
+            stop=stop,
+        )
+
+    return derain
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -13,8 +13,8 @@ from derain.models.errors import DerainError, VideoError
 from derain.pipeline.distributed.claiming import failed
 from derain.pipeline.distributed.journal import Record, digest, read_records
 from derain.pipeline.distributed.plan import Job, Plan, read_plan
-from derain.pipeline.distributed.planning import open_whole
 from derain.pipeline.distributed.verify import verify_film
+from derain.pipeline.streaming.derain_video import open_video
 from derain.pipeline.streaming.runner import output_video
 from derain.pipeline.video import VideoReader, VideoWriter
 from derain.pipeline.video.copying.streams import as_encoded, bitstream_filter
@@ -30,7 +30,8 @@ class JoinReport:
     target: str
     frames: int
     parts: int
-    damaged: int = 0
+    damaged: int
+    missing: str  # what the source lacks, as a sentence; empty where nothing is
     notices: list[str] = field(default_factory=list)
 
     def notice(self, text: str) -> None:
@@ -61,13 +62,15 @@ def join(
     plan = read_plan(job)
     plan.check_source()
     records = _complete(job, plan)
-    report = JoinReport(str(target), plan.frames, len(records))
+    report = JoinReport(str(target), plan.frames, len(records), plan.damaged, plan.missing)
+    if plan.missing:
+        report.notice(plan.missing)
     for record in records:
         for notice in record.notices:
             report.notice(notice)
     require_other_file(plan.source, written_files(target))
     files = output_files(target)
-    with open_whole(plan.source, plan.options, notice=report.notice) as source:
+    with open_video(plan.source, plan.options, report.notice) as source:
         try:
             writer = VideoWriter(
                 target,

@@ -70,6 +70,7 @@ class Plan(BaseModel):
     pts: of all frames in the order to show them, in units of `time_base` seconds; those before
         `first` only warm up (--start).
     last_duration: how long the last frame stays, in the same units.
+    damaged: places of the source that could not be decoded. missing: what it lacks, as a sentence.
     shots: the frames that begin one. repeats: the frames that show what the one before showed.
     """
 
@@ -92,6 +93,8 @@ class Plan(BaseModel):
     shots: list[int]
     repeats: list[int]
     warm_up: int
+    damaged: int
+    missing: str
     segments: list[Segment]
 
     @property

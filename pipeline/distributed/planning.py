@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from derain.pipeline.distributed.plan import (
 )
 from derain.pipeline.distributed.segments import context_of, cut_segments
 from derain.pipeline.streaming.checkpoints import fingerprint_of, is_replayable
+from derain.pipeline.streaming.derain_video import open_video
 from derain.pipeline.streaming.options import Interrupted, VideoOptions
 from derain.pipeline.streaming.runner import output_video
 from derain.pipeline.streaming.shot_detection import ShotDetector
@@ -41,46 +42,27 @@ SEGMENT = 60.0  # seconds
 
 
 @dataclass(slots=True)
-class Marks:
-    """What is learned of a film by decoding it."""
+class Film:
+    """What is learned of a film by decoding it; the fields are those of a plan."""
 
+    time_base: Fraction
+    width: int
+    height: int
+    streams: list[StreamNote]
     pts: list[int] = field(default_factory=list)
     shots: list[int] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
     thumbnails: list[bytes] = field(default_factory=list)
-    first: int = 0  # frames before it only warm up
+    first: int = 0
     last_duration: int = 0
+    damaged: int = 0
+    missing: str = ""
 
 
 def thumbnail(frame: Frame) -> NDArray[np.uint8]:
     """The brightness of a frame in 8x8 pixels."""
     luma = np.ascontiguousarray(frame.luma())
     return cv2.resize(luma, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-
-
-def open_whole(
-    source: str, options: VideoOptions, *, threads: int | None = None, notice: Log = say_nothing
-) -> VideoReader:
-    """The reader of a film that all who share a plan must agree on.
-
-    Args:
-        source: the film.
-        options: of the run.
-        threads: of the decoder; None chooses.
-        notice: told what was done differently.
-    """
-    return VideoReader(
-        source,
-        format=options.input_format,
-        options=options.input_options,
-        threads=threads,
-        interlaced=options.interlaced,
-        start=options.start,
-        end=options.end,
-        warm_up=options.warm_up,
-        hwaccel=options.hwaccel,
-        notice=notice,
-    )
 
 
 def make_plan(
@@ -123,18 +105,18 @@ def make_plan(
     loaded = model if model is not None else load_chosen(options)
     context = context_of(loaded, options.steady)
     job.make()
-    with open_whole(name, options, threads=os.cpu_count() or 1, notice=notice) as reader:
+    with open_video(name, options, notice, threads=os.cpu_count() or 1) as reader:
         options = replace(options, encoding=_encoding(reader, job, options, suffix, notice))
-        marks = _mark(reader, options, progress, stop or threading.Event())
-        video, ticks = reader.video, reader.video.ticks
-        streams = [
-            StreamNote(index=s.index, kind=s.type, codec=s.codec_context.name)
-            for s in [reader.stream, *reader.others]
-            if s.codec_context is not None
-        ]
+        film = _mark(reader, options, progress, stop or threading.Event())
     cut = cut_segments(
-        marks.pts, ticks, marks.shots, marks.repeats, context, seconds, first=marks.first
+        film.pts, film.time_base, film.shots, film.repeats, context, seconds, first=film.first
     )
+    segments = [
+        each.model_copy(update={"thumbnail": film.thumbnails[each.context_from].hex()})
+        for each in cut
+    ]
+    known = {each.name: getattr(film, each.name) for each in fields(film)}
+    del known["thumbnails"]
     plan = Plan(
         product=product_version(),
         weights=weights_hash(options) if model is None else "",
@@ -142,20 +124,9 @@ def make_plan(
         fingerprint=fingerprint_of(name, ""),
         options=options,
         suffix=suffix,
-        streams=streams,
-        width=video.width,
-        height=video.height,
-        time_base=ticks,
-        pts=marks.pts,
-        first=marks.first,
-        last_duration=marks.last_duration,
-        shots=marks.shots,
-        repeats=marks.repeats,
         warm_up=context.warm_up,
-        segments=[
-            each.model_copy(update={"thumbnail": marks.thumbnails[each.context_from].hex()})
-            for each in cut
-        ],
+        segments=segments,
+        **known,
     )
     write_plan(job, plan)
     return plan
@@ -195,29 +166,39 @@ def _mark(
     options: VideoOptions,
     progress: Callable[[int, int], None],
     stop: threading.Event,
-) -> Marks:
+) -> Film:
     """Decode the film: time stamps, shots, repeats, thumbnails."""
-    marks = Marks()
+    film = Film(
+        reader.video.ticks,
+        reader.video.width,
+        reader.video.height,
+        [
+            StreamNote(index=s.index, kind=s.type, codec=s.codec_context.name)
+            for s in [reader.stream, *reader.others]
+            if s.codec_context is not None
+        ],
+    )
     detector = ShotDetector(scenes=options.scene_reset == "auto")
     last: Frame | None = None
     for frame in reader.frames():
         if stop.is_set():
             raise Interrupted("Stopped before the plan was complete; plan again.")
         detector.mark(frame)
-        index = len(marks.pts)
-        marks.pts.append(frame.pts)
-        marks.thumbnails.append(thumbnail(frame).tobytes())
+        index = len(film.pts)
+        film.pts.append(frame.pts)
+        film.thumbnails.append(thumbnail(frame).tobytes())
         if frame.cut or not index:
-            marks.shots.append(index)
+            film.shots.append(index)
         if frame.repeat:
-            marks.repeats.append(index)
+            film.repeats.append(index)
         if frame.warm_up:
-            marks.first = index + 1
+            film.first = index + 1
         last = frame
         progress(index + 1, reader.video.frames)
-    if last is None or marks.first == len(marks.pts):
+    if last is None or film.first == len(film.pts):
         raise DerainError(f"There is no frame in that part of {reader.name}; check --start, --end.")
     picture = last.picture
     seconds = (picture.duration or 0) * (picture.time_base or Fraction(0))
-    marks.last_duration = round(seconds / last.time_base)
-    return marks
+    film.last_duration = round(seconds / last.time_base)
+    film.damaged, film.missing = reader.damaged, reader.missing
+    return film

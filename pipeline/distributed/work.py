@@ -235,6 +235,18 @@ class EitherEvent(threading.Event):
         return super().is_set() or self.other.is_set()
 
 
+def stop_with_parent(stop: threading.Event) -> None:
+    """Set `stop` when the process that started this one is no more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent and not stop.wait(1):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 def set_threads(threads: int | None) -> None:
     """How many threads the network's libraries use in this process; None leaves it to them."""
     if threads is not None:

@@ -68,7 +68,7 @@ def derain_video(
             return report
         loaded = model if model is not None else load_chosen(options)
         derainer = open_derainer(options, loaded, report.notice)
-        with _open(source, options, report.notice) as reader:
+        with open_video(source, options, report.notice) as reader:
             report.total = _expected(reader.video, options)
             run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint, files)
             run.all()
@@ -98,11 +98,22 @@ def _check(options: VideoOptions) -> None:
         raise DerainError("--end lies before --start; swap them.")
 
 
-def _open(source: str | Path, options: VideoOptions, notice: Log) -> VideoReader:
+def open_video(
+    source: str | Path, options: VideoOptions, notice: Log, threads: int | None = None
+) -> VideoReader:
+    """A reader of a source, as options say.
+
+    Args:
+        source: see `derain_video`.
+        options: see `VideoOptions`.
+        notice: told what was done differently.
+        threads: of the decoder; None chooses.
+    """
     return VideoReader(
         source,
         format=options.input_format,
         options=options.input_options,
+        threads=threads,
         interlaced=options.interlaced,
         start=options.start,
         end=options.end,

@@ -41,6 +41,9 @@ class Task:
     in_folder: bool = False  # made where it is missing; an output that is there is skipped
 
 
+Derain = Callable[[Task, Report], object]
+
+
 def expand(inputs: list[str], recursive: bool) -> list[tuple[str, Path]]:
     """Inputs as (source, place below the output folder): files of folders and patterns, sorted."""
     found: list[tuple[str, Path]] = []
@@ -169,12 +172,19 @@ class _Batch:
         reporter: told of every frame and of every task that ends.
         stop: no task begins once it is set.
         several: whether outputs that are there are skipped and faults do not end the rest.
+        derain: does one task and fills its report; None is `derain_video`, here.
     """
 
     def __init__(
-        self, options: VideoOptions, reporter: Reporter, stop: threading.Event, several: bool
+        self,
+        options: VideoOptions,
+        reporter: Reporter,
+        stop: threading.Event,
+        several: bool,
+        derain: Derain | None,
     ) -> None:
         self.options, self.reporter, self.stop, self.several = options, reporter, stop, several
+        self.derain = derain or self._derain_here
         self._lock = threading.Lock()
         self._model: VideoModel | None = None
 
@@ -197,7 +207,9 @@ class _Batch:
             self.reporter.done(report)
             return "there already"
         try:
-            self._derain(task, report)
+            if self.several:
+                Path(task.target).parent.mkdir(parents=True, exist_ok=True)
+            self.derain(task, report)
         except Interrupted as error:
             self.reporter.failed(report, str(error), "interrupted")
             return "interrupted"
@@ -220,11 +232,9 @@ class _Batch:
             return "incomplete"
         return "done"
 
-    def _derain(self, task: Task, report: Report) -> None:
+    def _derain_here(self, task: Task, report: Report) -> None:
         from derain.pipeline.streaming.derain_video import derain_video
 
-        if self.several:
-            Path(task.target).parent.mkdir(parents=True, exist_ok=True)
         derain_video(
             task.source,
             task.target,
@@ -243,6 +253,7 @@ def run_tasks(
     *,
     jobs: int = 1,
     stop: threading.Event | None = None,
+    derain: Derain | None = None,
 ) -> int:
     """Do all tasks and report each. A failure does not end the rest; what is done is skipped.
 
@@ -252,6 +263,7 @@ def run_tasks(
         reporter: told of every frame and of every task that ends.
         jobs: how many tasks run side by side.
         stop: set by somebody else to end early.
+        derain: does one task and fills its report; None is `derain_video`, in this process.
 
     Returns:
         The exit code: 0 all done, 1 some failed or were incomplete, 130 stopped.
@@ -261,7 +273,7 @@ def run_tasks(
     several = len(tasks) > 1 or any(task.in_folder for task in tasks)
     if not tasks:
         reporter.say("No input falls to this part of the list; nothing is done.")
-    results = _map(_Batch(options, reporter, stop, several).run, tasks, jobs)
+    results = _map(_Batch(options, reporter, stop, several, derain).run, tasks, jobs)
     if several:
         reporter.table(
             [(task.source, str(result)) for task, result in zip(tasks, results, strict=True)]
