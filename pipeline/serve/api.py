@@ -172,8 +172,8 @@ class Api:
         def frame(
             job_id: str, at: Annotated[float, Query(ge=0, le=LATEST, allow_inf_nan=False)] = LATEST
         ) -> Response:
-            data = self.frames.pair(self._job(job_id), at)
-            return Response(data, media_type="image/jpeg")
+            data, time = self.frames.pair(self._job(job_id), at)
+            return Response(data, media_type="image/jpeg", headers={"X-Time": f"{time:.3f}"})
 
         @router.get("/jobs/{job_id}/preview.png", summary="The sheet", response_class=FileResponse)
         def sheet(job_id: str) -> Response:

@@ -47,8 +47,8 @@ class FrameProcess:
             raise DerainError(str(told["error"]).replace(str(path), name))
         return Film.model_validate(told["film"])
 
-    def pair(self, job: Job, at: float) -> bytes:
-        """JPEG of a job's frame at a time: before, and below it after.
+    def pair(self, job: Job, at: float) -> tuple[bytes, float]:
+        """JPEG of a job's frame at a time: before, and below it after; and the frame's own time.
 
         Raises:
             DerainError: there is none yet.
@@ -64,7 +64,7 @@ class FrameProcess:
         )
         if "error" in told:
             raise DerainError(self.folders.without_paths(job, str(told["error"])))
-        return data
+        return data, float(told["time"])
 
     def close(self) -> None:
         """End the process."""

@@ -56,8 +56,8 @@ def probe(path: str, codec: str | None = None) -> Film:
     )
 
 
-def pair(source: str, target: str, at: float, width: int) -> bytes:
-    """JPEG of a frame before, and below it the same frame after.
+def pair(source: str, target: str, at: float, width: int) -> tuple[bytes, float]:
+    """JPEG of a frame before, and below it the same frame after; and the frame's time in seconds.
 
     Args:
         source: the film.
@@ -81,7 +81,7 @@ def pair(source: str, target: str, at: float, width: int) -> bytes:
     ok, data = cv2.imencode(".jpg", both[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not ok:
         raise DerainError("The frame is too large for a JPEG.")
-    return data.tobytes()
+    return data.tobytes(), float(time)
 
 
 def growing(target: str) -> str:
@@ -129,8 +129,8 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         if request["ask"] == "probe":
             film = probe(request["path"], request["codec"])
             return {"film": film.model_dump()}, b""
-        data = pair(request["source"], request["target"], request["at"], request["width"])
-        return {}, data
+        data, time = pair(request["source"], request["target"], request["at"], request["width"])
+        return {"time": time}, data
     except (DerainError, OSError) as error:
         return {"error": str(error)}, b""
     except Exception as error:

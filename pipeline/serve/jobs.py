@@ -27,7 +27,7 @@ class Settings(BaseModel):
     streaks: float = Field(1.0, ge=0, le=1, description="share of the streaks to remove")
     haze: float = Field(1.0, ge=0, le=1, description="share of the haze to remove")
     codec: str | None = Field(
-        None, pattern=r"^[a-z0-9_]{1,40}$", description="encoder by FFmpeg's name; by container"
+        None, pattern=r"^[a-z0-9_-]{1,40}$", description="encoder by FFmpeg's name; by container"
     )
     crf: float | None = Field(
         None, ge=0, le=63, description="quality of the encoder: lower is better"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -82,6 +83,11 @@ class JobServer(WebServer):
         self._add_pages(app)
 
     def _add_pages(self, app: FastAPI) -> None:
+        for path, name in (("/", "page.html"), ("/api", "api.html")):
+            self._add_page(app, path, read(name))
+        for name in ("page.css", "page.js", "viewer.js"):
+            self._add_file(app, name)
+
         @app.exception_handler(ConflictError)
         def conflict(request: Request, error: ConflictError) -> Response:
             return refuse(409, str(error))
@@ -89,6 +95,18 @@ class JobServer(WebServer):
         @app.exception_handler(BusyError)
         def busy(request: Request, error: BusyError) -> Response:
             return refuse(503, str(error))
+
+    def _add_page(self, app: FastAPI, path: str, html: str) -> None:
+        @app.get(path, include_in_schema=False)
+        def page(request: Request) -> Response:
+            return self.access.page(request, html)
+
+    def _add_file(self, app: FastAPI, name: str) -> None:
+        text, kind = read(name), "text/css" if name.endswith(".css") else "text/javascript"
+
+        @app.get(f"/{name}", include_in_schema=False)
+        def file() -> Response:
+            return Response(text, media_type=kind)
 
     def start(self) -> None:
         """Answer, and go on with the jobs that are there."""
@@ -105,3 +123,8 @@ class JobServer(WebServer):
         self.queue.close()
         self.frames.close()
         self.store.close()
+
+
+def read(name: str) -> str:
+    """A file of the page."""
+    return files("derain.pipeline.serve").joinpath(name).read_text("utf-8")

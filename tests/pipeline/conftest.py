@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
 
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+PATIENCE = 90.0
 
 
 @pytest.fixture
@@ -24,3 +34,80 @@ def run() -> Callable[..., tuple[Path, Report]]:
         return target, derain_video(source, target, options, model=model)
 
     return derain
+
+
+class Browser:
+    """Debian's chromium, headless: a few words of the WebDriver protocol."""
+
+    def __init__(self, port: int, profile: Path) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        flags += ["--window-size=1280,900", f"--user-data-dir={profile}"]
+        options = {"goog:chromeOptions": {"binary": CHROMIUM, "args": flags}}
+        found = self._send("POST", "/session", {"capabilities": {"alwaysMatch": options}})
+        self.base += f"/session/{found['sessionId']}"
+
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, url: str) -> None:
+        """Go to a page."""
+        self._send("POST", "/url", {"url": url})
+
+    def run(self, script: str) -> Any:
+        """Run JavaScript; what it returns."""
+        return self._send("POST", "/execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str) -> Any:
+        """Run it until it returns something true."""
+        until = time.perf_counter() + PATIENCE
+        while not (found := self.run(f"return {script}")):
+            assert time.perf_counter() < until, f"never true: {script}"
+            time.sleep(0.05)
+        return found
+
+    def drag(self, path: list[tuple[int, int]]) -> None:
+        """Press the mouse at the first point, move along the others, let go."""
+        moves = [
+            {"type": "pointerMove", "x": x, "y": y, "duration": 20, "origin": "viewport"}
+            for x, y in path
+        ]
+        press, let_go = {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
+        mouse = {"type": "pointer", "id": "mouse", "actions": [moves[0], press, *moves[1:], let_go]}
+        self._send("POST", "/actions", {"actions": [mouse]})
+
+    def download_to(self, folder: Path) -> None:
+        """Where what is downloaded goes."""
+        params = {"behavior": "allow", "downloadPath": str(folder)}
+        body = {"cmd": "Browser.setDownloadBehavior", "params": params}
+        self._send("POST", "/goog/cdp/execute", body)
+
+    def screenshot(self) -> bytes:
+        """The page as PNG."""
+        return b64decode(self._send("GET", "/screenshot"))
+
+    def close(self) -> None:
+        """End the browser."""
+        self._send("DELETE", "")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("needs chromium and chromedriver")
+    driver = subprocess.Popen(
+        [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert driver.stdout is not None
+        # "ChromeDriver was started successfully on port 12345."
+        line = next(x for x in driver.stdout if "successfully on port" in x)
+        page = Browser(int(line.rsplit(" ", 1)[1].strip(".\n")), tmp_path_factory.mktemp("profile"))
+        yield page
+        page.close()
+    finally:
+        driver.terminate()
+        driver.wait()
