@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import av
 from av.codec.codec import UnknownCodecError
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -128,23 +128,34 @@ def remux(
                 packet = cover_packet(cover)
                 packet.stream = covered
                 out.mux_one(packet)
-            last: dict[int, Fraction] = {}
-            counts = dict.fromkeys(streams, 0)
-            for packet in source.demux():
-                if not packet.size:
-                    continue
-                index = packet.stream_index
-                if index not in streams:
-                    continue
-                extras.stamps.get(index, TimestampLog()).restore(counts[index], packet)
-                counts[index] += 1
-                for packets, stream in captions:
-                    while packets and stamp(packets[0]) <= stamp(packet):
-                        _write(out, packets.popleft(), stream, last)
-                _write(out, packet, streams[index], last)
-            for packets, stream in captions:
-                for packet in packets:
-                    _write(out, packet, stream, last)
+            _copy_packets(source, out, streams, captions, extras.stamps)
+
+
+def _copy_packets(
+    source: InputContainer,
+    out: OutputContainer,
+    streams: dict[int, Stream],
+    captions: list[tuple[deque[av.Packet], Stream]],
+    stamps: dict[int, TimestampLog],
+) -> None:
+    """Write all packets of `source` with their true time stamps, and the captions among them."""
+    last: dict[int, Fraction] = {}
+    counts = dict.fromkeys(streams, 0)
+    for packet in source.demux():
+        if not packet.size:
+            continue
+        index = packet.stream_index
+        if index not in streams:
+            continue
+        stamps.get(index, TimestampLog()).restore(counts[index], packet)
+        counts[index] += 1
+        for packets, stream in captions:
+            while packets and stamp(packets[0]) <= stamp(packet):
+                _write(out, packets.popleft(), stream, last)
+        _write(out, packet, streams[index], last)
+    for packets, stream in captions:
+        for packet in packets:
+            _write(out, packet, stream, last)
 
 
 def contents_of(part: Path) -> str:
