@@ -20,12 +20,13 @@ from derain.pipeline.distributed.joinable import joinable
 from derain.pipeline.distributed.plan import (
     Job,
     Plan,
+    Segment,
     StreamNote,
     product_version,
     weights_hash,
     write_plan,
 )
-from derain.pipeline.distributed.segments import context_of, cut_segments
+from derain.pipeline.distributed.segments import Context, context_of, cut_segments
 from derain.pipeline.streaming.checkpoints import fingerprint_of, is_replayable
 from derain.pipeline.streaming.derain_video import open_video
 from derain.pipeline.streaming.options import Interrupted, VideoOptions
@@ -108,13 +109,7 @@ def make_plan(
     with open_video(name, options, notice, threads=os.cpu_count() or 1) as reader:
         options = replace(options, encoding=_encoding(reader, job, options, suffix, notice))
         film = _mark(reader, options, progress, stop or threading.Event())
-    cut = cut_segments(
-        film.pts, film.time_base, film.shots, film.repeats, context, seconds, first=film.first
-    )
-    segments = [
-        each.model_copy(update={"thumbnail": film.thumbnails[each.context_from].hex()})
-        for each in cut
-    ]
+    segments = _segments_of(film, context, seconds)
     known = {each.name: getattr(film, each.name) for each in fields(film)}
     del known["thumbnails"]
     plan = Plan(
@@ -130,6 +125,17 @@ def make_plan(
     )
     write_plan(job, plan)
     return plan
+
+
+def _segments_of(film: Film, context: Context, seconds: float) -> list[Segment]:
+    """The segments, each with a thumbnail of the frame that its context begins with."""
+    cut = cut_segments(
+        film.pts, film.time_base, film.shots, film.repeats, context, seconds, first=film.first
+    )
+    return [
+        each.model_copy(update={"thumbnail": film.thumbnails[each.context_from].hex()})
+        for each in cut
+    ]
 
 
 def _check(source: str, job: Job, options: VideoOptions) -> None:
