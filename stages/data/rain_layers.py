@@ -24,6 +24,7 @@ Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Grey = NDArray[np.float32]  # (H, W), grey levels
 
 SKY = 230.0  # grey level that streaks would have if they hid everything
+PLACES = 6  # of which the wettest is taken: rain falls in parts of most films only
 NEAREST = 15.0  # grey levels between sky and background below which rain cannot be measured
 
 
@@ -133,6 +134,19 @@ def _split(aligned: NDArray[np.uint8], how: HarvestSettings) -> Split:
     )
 
 
+def _wet_centre(film: NDArray[np.uint8], room: float, rng: Rng) -> list[float]:
+    """x and y of the middle of the wettest of a few squares of 2 room pixels."""
+
+    def wetness(centre: list[float]) -> float:
+        left, top = (max(0, int(c - room)) for c in centre)
+        size = max(1, int(2 * room))
+        return float(film[:, top : top + size : 2, left : left + size].mean())
+
+    bounds = [(min(room, n / 2), max(n - room, n / 2)) for n in film.shape[:0:-1]]
+    centres = [[rng.uniform(*bound) for bound in bounds] for _ in range(PLACES)]
+    return max(centres, key=wetness)
+
+
 def sample_layer(film: NDArray[np.uint8], frames: int, crop: int, rng: Rng) -> Grey:
     """A piece of harvested rain, moved as one: (frames, crop, crop) opacities in [0, 1].
 
@@ -154,7 +168,7 @@ def sample_layer(film: NDArray[np.uint8], frames: int, crop: int, rng: Rng) -> G
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
     turn = turn @ np.diag([across, 1.0])
     room = crop / scale / 2
-    centre = [rng.uniform(min(room, n / 2), max(n - room, n / 2)) for n in film.shape[:0:-1]]
+    centre = _wet_centre(film[order[::4]], room, rng)
     matrix = np.concatenate([turn, (centre - turn @ [crop / 2, crop / 2])[:, None]], 1)
     layer = [
         cv2.warpAffine(

@@ -19,6 +19,7 @@ from derain.stages.data.rain_layers import Split, sample_layer
 
 Rng = np.random.Generator
 PARTS = ("rainy", "truth", "certain", "opacity")
+PLACES = 6  # of which the wettest is taken
 EMPTY = 1e-4  # mean opacity below which a film holds no rain worth laying over others
 
 
@@ -66,6 +67,14 @@ def _rainy_part(films: list[Path], rng: Rng) -> NDArray[np.uint8]:
     raise DerainError("The harvested films hold hardly any rain; harvest others.")
 
 
+def _wet_place(opacity: NDArray[np.uint8], side: int, rng: Rng) -> tuple[int, int]:
+    """Top and left of the wettest of a few squares: rain falls in parts of most films only."""
+    height, width = opacity.shape[1:]
+    tops, lefts = (rng.integers(0, n - side + 1, PLACES) for n in (height, width))
+    places = [(int(top), int(left)) for top, left in zip(tops, lefts, strict=True)]
+    return max(places, key=lambda p: opacity[:, p[0] : p[0] + side : 2, p[1] : p[1] + side].mean())
+
+
 def film_pair(films: list[Path], frames: int, crop: int, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
     """A piece of a rainy film and its truth.
 
@@ -74,12 +83,12 @@ def film_pair(films: list[Path], frames: int, crop: int, rng: Rng) -> tuple[Tens
         `clean` is the truth, else 0.
     """
     film = films[rng.integers(len(films))]
-    parts = [read_part(film, part) for part in PARTS[:3]]
+    *parts, opacity = (read_part(film, part) for part in PARTS)
     total, height, width = parts[0].shape[:3]
     start = int(rng.integers(0, max(1, total - frames + 1)))
     order = np.minimum(start + np.arange(frames), total - 1)
-    side = min(round(crop * np.exp(rng.uniform(-0.15, 0.8))), height, width)
-    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    side = min(round(crop * np.exp(rng.uniform(-0.3, 0.6))), height, width)
+    top, left = _wet_place(opacity[order[::3]], side, rng)
     flip = rng.random() < 0.5
 
     def piece(array: NDArray[np.uint8]) -> Tensor:
