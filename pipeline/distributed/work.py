@@ -167,7 +167,7 @@ class Worker:
             try:
                 Run(
                     reader,
-                    Shots(self.derainer),
+                    Shots(self.derainer, reader.video.display_matrix),
                     self.options,
                     report,
                     lambda report: progress(report.frames_out),

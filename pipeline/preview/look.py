@@ -34,7 +34,7 @@ from derain.pipeline.streaming.compare import contact_sheet, label
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.streaming.temporal_smoothing import load_chosen
-from derain.pipeline.video import Video, VideoReader
+from derain.pipeline.video import Video, VideoReader, upright_rgb
 from derain.pipeline.video.color import to_bytes
 
 MOMENTS = 24  # places that the coarse look takes
@@ -198,9 +198,9 @@ def _picture_bytes(source: str, all_bytes: int) -> int:
 def _middle(source: str, target: Path, begin: float, end: float) -> Spot:
     """The frame in the middle of a spot; players may turn it, a sheet does not."""
     with VideoReader(target) as reader:
-        after = [to_bytes(reader.to_rgb(frame)) for frame in reader.frames()]
+        after = [to_bytes(upright_rgb(reader, frame)) for frame in reader.frames()]
     with VideoReader(source, start=begin, end=end, warm_up=0) as reader:
-        before = [to_bytes(reader.to_rgb(frame)) for frame in reader.frames()]
+        before = [to_bytes(upright_rgb(reader, frame)) for frame in reader.frames()]
     middle = min(len(before), len(after)) // 2
     return Spot(begin, before[middle], after[middle])
 
@@ -212,7 +212,7 @@ def _second(source: str, begin: float, count: int = 12) -> list[NDArray[np.float
         step = max(1, round(1.5 * float(reader.video.rate) / count))
         for frame in reader.frames():
             if frame.index % step == 0:
-                frames.append(small(reader.to_rgb(frame)))
+                frames.append(small(upright_rgb(reader, frame)))
     return frames
 
 

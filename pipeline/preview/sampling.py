@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
+from derain.pipeline.video import VideoReader, upright_rgb
 from derain.pipeline.video.frames import Frame
-from derain.pipeline.video.reader import VideoReader
 
 FORWARD = 60 * 640 * 360  # pixels that are decoded at most to come nearer than a key frame is
 
@@ -74,7 +74,7 @@ def _run(reader: VideoReader, due: float, frames: int) -> Sample | None:
                 continue
             first = first if images else time
             frame = Frame(picture, picture.pts, stream.time_base, reader.video.color)
-            images.append(reader.to_rgb(frame))
+            images.append(upright_rgb(reader, frame))
             if len(images) == frames:
                 break
     except av.FFmpegError:

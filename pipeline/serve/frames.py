@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
 from derain.pipeline.serve.jobs import Film
-from derain.pipeline.streaming.compare import upright
 from derain.pipeline.video import VideoReader
 from derain.pipeline.video.color import to_bytes
 from derain.pipeline.video.encoders import encoder
+from derain.pipeline.video.frames import upright
 from derain.pipeline.video.output_files import output_files
 
 QUALITY = 88  # of JPEG

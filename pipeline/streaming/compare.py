@@ -5,7 +5,6 @@ Pixels in, pixels out, (H, W, 3) uint8 RGB. Reading and writing files is done el
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -39,25 +38,6 @@ def compare_frames(before: Picture, after: Picture, mode: str = "side") -> Pictu
     picture = np.concatenate([before[:, :middle], after[:, middle:]], 1)
     picture[:, max(0, middle - 1) : middle + 1] = LINE
     return label(label(picture, "before"), "after", right=True)
-
-
-def upright(picture: Picture, matrix: Sequence[int] | None) -> Picture:
-    """A view as players show it: turned and mirrored by a display matrix, by quarters of a turn.
-
-    `matrix` is that of `Video.display_matrix`: x' = a x + c y, y' = b x + d y of (a b u c d v …).
-    """
-    if matrix is None:
-        return picture
-    a, b, _, c, d = matrix[:5]
-    across, down = (c, b) if is_turned(matrix) else (a, d)
-    if is_turned(matrix):
-        picture = picture.swapaxes(0, 1)
-    return picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
-
-
-def is_turned(matrix: Sequence[int] | None) -> bool:
-    """Whether a display matrix makes rows columns."""
-    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
 
 
 def label(picture: Picture, text: str, right: bool = False) -> Picture:

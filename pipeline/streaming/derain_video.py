@@ -70,7 +70,8 @@ def derain_video(
         derainer = open_derainer(options, loaded, report.notice)
         with open_video(source, options, report.notice) as reader:
             report.total = _expected(reader.video, options)
-            run = Run(reader, Shots(derainer), options, report, progress, stop, checkpoint, files)
+            shots = Shots(derainer, reader.video.display_matrix)
+            run = Run(reader, shots, options, report, progress, stop, checkpoint, files)
             run.all()
             report.damaged = reader.damaged
             if reader.missing:

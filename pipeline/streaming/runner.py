@@ -16,13 +16,14 @@ from typing import Protocol
 from derain.models.errors import DerainError
 from derain.models.runtime.preparation import Prepared
 from derain.pipeline.streaming import checkpoints
-from derain.pipeline.streaming.compare import compare_frames, is_turned, upright
+from derain.pipeline.streaming.compare import compare_frames
 from derain.pipeline.streaming.options import CHANGED, Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.shot_detection import ShotDetector
 from derain.pipeline.streaming.shot_runner import Finished, ShotPreparer, Shots
 from derain.pipeline.streaming.threads import Channel, Stopped, Worker
 from derain.pipeline.video import Frame, Video, VideoReader, VideoWriter
 from derain.pipeline.video.color import to_bytes
+from derain.pipeline.video.frames import is_turned, upright
 from derain.pipeline.video.output_files import OutputFiles
 
 AHEAD = 2  # frames whose flow is known before their turn: they are kept as floats
@@ -141,7 +142,7 @@ class Run:
         self.decoded.put(None)
 
     def _prepare(self) -> None:
-        preparer = ShotPreparer(self.shots.derainer)
+        preparer = ShotPreparer(self.shots.derainer, self.shots.matrix)
         for item in self.decoded:
             ready = preparer.take(item) if isinstance(item, Frame) else None
             self.prepared.put((item, ready))

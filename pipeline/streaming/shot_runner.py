@@ -17,7 +17,7 @@ from derain.models.output import Output
 from derain.models.runtime.preparation import Prepared
 from derain.pipeline.streaming.checkpoints import Checkpoint, tensors_of, with_tensors
 from derain.pipeline.video.color import Residual
-from derain.pipeline.video.frames import Frame
+from derain.pipeline.video.frames import Frame, as_stored, upright
 
 
 @dataclass(slots=True)
@@ -32,11 +32,16 @@ class Finished:
 class Shots:
     """Feed a `Derainer` with marked frames and give every frame back with its residual.
 
-    A repeated frame does not enter the window; it gets the residual of the frame it repeats.
+    A repeated frame does not enter the window; it gets the residual of the frame it repeats. The
+    network sees upright frames, or rain would fall sideways in the films of a turned camera.
+
+    Args:
+        derainer: a fresh stream.
+        matrix: the video's `display_matrix`.
     """
 
-    def __init__(self, derainer: Derainer) -> None:
-        self.derainer = derainer
+    def __init__(self, derainer: Derainer, matrix: tuple[int, ...] | None = None) -> None:
+        self.derainer, self.matrix = derainer, matrix
         self.count = 0
         self.repeats = 0
         self._waiting: deque[Frame] = deque()
@@ -72,13 +77,14 @@ class Shots:
         assert frame.rgb is not None
         self._waiting.append(frame)
         self._fed = frame.index
-        output = self.derainer.push(prepared or picture_of(frame))
+        output = self.derainer.push(prepared or upright_image(frame, self.matrix))
         return self._finish(output) if output is not None else []
 
     def _finish(self, output: Output) -> list[Finished]:
         frame = self._waiting.popleft()
         assert frame.rgb is not None
-        self._last = Residual(output.image[0].permute(1, 2, 0).cpu().numpy(), frame.rgb)
+        image = as_stored(output.image[0].permute(1, 2, 0).cpu().numpy(), self.matrix)
+        self._last = Residual(image, frame.rgb)
         return [Finished(frame, self._last, output), *self._repeated()]
 
     def _repeated(self) -> list[Finished]:
@@ -130,16 +136,20 @@ class Shots:
         if self._sample is None:
             raise DerainError("The input has other frames than it had; use -y to start again.")
         prepare, derainer = self.derainer.preparer().take, self.derainer
-        waiting = [prepare(picture_of(frame)) for frame in self._waiting if not frame.repeat]
-        derainer.begin(prepare(picture_of(self._sample)), waiting)
+        waiting = [
+            prepare(upright_image(frame, self.matrix))
+            for frame in self._waiting
+            if not frame.repeat
+        ]
+        derainer.begin(prepare(upright_image(self._sample, self.matrix)), waiting)
         derainer.state, self._sample = with_tensors(derainer.state, at), None
 
 
 class ShotPreparer:
     """Prepares marked frames for `Shots.push`, in order, in a thread of its own."""
 
-    def __init__(self, derainer: Derainer) -> None:
-        self._preparer = derainer.preparer()
+    def __init__(self, derainer: Derainer, matrix: tuple[int, ...] | None = None) -> None:
+        self._preparer, self._matrix = derainer.preparer(), matrix
 
     def take(self, frame: Frame) -> Prepared | None:
         """What `Shots` will feed; None for a frame that it will not."""
@@ -147,10 +157,10 @@ class ShotPreparer:
             self._preparer.cut()
         if frame.repeat or frame.rgb is None:
             return None
-        return self._preparer.take(picture_of(frame))
+        return self._preparer.take(upright_image(frame, self._matrix))
 
 
-def picture_of(frame: Frame) -> Tensor:
-    """The picture (3, H, W) of a frame whose `rgb` is filled."""
+def upright_image(frame: Frame, matrix: tuple[int, ...] | None) -> Tensor:
+    """A frame whose `rgb` is filled, (3, H, W), as players show it."""
     assert frame.rgb is not None
-    return torch.from_numpy(frame.rgb).permute(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(upright(frame.rgb, matrix))).permute(2, 0, 1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from derain.models.errors import VideoError
 from derain.pipeline.video.color import Color
 from derain.pipeline.video.encoders import Encoding
-from derain.pipeline.video.frames import Frame, Video
+from derain.pipeline.video.frames import Frame, Video, upright
 from derain.pipeline.video.reader import VideoReader
 from derain.pipeline.video.writer import PLAIN, VideoWriter
 
@@ -28,17 +28,23 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "read_rgb",
+    "upright_rgb",
     "write_rgb",
 ]
 
 
+def upright_rgb(reader: VideoReader, frame: Frame) -> NDArray[np.float32]:
+    """A frame of `reader` as `to_rgb` gives it, but turned as players show it."""
+    return upright(reader.to_rgb(frame), reader.video.display_matrix)
+
+
 def read_rgb(source: str | Path, limit: int | None = None) -> Iterator[NDArray[np.float32]]:
-    """The frames of a file as (H, W, 3) float32 RGB in [0, 1], `limit` of them at most."""
+    """The frames of a file, upright: (H, W, 3) float32 RGB in [0, 1], `limit` of them at most."""
     with VideoReader(source) as reader:
         for frame in reader.frames():
             if limit is not None and frame.index >= limit:
                 return
-            yield reader.to_rgb(frame)
+            yield upright_rgb(reader, frame)
 
 
 def write_rgb(

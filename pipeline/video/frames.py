@@ -6,11 +6,12 @@ Files are video.py's, arithmetic of colour is color.py's.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -20,6 +21,8 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from derain.pipeline.video.color import JPEG_MATRIX, SWSCALE, Color, to_float
+
+T = TypeVar("T", bound=np.generic)
 
 # What `plane` can view and color.py can add to; anything else is converted to the nearest of these.
 EDITABLE = (
@@ -273,6 +276,40 @@ def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
     """How players must turn the picture, or None."""
     data = side_data(picture, "DISPLAYMATRIX")
     return struct.unpack("<9i", data[:36]) if data else None
+
+
+def is_turned(matrix: Sequence[int] | None) -> bool:
+    """Whether a display matrix makes rows columns."""
+    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
+
+
+def upright(image: NDArray[T], matrix: Sequence[int] | None) -> NDArray[T]:
+    """A view (H, W, …) as players show it: turned and mirrored by quarters of a turn.
+
+    `matrix` is that of `Video.display_matrix`: x' = a x + c y, y' = b x + d y of (a b u c d v …).
+    """
+    if matrix is None:
+        return image
+    across, down = _directions(matrix)
+    if is_turned(matrix):
+        image = image.swapaxes(0, 1)
+    return image[::down, ::across]
+
+
+def as_stored(image: NDArray[T], matrix: Sequence[int] | None) -> NDArray[T]:
+    """A view of an upright image as the file holds it: what `upright` did, undone."""
+    if matrix is None:
+        return image
+    across, down = _directions(matrix)
+    image = image[::down, ::across]
+    return image.swapaxes(0, 1) if is_turned(matrix) else image
+
+
+def _directions(matrix: Sequence[int]) -> tuple[int, int]:
+    """1, or -1 where a display matrix mirrors: across and down the upright image."""
+    a, b, _, c, d = matrix[:5]
+    across, down = (c, b) if is_turned(matrix) else (a, d)
+    return -1 if across < 0 else 1, -1 if down < 0 else 1
 
 
 def light(picture: av.VideoFrame) -> dict[str, str]:
