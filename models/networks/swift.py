@@ -50,6 +50,7 @@ from derain.models.networks.haze_estimator import (
     full_size,
     weigh_by_confidence,
 )
+from derain.models.networks.swift_core import Core, CoreInputs, CoreOutputs, Trunk, concatenate
 from derain.models.ops.frame_window import (
     REACH,
     Aligned,
@@ -61,7 +62,7 @@ from derain.models.ops.frame_window import (
     ready,
     unfinished,
 )
-from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, leaky_relu, start_at
+from derain.models.ops.layers import start_at
 from derain.models.ops.optical_flow import dis_flow, warp
 from derain.models.ops.scattering import remove_streaks
 from derain.models.output import Output
@@ -93,17 +94,6 @@ class SwiftState(NamedTuple):
     age: Tensor
 
 
-def concatenate(pictures: list[Tensor]) -> Tensor:
-    """Pictures one after another on the channel axis, in the type that convolutions will use.
-
-    Converting before joining moves half the bytes in half precision, with the same result.
-    """
-    device = pictures[0].device.type
-    if torch.is_autocast_enabled(device):
-        pictures = [x.to(torch.get_autocast_dtype(device)) for x in pictures]
-    return torch.cat(pictures, 1)
-
-
 def caution_of(boldness: Tensor) -> Tensor:
     """The factor of `Aligned.stillness`: 2 for the most careful, 1 by default, 0 for the boldest.
 
@@ -111,48 +101,6 @@ def caution_of(boldness: Tensor) -> Tensor:
     not see it takes rain for rain more often, and other things, too.
     """
     return 2 * (1 - boldness)
-
-
-class Trunk(nn.Module):
-    """A U-shaped body at 1/2, 1/4 and 1/8 size with a hidden state at the bottom."""
-
-    def __init__(
-        self, channels: int, widths: tuple[int, int, int], blocks: tuple[int, int], hidden: int
-    ) -> None:
-        super().__init__()
-        a, b, c = widths
-        self.head = nn.Conv2d(channels, a, 4, stride=2, padding=1)
-        self.down1 = nn.Conv2d(a, b, 3, stride=2, padding=1)
-        self.body1 = nn.Sequential(*[ResidualBlock(b) for _ in range(blocks[0])])
-        self.down2 = nn.Conv2d(b, c, 3, stride=2, padding=1)
-        self.body2 = nn.Sequential(*[ResidualBlock(c) for _ in range(blocks[1])])
-        self.memory = MinimalGatedUnit(c, hidden) if hidden else None
-        self.recall = nn.Conv2d(hidden, c, 1) if hidden else None
-        self.up2 = Upsample(c, b)
-        self.body3 = nn.Sequential(*[ResidualBlock(b) for _ in range(blocks[0])])
-        self.up1 = Upsample(b, a)
-        self.tail = nn.Conv2d(a, a, 3, padding=1)
-
-    def forward(self, x: Tensor, h: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Features of one stage.
-
-        Args:
-            x: (B, channels, H, W).
-            h: the warped hidden state.
-            extra: (B, a, H/2, W/2), added after the head.
-
-        Returns:
-            Features at 1/2 size, and the new hidden state.
-        """
-        half = self.head(x)
-        half = leaky_relu(half if extra is None else half + extra)
-        quarter = self.body1(leaky_relu(self.down1(half)))
-        eighth = self.body2(leaky_relu(self.down2(quarter)))
-        if self.memory is not None and self.recall is not None:
-            h = self.memory(eighth, h)
-            eighth = eighth + self.recall(h.to(eighth.dtype))
-        quarter = self.body3(quarter + self.up2(eighth))
-        return leaky_relu(self.tail(half + self.up1(quarter))), h
 
 
 class Swift(VideoModel[SwiftState]):
@@ -186,6 +134,7 @@ class Swift(VideoModel[SwiftState]):
         self.stages, self.has_hidden_state = stages, memory
         widths = (widths[0], widths[1], widths[2])
         blocks = (blocks[0], blocks[1])
+        self.engine: Core | None = None  # what runs `core` in its place
         self.haze_estimator = HazeEstimator()
         self.trunk1 = Trunk(19, widths, blocks, self.hidden)
         self.rain = nn.Conv2d(widths[0], 16, 3, padding=1)  # S and a, shuffled to full size
@@ -297,25 +246,35 @@ class Swift(VideoModel[SwiftState]):
             h1 = warp(state.memory1, near.to_previous, torch.zeros_like(h1), corner)
             h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
 
-        around = [(x - frame) * gain for x in near.ranked]
+        dark, low, high, bright = ((x - frame) * gain for x in near.ranked)
         stillness = near.stillness * state.caution
-        half, h1 = self.trunk1(concatenate([clear, *around, previous - clear, stillness]), h1)
-        rain = F.pixel_shuffle(self.rain(half), 2).float()
-        streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
-        recovered = remove_streaks(clear, streaks, occlusion, median).clamp(-0.2, 1.2)
-        image = recovered
-        if self.stages == 2:
-            differences = [clear - recovered, previous - recovered]
-            half, h2 = self.trunk2(concatenate([recovered, *differences]), h2, self.bridge(half))
-            image = recovered + F.pixel_shuffle(self.residual(half), 2).float()
-        shown = image.clamp(0, 1)
+        core = self.engine or self.core
+        seen = (clear, previous, dark, low, high, bright, median, stillness, h1, h2)
+        found = core(CoreInputs(*seen))
+        shown = found.image.clamp(0, 1)
         output = Output(
             # Training sees what lies outside [0, 1], or it could not pull it back.
-            image=image if self.training else shown,
-            recovered=recovered if self.training else recovered.clamp(0, 1),
-            streaks=transmission * streaks,
-            occlusion=occlusion,
+            image=found.image if self.training else shown,
+            recovered=found.recovered if self.training else found.recovered.clamp(0, 1),
+            streaks=transmission * found.streaks,
+            occlusion=found.occlusion,
             transmission=transmission,
             airlight=airlight,
         )
-        return output, (shown, h1, h2)
+        return output, (shown, found.memory1, found.memory2)
+
+    def core(self, seen: CoreInputs) -> CoreOutputs:
+        """The two stages, from aligned pictures to the derained one: what an engine may run."""
+        clear, previous, h1, h2 = seen.clear, seen.previous, seen.memory1, seen.memory2
+        pictures = [clear, *seen[2:6], previous - clear, seen.stillness]
+        half, h1 = self.trunk1(concatenate(pictures, self.rain.weight), h1)
+        rain = F.pixel_shuffle(self.rain(half), 2).float()
+        streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
+        recovered = remove_streaks(clear, streaks, occlusion, seen.median).clamp(-0.2, 1.2)
+        image = recovered
+        if self.stages == 2:
+            differences = [recovered, clear - recovered, previous - recovered]
+            x = concatenate(differences, self.rain.weight)
+            half, h2 = self.trunk2(x, h2, self.bridge(half))
+            image = recovered + F.pixel_shuffle(self.residual(half), 2).float()
+        return CoreOutputs(image, recovered, streaks, occlusion, h1, h2)

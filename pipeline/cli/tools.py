@@ -1,4 +1,4 @@
-"""The commands of the tool box: models, info, convert, background.
+"""The commands of the tool box: models, info, convert, export, background.
 
 Thin: options in, one call, a line out. Heavy imports stay inside the commands.
 """
@@ -97,6 +97,34 @@ def convert(
     show(f"{output}: {described.name}, {count:,} parameters ({values})")
 
 
+def export(
+    model: Annotated[str, typer.Argument(help="swift or swift-plus.")] = "swift",
+    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.onnx to write.")] = Path(
+        "swift.onnx"
+    ),
+    weights: Annotated[str | None, typer.Option(help="Weights instead of those shipped.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="WxH, multiples of 8.", show_default="frames of any size"),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16"], typer.Option(help="Of the convolutions.")
+    ] = "fp32",
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Write the network's core as an ONNX file for other programs; models/README.md says how."""
+    from derain.models import DerainError, load_model
+    from derain.models.runtime.onnx_export import export_core
+    from derain.pipeline.streaming.sizes import parse_size
+
+    if output.exists() and not overwrite:
+        raise DerainError(f"{output} is there already; -y replaces it.")
+    chosen = parse_size(size, "--size", 8) if size else None
+    export_core(load_model(model, weights), output, chosen, precision)
+    show(f"{output}: the core of {model} for {size or 'any size'}, {precision}")
+
+
 def background(
     video: Annotated[str, typer.Argument(metavar="RAIN", help="Of a camera that stands still.")],
     output: Annotated[
@@ -153,4 +181,5 @@ def add_commands(app: typer.Typer) -> None:
     app.command("models", rich_help_panel=panel)(models)
     app.command("cache", rich_help_panel=panel)(cache)
     app.command("convert", rich_help_panel=panel)(convert)
+    app.command("export", rich_help_panel=panel)(export)
     app.command("background", rich_help_panel=panel)(background)

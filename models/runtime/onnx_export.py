@@ -1,0 +1,127 @@
+"""Writing the core of a network as an ONNX file, for programs that run without torch.
+
+The file holds what swift_core.py describes, with its names: aligned, normalised pictures go in, the
+hidden states go in and come out. It knows nothing of alignment.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from derain.models.errors import DerainError
+from derain.models.networks.swift import Swift
+from derain.models.networks.swift_core import CoreInputs, CoreOutputs
+from derain.models.video_model import VideoModel
+from derain.models.whole_file import write_whole
+
+OPSET = 17
+# What the exporter has to be shown where the file is for frames of any size.
+ANY_SIZE = (64, 64)
+OUTPUTS = CoreOutputs._fields
+
+
+class _Flat(nn.Module):
+    """The core with plain tensors as arguments, in the order of `CoreInputs`."""
+
+    def __init__(self, network: Swift) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *tensors: Tensor) -> CoreOutputs:
+        return self.network.core(CoreInputs(*tensors))
+
+
+def export_core(
+    network: VideoModel,
+    path: Path,
+    size: tuple[int, int] | None = None,
+    precision: Literal["fp32", "fp16"] = "fp32",
+) -> None:
+    """Write the network's core to `path`, with its state as inputs and outputs.
+
+    Args:
+        network: `swift` or `swift-plus`, in float32.
+        path: the file; one that is there is replaced once the new one is whole.
+        size: width and height that the file is for, multiples of 8; None for any.
+        precision: of the convolutions' weights and arithmetic; inputs and outputs are float32.
+
+    Raises:
+        DerainError: a network without such a core, a size that does not fit, no onnx package.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise DerainError(
+            "Exporting needs the onnx package; pip install 'derain[onnx]'."
+        ) from error
+    if not isinstance(network, Swift) or not network.has_hidden_state:
+        raise DerainError("Only swift and swift-plus can be exported; choose one of them.")
+    width, height = size or ANY_SIZE
+    if width % network.multiple or height % network.multiple or min(width, height) < 8:
+        raise DerainError(f"--size is of multiples of {network.multiple}, such as 640x360.")
+    inputs = example_inputs(network, height, width)
+    axes = {name: {2: "height", 3: "width"} for name in CoreInputs._fields[:-2]}
+    axes |= {name: {2: "height_8", 3: "width_8"} for name in CoreInputs._fields[-2:]}
+    with TemporaryDirectory() as name, warnings.catch_warnings(), torch.no_grad():
+        folder = Path(name)
+        warnings.simplefilter("ignore")  # of shapes that a trace holds fast: all are ours
+        torch.onnx.export(
+            _Flat(in_precision(network, precision)).eval(),
+            tuple(inputs),
+            folder / "core.onnx",
+            input_names=list(CoreInputs._fields),
+            # A name in and out would be one tensor.
+            output_names=[f"new_{n}" if n in CoreInputs._fields else n for n in OUTPUTS],
+            dynamic_axes=None if size else axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        model = onnx.load(folder / "core.onnx")
+    onnx.helper.set_model_props(model, _metadata(network, size, precision))
+    try:
+        write_whole(path, lambda target: target.write(model.SerializeToString()))
+    except OSError as error:
+        raise DerainError(f"{path} cannot be written ({error}); choose another place.") from error
+
+
+def example_inputs(network: Swift, height: int, width: int) -> CoreInputs:
+    """Inputs of the right shapes, grey everywhere."""
+    picture = torch.full((1, 3, height, width), 0.5)
+    memory = torch.zeros(1, network.hidden, height // 8, width // 8)
+    p = picture
+    return CoreInputs(p, p, p, p, p, p, p, p[:, :1], memory, memory)
+
+
+def in_precision(network: Swift, precision: str) -> Swift:
+    """The network itself, or a copy of it with half the bits in its convolutions."""
+    if precision == "fp32":
+        return network
+    half = deepcopy(network)
+    for layer in half.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.half()
+    return half
+
+
+def _metadata(network: Swift, size: tuple[int, int] | None, precision: str) -> dict[str, str]:
+    """What a program that runs the file has to know, as the file's own properties."""
+    return {
+        "derain.model": network.description.name,
+        "derain.settings": json.dumps(network.description.settings),
+        "derain.precision": precision,
+        "derain.size": f"{size[0]}x{size[1]}" if size else "any multiples of 8",
+        "derain.latency": str(network.latency),
+        "derain.inputs": ", ".join(CoreInputs._fields),
+        "derain.state": "new_memory1 and new_memory2 of a frame, moved along the flow to the next, "
+        "are its memory1 and memory2; zeros at first",
+        "derain.normalisation": "RGB in [0, 1], NCHW float32; ranked neighbours minus the frame; "
+        "image is to be clamped to [0, 1]",
+    }
