@@ -67,8 +67,18 @@ def live(
     record: Annotated[
         str | None, typer.Option(help="Also write what is shown; without sound.")
     ] = None,
-    codec: Annotated[str | None, typer.Option(help="Encoder of --record.")] = None,
-    crf: Annotated[float | None, typer.Option(help="Quality of --record: lower is better.")] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET",
+            help="Also send it on, sound too; repeatable: rtsp:// rtmp:// srt:// udp:// tcp://, "
+            "camera:, hls:FOLDER, - or mjpeg:- (standard output).",
+        ),
+    ] = None,
+    codec: Annotated[str | None, typer.Option(help="Encoder of --record and --to.")] = None,
+    crf: Annotated[
+        float | None, typer.Option(help="Quality of --record and --to: lower is better.")
+    ] = None,
     overwrite: Overwrite = False,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="A file at its own pace; else every frame of it.")
@@ -114,10 +124,11 @@ def live(
         allow_network_playlists=allow_network_playlists,
         scene_reset=scene_reset,
         record=record,
+        to=tuple(to or ()),
         encoding=Encoding(codec, crf),
         overwrite=overwrite,
     )
-    in_window, address = _choose_preview(window, http)
+    in_window, address = _choose_preview(window, http, sends=bool(to))
     with interruptible([record] if record else []) as stop:
         session = Live(options, say=say)
         server = _serve(session, address, token) if address else None
@@ -128,13 +139,21 @@ def live(
     say(_summary(session, options))
 
 
-def _choose_preview(window: bool, http: str | None) -> tuple[bool, str | None]:
-    """Whether to open a window, and the address of the page; asked for, or what can be had."""
+def _choose_preview(window: bool, http: str | None, sends: bool) -> tuple[bool, str | None]:
+    """Whether to open a window, and the address of the page; asked for, or what can be had.
+
+    Args:
+        window: a window is asked for.
+        http: the address that is asked for.
+        sends: the frames go to receivers, so that nobody here needs to look.
+    """
     from derain.models.errors import DerainError
     from derain.pipeline.live.window import can_open_window
 
     if http is not None and not window:
         return False, http
+    if sends and not window:
+        return False, None
     if can_open_window():
         return True, http
     if window:
@@ -178,10 +197,16 @@ def _until_the_end(
 
 
 def _summary(session: Live, options: LiveOptions) -> str:
+    from derain.models.log import mask_credentials
+
     text = f"{session.frames} frames derained, {session.latest.dropped} dropped"
     if session.size is not None:
         text += f", at {session.size[0]}x{session.size[1]}"
-    return text + (f"; recorded to {options.record}" if options.record else "")
+    if options.record:
+        text += f"; recorded to {options.record}"
+    for push in session.outputs.pushes:
+        text += f"; {push.frames} sent to {mask_credentials(push.target.name)}"
+    return text
 
 
 def add_commands(app: typer.Typer) -> None:

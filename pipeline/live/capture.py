@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
+import av
+
 from derain.models.errors import DerainError
-from derain.pipeline.live.source import Reader, Source, open_reader
+from derain.models.log import Log, say_nothing
+from derain.pipeline.live.source import OnSound, Reader, Source, open_reader
 from derain.pipeline.streaming.shot_detection import ShotDetector
 from derain.pipeline.streaming.threads import Stopped
 from derain.pipeline.video.frames import Frame
 
 TICKS = Fraction(1, 90000)  # of the time stamps here, whatever the source counts in
+EARLY = 200  # pieces of sound that may come before the first frame
 BACK_OFF = 0.5, 10.0  # seconds until a lost source is tried again: at first, and at most
 
 
@@ -91,6 +95,7 @@ class Capture:
         scenes: look for cuts.
         loop: begin again where a file ends.
         running: clear it to pause. Files wait, cameras are emptied.
+        hear: called with the source's sound and its time in seconds of the session.
         notice, say: called with a sentence: once for all, or each time.
     """
 
@@ -105,8 +110,9 @@ class Capture:
         loop: bool = False,
         running: threading.Event,
         stop: threading.Event,
-        notice: Callable[[str], None],
-        say: Callable[[str], None] = lambda text: None,
+        hear: OnSound | None = None,
+        notice: Log,
+        say: Log = say_nothing,
     ) -> None:
         self.source, self.latest = source, latest
         self.every, self.fps, self.scenes, self.loop = every, fps, scenes, loop
@@ -119,6 +125,9 @@ class Capture:
         self._origin = 0.0  # the moment of time 0
         self._due = 0.0
         self._skipped: LiveFrame | None = None
+        self._hear = hear
+        self._shift: float | None = None  # from the times of the connection to ours
+        self._early: deque[tuple[av.AudioFrame, float]] = deque(maxlen=EARLY)
         self.reader = self._open()
         declared = self.reader.rate
         self.rate = declared if 1 <= declared <= 1000 else 25.0  # streams declare what they like
@@ -148,7 +157,8 @@ class Capture:
 
     def _open(self) -> Reader:
         try:
-            return open_reader(self.source, self.notice)
+            on_sound = None if self._hear is None else self._heard
+            return open_reader(self.source, self.notice, on_sound)
         except OSError as error:
             raise DerainError(str(error)) from error
 
@@ -172,7 +182,8 @@ class Capture:
         """One connection: every frame of it on one line of time with those before."""
         detector = ShotDetector(scenes=self.scenes)
         self.new_shot()
-        shift: float | None = None
+        self._shift = None
+        self._early.clear()
         self._origin = self._origin or time.perf_counter()
         for frame in reader.frames():
             if self.stop.is_set():
@@ -182,16 +193,27 @@ class Capture:
                     self.new_shot()
                     continue
                 self._origin += self._hold()
-            if shift is None:
+            if self._shift is None:
                 start = self._last + 1 / self.rate if self.captured else 0.0
                 if self.source.lives and self.captured:
                     start = max(start, time.perf_counter() - self._origin)
-                shift = start - frame.time
+                self._shift = start - frame.time
+                while self._early:
+                    self._heard(*self._early.popleft())
             detector.mark(frame)
-            self._last = max(self._last, frame.time + shift)
+            self._last = max(self._last, frame.time + self._shift)
             if self.source.paced:
                 self.stop.wait(max(0.0, self._origin + self._last - time.perf_counter()))
             self._offer(frame)
+
+    def _heard(self, sound: av.AudioFrame, time: float) -> None:
+        """Hand sound on, as long as frames are; what comes before the first frame waits for it."""
+        if self._hear is None or (self.source.lives and not self.running.is_set()):
+            return
+        if self._shift is None:
+            self._early.append((sound, time))
+        else:
+            self._hear(sound, time + self._shift)
 
     def _hold(self) -> float:
         """Wait while paused; how long it took."""

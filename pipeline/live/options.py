@@ -24,5 +24,6 @@ class LiveOptions(NetworkOptions):
     allow_network_playlists: bool = False
     scene_reset: str = "auto"  # or "off"
     record: str | None = None
+    to: tuple[str, ...] = ()  # receivers; see outputs/targets.py
     encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
     overwrite: bool = False

@@ -1,10 +1,10 @@
 """Live: capture, network and viewers side by side, always at the newest frame.
 
     source -> Capture -> LatestFrame -> network -> Broadcaster -> any number of viewers
-                                             '-> Channel (4 frames) -> recorder
+                                             '-> FanOut -> recorder, and a push for each receiver
 
 All viewers share one pass of the network; none can slow it. Sources are capture.py's, what
-viewers see preview.py's, the page http.py's, the window window.py's.
+viewers see preview.py's, the page http.py's, the window window.py's, files and receivers outputs/.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import av
 from av.video.reformatter import VideoReformatter
 
 from derain.models import Derainer, list_models, load_model
@@ -26,14 +27,17 @@ from derain.models.output import Output
 from derain.models.registry import ENTRIES, is_ready
 from derain.pipeline.live.capture import Capture, LatestFrame, LiveFrame
 from derain.pipeline.live.options import LiveOptions
-from derain.pipeline.live.outputs.record import check_target, record
+from derain.pipeline.live.outputs.fan_out import FanOut
+from derain.pipeline.live.outputs.record import check_target
+from derain.pipeline.live.outputs.sound import Heard
+from derain.pipeline.live.outputs.targets import Target, parse_target
 from derain.pipeline.live.preview import DERAINED, Broadcaster, PreviewFrame
 from derain.pipeline.live.source import find_source
 from derain.pipeline.live.stats import Rate, Times
 from derain.pipeline.live.working_size import AutoSize, measure, parse_resolution
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.shot_runner import Finished, Shots
-from derain.pipeline.streaming.threads import Channel, Stopped, Worker
+from derain.pipeline.streaming.threads import Stopped, Worker
 from derain.pipeline.video.frames import reformat, to_rgb
 
 
@@ -59,7 +63,7 @@ class Live:
         self.broadcaster, self.times, self.rate = Broadcaster(), Times(), Rate()
         self.notices: list[str] = []
         self.stop, self.running = threading.Event(), threading.Event()
-        self._broken = threading.Event()  # the recorder failed; `stop` must not end it early
+        self._broken = threading.Event()  # an output failed; `stop` must not end it early
         self.running.set()
         self.frames = 0
         self.shots = 0
@@ -73,6 +77,16 @@ class Live:
         self.derainer = open_derainer(options, model, self.notice)
         self._next: Derainer | None = None
         self._switching = threading.Lock()
+        self._connect([parse_target(word, options.overwrite) for word in options.to])
+        self._workers = [
+            Worker("capture", self.capture.run, self.stop),
+            Worker("network", self._work, self.stop),
+            *self.outputs.workers,
+        ]
+
+    def _connect(self, targets: list[Target]) -> None:
+        """Open the source, and make what takes the results."""
+        options = self.options
         size = None if isinstance(self._asked, str) else options.resolution
         source = find_source(
             options.source,
@@ -80,11 +94,12 @@ class Live:
             options=options.input_options,
             size=size,
             fps=options.fps,
-            realtime=options.realtime,
+            realtime=options.realtime or any(t.receiver.paced for t in targets),
             opencv=options.opencv,
             allow_network_playlists=options.allow_network_playlists,
         )
-        self.latest = LatestFrame(self.stop, block=not source.lives and not source.paced)
+        every_frame = not source.lives and not source.paced
+        self.latest = LatestFrame(self.stop, block=every_frame)
         self.capture = Capture(
             source,
             self.latest,
@@ -94,16 +109,20 @@ class Live:
             loop=options.loop,
             running=self.running,
             stop=self.stop,
+            hear=self._hear if any(t.receiver.sound for t in targets) else None,
             notice=self.notice,
             say=self.say,
         )
-        self._to_record = Channel(self._broken)
-        self._workers = [
-            Worker("capture", self.capture.run, self.stop),
-            Worker("network", self._work, self.stop),
-        ]
-        if options.record is not None:
-            self._workers.append(Worker("record", self._record, self._broken))
+        self.outputs = FanOut(
+            options,
+            targets,
+            rate=self._rate_asked,
+            sound=self.capture.reader.has_sound,
+            block=every_frame,
+            broken=self._broken,
+            notice=self.notice,
+            say=self.say,
+        )
 
     def _check(self) -> None:
         options = self.options
@@ -140,7 +159,9 @@ class Live:
     def ended(self) -> bool:
         """Whether no more frames come: the source ended, or something failed."""
         network = self._workers[1]
-        return self._broken.is_set() or (network.ident is not None and not network.is_alive())
+        if self._broken.is_set() or self.outputs.over:
+            return True
+        return network.ident is not None and not network.is_alive()
 
     def _join(self, quiet: bool) -> None:
         for worker in self._workers:
@@ -225,6 +246,7 @@ class Live:
             "reconnects": self.capture.reconnects,
             "latency": (times or self.times).percentiles(),
             "recording": self.options.record,
+            "sending": [push.status() for push in self.outputs.pushes],
             "notices": self.notices,
         }
 
@@ -260,8 +282,7 @@ class Live:
                     )
             self._show(shots.flush(), None)
         finally:
-            if self.options.record is not None:
-                self._to_record.put(None)
+            self.outputs.end()
 
     def _begin(self, frame: LiveFrame) -> Derainer:
         """The network asked for, at the size it can keep up with."""
@@ -317,18 +338,8 @@ class Live:
             self.rate.tick()
             self.times.add(times)
             self.broadcaster.publish(PreviewFrame(self.frames, item, self._output, times))
-            if self.options.record is not None:
-                self._to_record.put(item)
+            self.outputs.put(item)
 
-    def _record(self) -> None:
-        """The recorder's thread."""
-        options = self.options
-        assert options.record is not None
-        record(
-            self._to_record,
-            options.record,
-            self._rate_asked,
-            encoding=options.encoding,
-            overwrite=options.overwrite,
-            notice=self.notice,
-        )
+    def _hear(self, sound: av.AudioFrame, time: float) -> None:
+        """Sound from the capture's thread."""
+        self.outputs.hear(Heard(sound, time))

@@ -18,6 +18,7 @@ import av
 import cv2
 
 from derain.models.errors import DerainError, VideoError
+from derain.models.log import Log
 from derain.pipeline.video import VideoReader
 from derain.pipeline.video.color import RGB_MATRIX, Color
 from derain.pipeline.video.frames import Frame
@@ -33,6 +34,9 @@ NETWORK = {
     "https": {"rw_timeout": SILENCE},
     "tcp": {"timeout": SILENCE},
 }
+
+
+OnSound = Callable[[av.AudioFrame, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,11 @@ class Reader(Protocol):
         """Frames a second, as declared."""
         ...
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is sound."""
+        ...
+
     def frames(self) -> Iterator[Frame]:
         """Frames as they come."""
         ...
@@ -128,19 +137,59 @@ class Reader(Protocol):
 
 
 class StreamReader(VideoReader):
-    """A `VideoReader` that reads nothing but pictures."""
+    """A `VideoReader` that gives frames, and decoded sound beside them where it is asked for.
+
+    Args:
+        source: what to open.
+        notice: told what had to be done differently.
+        on_sound: called with sound and its time in seconds of the source, from `frames`.
+    """
+
+    def __init__(self, source: Source, notice: Log, on_sound: OnSound | None) -> None:
+        super().__init__(
+            source.name,
+            format=source.format,
+            options=source.options,
+            # Threads of a decoder hold frames back: one, so that each comes out at once.
+            threads=1 if source.lives else None,
+            allow_network_playlists=source.allow_network_playlists,
+            notice=notice,
+        )
+        self._on_sound = on_sound
+        self._sound = self.container.streams.best("audio")
 
     @property
     def rate(self) -> float:
         """Frames a second, as declared."""
         return float(self.video.rate)
 
-    def _wanted(self) -> list[Any]:
-        return [self.stream]
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is sound."""
+        return self._sound is not None
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames as they come; sound goes to `on_sound`."""
+        for item in self:
+            if isinstance(item, Frame):
+                yield item
+            elif self._on_sound is not None and item.stream is self._sound:
+                self._hear(item, self._on_sound)
+
+    def _hear(self, packet: av.Packet, on_sound: OnSound) -> None:
+        try:
+            decoded = packet.decode()
+        except av.FFmpegError:
+            return  # a damaged piece; the encoders go on at the time of the next
+        for frame in decoded:
+            if isinstance(frame, av.AudioFrame) and frame.time is not None:
+                on_sound(frame, frame.time)
 
 
 class CameraReader:
     """OpenCV's way to a camera, for those that FFmpeg does not open."""
+
+    has_sound = False
 
     def __init__(self, source: Source) -> None:
         name: Any = int(source.name) if source.name.isdecimal() else source.name
@@ -177,25 +226,21 @@ class CameraReader:
         self.capture.release()
 
 
-def open_reader(source: Source, notice: Callable[[str], None]) -> Reader:
+def open_reader(source: Source, notice: Log, on_sound: OnSound | None = None) -> Reader:
     """Open a source.
+
+    Args:
+        source: what to open.
+        notice: told what had to be done differently.
+        on_sound: called with each piece of sound and its time in seconds of the source.
 
     Raises:
         VideoError: it cannot be opened.
     """
     if source.opencv:
         return CameraReader(source)
-    # Threads of a decoder hold frames back: one, so that each comes out at once.
-    threads = 1 if source.lives else None
     try:
-        return StreamReader(
-            source.name,
-            format=source.format,
-            options=source.options,
-            threads=threads,
-            allow_network_playlists=source.allow_network_playlists,
-            notice=notice,
-        )
+        return StreamReader(source, notice, on_sound)
     except VideoError as error:
         raise VideoError(_why(source, error)) from error
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
-from derain.pipeline.video.color import RGB_MATRIX, Residual, add_residual
+from derain.pipeline.video.color import RGB_MATRIX, Color, Residual, add_residual
 from derain.pipeline.video.encoders import Encoding, choose, configure, other_codec, target_color
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
 from derain.pipeline.video.muxer import Muxer
@@ -150,14 +150,10 @@ class VideoWriter:
 
         `key` asks for a key frame, so that a new encoder can go on from here.
         """
-        yuv = frame.color if frame.color.matrix != RGB_MATRIX else self.color
         size = (self.video.width, self.video.height)
-        picture = reformat(frame.picture, self.choice.edit_format, yuv, self._scaler, size)
-        if residual is not None:
-            # The decoder still refers to its own pictures: change a copy.
-            picture.make_writable()
-            planes = [plane(picture, i) for i in range(min(3, len(picture.planes)))]
-            add_residual(planes, residual, self.color, picture.format.components[0].bits)
+        picture = changed_picture(
+            frame, residual, self.choice.edit_format, self.color, self._scaler, size
+        )
         lasts = (frame.picture.duration or 0) * (frame.picture.time_base or 0) / frame.time_base
         self._encode(picture, frame.pts, frame.time_base, key, round(lasts))
 
@@ -215,3 +211,31 @@ class VideoWriter:
     def abandon(self) -> None:
         """Give up: close and delete the part file."""
         self.muxer.abandon()
+
+
+def changed_picture(
+    frame: Frame,
+    residual: NDArray[np.float32] | Residual | None,
+    format: str,
+    color: Color,
+    scaler: VideoReformatter,
+    size: tuple[int, int],
+) -> av.VideoFrame:
+    """A frame's picture plus a change, in the planes of the file to be written.
+
+    Args:
+        frame: as it was read.
+        residual: the change of its RGB, (H, W, 3) of `size`; None for none.
+        format: pixel format to edit in, one of `EDITABLE`.
+        color: of what is written.
+        scaler: kept between the calls for frames of one kind.
+        size: width and height of what is written.
+    """
+    yuv = frame.color if frame.color.matrix != RGB_MATRIX else color
+    picture = reformat(frame.picture, format, yuv, scaler, size)
+    if residual is not None:
+        # The decoder still refers to its own pictures: change a copy.
+        picture.make_writable()
+        planes = [plane(picture, i) for i in range(min(3, len(picture.planes)))]
+        add_residual(planes, residual, color, picture.format.components[0].bits)
+    return picture

@@ -135,7 +135,8 @@ def test_every_frame_of_a_stream_is_kept_until_goodbye(
     server, target = serve(), tmp_path / "out.mkv"
     report = derain_video(server.url, target, LOSSLESS, model=identity)
     sent, kept = contents(server.clip), contents(target)
-    assert report.damaged == 0 and report.notices == []
+    told = [line for line in report.notices if not line.startswith("Next to nothing was changed")]
+    assert report.damaged == 0 and told == []
     assert len(kept.planes) == 50
     assert kept.same_pictures(sent)
     steps = [b - a for a, b in pairwise(kept.times)]
