@@ -58,7 +58,7 @@ class DataConfig(Strict):
     film_prob: float = Field(0.2, ge=0, le=1)  # the films themselves, with their background
     restore_prob: float = Field(0.05, ge=0, le=1)  # noise and compression in the input alone
     real: str | None = None  # rainy clips without truth, for refinement: a video or a folder
-    real_prob: float = Field(0.25, gt=0, le=1)  # of them beside every batch; one at least
+    real_prob: float = Field(0.25, gt=0, le=1)  # of the samples: with real rain beside them
 
     @model_validator(mode="after")
     def _fit_together(self) -> DataConfig:
@@ -102,9 +102,12 @@ class RefinementConfig(Strict):
     settings: DiscriminatorSettings = DiscriminatorSettings()
     learning_rate: float = Field(2e-4, gt=0)  # of the discriminator, all along
     beta1: float = Field(0.5, ge=0, lt=1)  # of its Adam
-    # 0 for the same training without a discriminator. At 0.005 its gradient has about a tenth of
-    # the norm of that of all losses with truth, measured on trained weights of swift.
+    # 0 for the same training without a discriminator.
     adversarial: float = Field(0.005, ge=0)
+    # Share of its gradient in that of the losses with truth, for which the weight is changed, up to
+    # ten times `adversarial` (stages/losses/balance.py); null keeps the weight as it is.
+    balance: float | None = Field(0.1, gt=0)
+    critic_warmup: int = Field(50, ge=0)  # first steps, in which the discriminator learns alone
     dark: float = Field(0.01, ge=0)  # dark channel: that of the truth, or 0 in real rain
     flicker: float = Field(0.1, ge=0)  # change of real rain's dark channel along the motion
     grey: float = Field(0.01, ge=0)  # pictures of one brightness must come back
@@ -147,6 +150,12 @@ class TrainingConfig(Strict):
     keep: int = Field(2, ge=0)  # earlier states beside the last
     weights: Literal["fp16", "fp32"] = "fp16"  # of the weight files
 
+    @property
+    def critic_steps(self) -> int:
+        """Steps at the start in which the discriminator learns alone."""
+        stage = self.refinement
+        return stage.critic_warmup if stage is not None and stage.adversarial else 0
+
     @model_validator(mode="after")
     def _fit_together(self) -> TrainingConfig:
         if self.single_image is not None and (self.refinement is not None or self.checkpointing):
@@ -157,6 +166,8 @@ class TrainingConfig(Strict):
             raise ValueError("recipe: paper wants data.frames of 5 or more")
         if self.single_image is None and self.data.frames < 2:
             raise ValueError("networks of video learn from data.frames of 2 or more")
+        if self.steps <= self.critic_steps:
+            raise ValueError("steps leaves none after refinement.critic_warmup")
         if self.data.real is not None and self.refinement is None:
             raise ValueError("data.real has no use without refinement")
         return self

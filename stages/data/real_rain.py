@@ -28,6 +28,7 @@ class RefinementBatch(NamedTuple):
 
     pairs: Batch
     real: Tensor  # (B, T, 3, H, W); T = 0 where no real rain is given
+    has_real: Tensor  # (B,) bool: which of `real` are real rain, `data.real_prob` of them; rest 0
     chance: Tensor  # (B, 4 + 3 T) in [0, 1): all that is random in the losses
 
 
@@ -53,11 +54,17 @@ class RefinementSamples(Samples):
 
     def __getitem__(self, index: int) -> RefinementBatch:  # type: ignore[override]
         pairs = self.pairs[index]
-        real = self.real[index].rainy if self.real is not None else pairs.rainy[:0]
+        prob = self.config.real_prob
+        # Evenly among all samples of a run, however they are divided among batches and processes.
+        taken = self.real is not None and int((index + 1) * prob) > int(index * prob)
+        if self.real is None:
+            real = pairs.rainy[:0]
+        else:
+            real = self.real[index].rainy if taken else torch.zeros_like(pairs.rainy)
         chance = np.random.default_rng((self.seed, index, 2)).random(
             4 + 3 * self.config.frames, np.float32
         )
-        return RefinementBatch(pairs, real, torch.from_numpy(chance))
+        return RefinementBatch(pairs, real, torch.tensor(taken), torch.from_numpy(chance))
 
 
 def refinement_samples(

@@ -19,6 +19,7 @@ from derain.configs.training import RefinementConfig
 from derain.models.errors import DerainError
 from derain.models.networks.discriminator import PatchDiscriminator, ReferenceDiscriminator
 from derain.models.ops.optical_flow import dis_flow, warp
+from derain.stages.losses.balance import Balance
 from derain.stages.losses.losses import Critic, Objective, Terms
 
 SPACING = 3  # frames from one judged clip to the next
@@ -35,6 +36,7 @@ class AlignedClips(NamedTuple):
     fake: Tensor  # with gradients to the network
     label_real: Tensor
     label_fake: Tensor
+    fakes: float = 1.0  # as a share of those that a batch has on average; real rain comes and goes
 
 
 class AdversarialLoss(NamedTuple):
@@ -46,8 +48,8 @@ class AdversarialLoss(NamedTuple):
     critic_loss: Callable[[Tensor, Tensor, AlignedClips], Tensor]  # of real and fake ones
 
 
-def _hinge(real: Tensor, fake: Tensor, _: AlignedClips) -> Tensor:
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+def _hinge(real: Tensor, fake: Tensor, judged: AlignedClips) -> Tensor:
+    return F.relu(1 - real).mean() + judged.fakes * F.relu(1 + fake).mean()
 
 
 def _to_labels(scores: Tensor, bounds: tuple[float, float], chance: Tensor) -> Tensor:
@@ -57,11 +59,11 @@ def _to_labels(scores: Tensor, bounds: tuple[float, float], chance: Tensor) -> T
 
 def _least_squares(real: Tensor, fake: Tensor, judged: AlignedClips) -> Tensor:
     as_real = _to_labels(real, LABELS_REAL, judged.label_real)
-    return as_real + _to_labels(fake, LABELS_FAKE, judged.label_fake)
+    return as_real + judged.fakes * _to_labels(fake, LABELS_FAKE, judged.label_fake)
 
 
 ADVERSARIAL_LOSSES = {
-    "patch": AdversarialLoss(PatchDiscriminator, 3, lambda fake, _: -fake.mean(), _hinge),
+    "patch": AdversarialLoss(PatchDiscriminator, 3, lambda fake, judged: -fake.mean(), _hinge),
     "reference": AdversarialLoss(
         ReferenceDiscriminator,
         1,
@@ -87,13 +89,17 @@ def build_discriminator(config: RefinementConfig) -> nn.Module:
         ) from error
 
 
-def aligned_clips(fake: Tensor, clean: Tensor, chance: Tensor, frames: int) -> AlignedClips:
+def aligned_clips(
+    fake: Tensor, clean: Tensor, chance: Tensor, frames: int, fakes: float = 1.0
+) -> AlignedClips:
     """Clips of `frames` frames, from a random first one on, SPACING apart.
 
     Args:
         fake: (B + R, T, 3, H, W) outputs: B with truth, R of real rain without.
         clean: (B, T, 3, H, W) the truth.
         chance: (B, 3) uniform in [0, 1). Real rain takes the first rows again.
+        frames: of a clip.
+        fakes: as in AlignedClips.
     """
     count = len(clean)
     chance = torch.cat([chance, chance[: len(fake) - count]])
@@ -108,6 +114,7 @@ def aligned_clips(fake: Tensor, clean: Tensor, chance: Tensor, frames: int) -> A
         fake=_aligned(fake, centres, flows),
         label_real=labels[:, 1:2],
         label_fake=labels[:, 2:3],
+        fakes=fakes,
     )
 
 
@@ -150,15 +157,14 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
 def adversarial_loss(game: AdversarialLoss, critic: nn.Module, judged: AlignedClips) -> Tensor:
     """How far the fake clips are from passing for real ones; the discriminator learns nothing."""
     with frozen(critic):
-        return game.network_loss(critic(judged.fake), judged)
+        return judged.fakes * game.network_loss(critic(judged.fake), judged)
 
 
-def critic_of(
-    game: AdversarialLoss, module: nn.Module, learning_rate: float, beta1: float = 0.5
-) -> Critic:
+def critic_of(module: nn.Module, config: RefinementConfig, balance: Balance) -> Critic:
     """The discriminator as a learner; its batches have `judged` clips."""
+    game = ADVERSARIAL_LOSSES[config.discriminator]
     objective = Objective(_judge, partial(_critic_loss, game), as_video=lambda module: module)
-    return Critic(module, objective, learning_rate, beta1)
+    return Critic(module, objective, config.learning_rate, config.beta1, balance)
 
 
 def _judge(critic: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from derain.models.ops.scattering import T_MIN
+from derain.stages.losses.balance import Balance
 
 Terms = dict[str, Tensor]
 
@@ -39,7 +40,8 @@ class Critic(NamedTuple):
     module: nn.Module
     objective: Objective
     learning_rate: float
-    beta1: float = 0.5
+    beta1: float
+    balance: Balance | None  # of the network's adversarial term
 
 
 def log_mse(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:

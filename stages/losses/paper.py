@@ -87,7 +87,7 @@ class PaperRecipe:
         pairs, chance, real = batch, None, None
         if isinstance(batch, RefinementBatch):
             pairs, chance = batch.pairs, batch.chance[:, OWN_CHANCES:]
-            real = batch.real if batch.real.shape[1] else None
+            real = batch.real[batch.has_real] if batch.has_real.any() else None
         assert isinstance(pairs, Batch)
         frames = []
         for k, (output, state) in enumerate(finished(stages, pairs.rainy)):
@@ -106,10 +106,10 @@ class PaperRecipe:
         total = weighted(terms, self.training.loss)
         if self.training.refinement is None:
             return total, terms
-        added = self._refinement(result, self.training.refinement)
+        added = self._refinement(result, self.training.refinement, len(pairs.clean))
         return total + weighted(added, self.training.refinement), terms | added
 
-    def _refinement(self, result: Taught, config: RefinementConfig) -> Terms:
+    def _refinement(self, result: Taught, config: RefinementConfig, count: int) -> Terms:
         terms = [{"grey": grey_term(frame)} for frame in result.frames if config.grey]
         images = [frame.output.image for frame in result.frames]
         for k, frame in enumerate(result.frames[1:], 1):
@@ -120,7 +120,9 @@ class PaperRecipe:
                 error = F.mse_loss(scores, labels(frame.chance[:, 1:2], LABELS_REAL))
                 terms.append({"adversarial": error})
         for now, before in zip(result.real[1:], result.real[:-1], strict=True):
-            terms.append(dark_terms(now, before))
+            # By the number of clips that is usual: so it does not matter which batch has how many.
+            part = len(now) / (self.training.data.real_prob * count)
+            terms.append({name: part * value for name, value in dark_terms(now, before).items()})
         return summed(terms)
 
 
@@ -243,6 +245,6 @@ def paper_objective(training: TrainingConfig, device: torch.device) -> Objective
         critic = build_discriminator(config)
         critic = on_device(critic, device).train()
         against = Objective(judge, critic_loss, as_video=lambda module: module)
-        opponent = Critic(critic, against, config.learning_rate, config.beta1)
+        opponent = Critic(critic, against, config.learning_rate, config.beta1, None)
     recipe = PaperRecipe(training, critic)
     return Objective(recipe.run, recipe.loss, lambda model: model, opponent)

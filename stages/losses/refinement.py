@@ -42,6 +42,7 @@ from derain.stages.losses.adversary import (
     build_discriminator,
     critic_of,
 )
+from derain.stages.losses.balance import Balance
 from derain.stages.losses.losses import (
     SSIM_EVERY,
     Objective,
@@ -63,7 +64,7 @@ class Refined(NamedTuple):
     """What the network gave for a `RefinementBatch`; None where a term has no weight."""
 
     output: Output  # of the B clips with truth
-    real: Tensor  # (R, T, 3, H, W) of real rain
+    images: Tensor  # (B + R, T, 3, H, W), those of R clips of real rain too
     grey: Output | None
     judged: AlignedClips | None
 
@@ -74,27 +75,35 @@ class Refinement:
 
     Args:
         critic: None where the adversarial term has no weight; `lpips` likewise.
+        balance: what the adversarial term weighs.
     """
 
     training: TrainingConfig
     config: RefinementConfig
     critic: nn.Module | None
+    balance: Balance
     lpips: nn.Module | None
 
     def run(self, model: VideoModel, batch: RefinementBatch) -> Refined:
         """One pass over all clips, and one over the grey ones."""
         pairs, count = batch.pairs, len(batch.pairs.rainy)
-        clips = [pairs.rainy]
-        if batch.real.shape[1]:
-            clips.append(batch.real[: max(1, round(count * self.training.data.real_prob))])
+        real = batch.real[batch.has_real]
+        clips = [pairs.rainy, real] if len(real) else [pairs.rainy]
         output = _derained(model, clips, pairs)
         grey, judged = None, None
         if self.config.grey:
             grey, _ = model(grey_clips(batch.chance[:, 0]))
         if self.critic is not None:
             frames = ADVERSARIAL_LOSSES[self.config.discriminator].frames
-            judged = aligned_clips(output.image, pairs.clean, batch.chance[:, 1:4], frames)
-        return Refined(output.map(lambda x: x[:count]), output.image[count:], grey, judged)
+            fakes = len(output.image) / (count + self.expected(batch))
+            chance = batch.chance[:, 1:4]
+            judged = aligned_clips(output.image, pairs.clean, chance, frames, fakes)
+        return Refined(output.map(lambda x: x[:count]), output.image, grey, judged)
+
+    def expected(self, batch: RefinementBatch) -> float:
+        """Clips of real rain that a batch has on average."""
+        given = len(batch.real) if batch.real.shape[1] else 0
+        return self.training.data.real_prob * given
 
     def loss(self, result: Refined, batch: RefinementBatch) -> tuple[Tensor, Terms]:
         """The losses with truth and those of this stage; terms are before weighting.
@@ -104,19 +113,27 @@ class Refinement:
         image, clean = result.output.image, batch.pairs.clean
         total, terms = training_loss(result.output, batch.pairs, self.training.loss)
         added = {"dark": (dark_channel(image) - dark_channel(clean)).abs().mean()}
-        if len(result.real):
-            added["dark"] = added["dark"] + dark_channel(result.real).abs().mean()
-            added["flicker"] = flicker(result.real)
+        real, expected = result.images[len(clean) :], self.expected(batch)
+        if expected:  # the same terms in all steps and processes
+            added["flicker"] = clean.new_zeros(())
+        if len(real):
+            # By the number that is usual: so it does not matter which batch has how many.
+            part = len(real) / expected
+            added["dark"] = added["dark"] + part * dark_channel(real).abs().mean()
+            added["flicker"] = part * flicker(real)
+        watched = {"sharpness": gradient_energy(image.detach()) / gradient_energy(clean)}
         if result.judged is not None and self.critic is not None:
             game = ADVERSARIAL_LOSSES[self.config.discriminator]
             added["adversarial"] = adversarial_loss(game, self.critic, result.judged)
+            watched |= self.balance.measure(total, added["adversarial"], result.images)
+            watched["adversary weight"] = clean.new_tensor(self.balance.weight)
         if result.grey is not None:
             added["grey"] = grey_loss(result.grey, grey_clips(batch.chance[:, 0]))
         if self.lpips is not None:
             shown, truth = (x[:, ::SSIM_EVERY].flatten(0, 1) for x in (image, clean))
             added["lpips"] = self.lpips(shown, truth, normalize=True).mean()
-        watched = {"sharpness": gradient_energy(image.detach()) / gradient_energy(clean)}
-        return total + weighted(added, self.config), terms | added | watched
+        weights = self.config.model_copy(update={"adversarial": self.balance.weight})
+        return total + weighted(added, weights), terms | added | watched
 
 
 def _derained(model: VideoModel, clips: list[Tensor], pairs: Batch) -> Output:
@@ -140,14 +157,14 @@ def refinement_objective(training: TrainingConfig, device: torch.device) -> Obje
     config = training.refinement
     assert config is not None
     critic, opponent, lpips = None, None, None
+    balance = Balance(config.adversarial, config.balance)
     if config.adversarial:
         critic = build_discriminator(config)
         critic = on_device(critic, device).train()
-        game = ADVERSARIAL_LOSSES[config.discriminator]
-        opponent = critic_of(game, critic, config.learning_rate, config.beta1)
+        opponent = critic_of(critic, config, balance)
     if config.lpips:
         lpips = _lpips(config.lpips_weights).to(device).requires_grad_(False)
-    stage = Refinement(training, config, critic, lpips)
+    stage = Refinement(training, config, critic, balance, lpips)
     return Objective(stage.run, stage.loss, lambda model: model, opponent)
 
 

@@ -21,6 +21,7 @@ from derain.models.errors import DerainError
 from derain.models.runtime.derainer import choose_precision
 from derain.models.video_model import Network, VideoModel
 from derain.models.weights_io import read_weights
+from derain.stages.losses.balance import Balance
 from derain.stages.losses.losses import Objective, Terms
 from derain.stages.training.checkpointing import Checkpointed
 from derain.stages.training.distributed import Processes, Running, local_gradients
@@ -38,19 +39,30 @@ class Learner:
     dtype: torch.dtype
     clip: float  # norm to which gradients are shortened
     prefix: str = ""  # of its loss and gradient in the log
+    balance: Balance | None = None  # of what it does to the other learner
 
-    def backward(self, batch: Any, parts: int, last: bool) -> tuple[Any, Terms]:
-        """Add the gradients of one of the `parts` batches of a step.
+    def backward(
+        self, batch: Any, parts: int, last: bool, learns: bool = True
+    ) -> tuple[Any, Terms]:
+        """Add the gradients of one of the batches of a step.
+
+        Args:
+            batch: what the objective runs.
+            parts: batches of a step.
+            last: whether this is the last of them.
+            learns: False only looks, without gradients.
 
         Returns:
             What the module gave for the batch, and the loss with its terms.
         """
         device = next(self.module.parameters()).device
-        with nullcontext() if last else local_gradients(self.running):
+        exchange = nullcontext() if last else local_gradients(self.running)
+        with exchange, torch.set_grad_enabled(learns):
             with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
                 result = self.running(batch)
             loss, terms = self.objective.loss(result, batch)
-            (loss / parts).backward()
+            if learns:
+                (loss / parts).backward()
         return result, {f"{self.prefix}loss": loss} | terms
 
     def max_grad_norm(self) -> Tensor:
@@ -59,12 +71,15 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """What the learner needs to go on bit for bit."""
-        return {"model": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state = {"model": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return state if self.balance is None else state | {"balance": self.balance.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         self.module.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.balance is not None and "balance" in state:
+            self.balance.load_state_dict(state["balance"])
 
 
 def make_learners(
@@ -86,12 +101,14 @@ def make_learners(
     joint = processes.joint(run, spare=config.single_image is not None)
     learners = [Learner(model, joint, objective, optimiser, dtype, clip)]
     if objective.critic is not None:
-        module, against, rate, beta1 = objective.critic
+        module, against, rate, beta1, balance = objective.critic
         run = Running(module, against.run)
         adam = torch.optim.Adam(module.parameters(), lr=rate, betas=(beta1, 0.999))
         # In float32: spectral norms are estimated from step to step, and bfloat16 blurs them.
         joint = processes.joint(run)
-        learners.append(Learner(module, joint, against, adam, torch.float32, clip, "critic "))
+        learners.append(
+            Learner(module, joint, against, adam, torch.float32, clip, "critic ", balance)
+        )
     return learners
 
 
@@ -133,12 +150,13 @@ def make_network(config: TrainingConfig, fresh: bool) -> Network:
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """Linear warm-up, then `gamma` after each of `milestones`, or a cosine to 1 % of the peak."""
+    step, steps = max(0, step - config.critic_steps), config.steps - config.critic_steps
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     if config.milestones:
-        passed = sum(step >= round(share * config.steps) for share in config.milestones)
+        passed = sum(step >= round(share * steps) for share in config.milestones)
         return config.learning_rate * config.gamma**passed
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    done = (step - config.warmup) / max(1, steps - config.warmup)
     return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 

@@ -152,7 +152,10 @@ class Run:
         config, state = self.config, self.state
         for group in state.learners[0].optimiser.param_groups:
             group["lr"] = learning_rate(state.step, config)
-        figures = _gradients(state.learners, stream, config.accumulate, self.processes.device)
+        alone = state.step < config.critic_steps  # the discriminator
+        figures = _gradients(
+            state.learners, stream, config.accumulate, self.processes.device, alone
+        )
         asked = torch.tensor(float(bool(self.stop)), device=self.processes.device)
         row = self.processes.mean(figures | {"stop": asked})
         stopping = row.pop("stop") > 0
@@ -161,8 +164,10 @@ class Run:
                 f"The loss is no longer finite at step {state.step}; the state in "
                 f"{self.files.folder} is from before. Lower learning_rate and go on with --resume."
             )
-        for learner in state.learners:
+        for learner in state.learners[1:] if alone else state.learners:
             learner.optimiser.step()
+            if learner.balance is not None:
+                learner.balance.update(row)
         update_average(state.average, state.network, config.ema, state.step)
         state.step += 1
         state.rows.append(row)
@@ -213,16 +218,21 @@ class Run:
 
 
 def _gradients(
-    learners: list[Learner], stream: Iterator[Any], parts: int, device: torch.device
+    learners: list[Learner],
+    stream: Iterator[Any],
+    parts: int,
+    device: torch.device,
+    critic_alone: bool,
 ) -> dict[str, Tensor]:
-    """Put the gradients of one step, of `parts` batches, on all learners; returns what to log."""
+    """Put the gradients of one step, of `parts` batches, on the learners; returns what to log."""
     figures: dict[str, Tensor] = {}
     for learner in learners:
         learner.optimiser.zero_grad(set_to_none=True)
     for part in range(parts):
         given = _to(next(stream), device)
         for learner in learners:
-            given, terms = learner.backward(given, parts, last=part == parts - 1)
+            learns = not critic_alone or learner is not learners[0]
+            given, terms = learner.backward(given, parts, part == parts - 1, learns)
             for name, value in terms.items():
                 figures[name] = figures.get(name, 0) + value.detach() / parts
     for learner in learners:

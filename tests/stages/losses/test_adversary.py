@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from derain.configs.training import RefinementConfig
 from derain.models.output import Output
 from derain.stages.losses.adversary import (
     ADVERSARIAL_LOSSES,
@@ -18,6 +19,7 @@ from derain.stages.losses.adversary import (
     aligned_clips,
     critic_of,
 )
+from derain.stages.losses.balance import Balance
 from derain.stages.losses.refinement import Refined
 
 Moving = Callable[..., torch.Tensor]
@@ -71,7 +73,7 @@ def test_the_discriminator_learns_and_the_network_pass_leaves_it_alone(name: str
     assert float(fake.grad.abs().sum()) > 0
     assert all(p.grad is None and p.requires_grad for p in critic.parameters())
 
-    against = critic_of(game, critic, 1e-3).objective
+    against = critic_of(critic, RefinementConfig(discriminator=name), Balance(1.0, None)).objective
     optimiser = torch.optim.Adam(critic.parameters(), 5e-3)
     fake.grad = None
     for _ in range(25):

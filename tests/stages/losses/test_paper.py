@@ -263,7 +263,9 @@ def test_a_step_of_the_refinement_is_the_literal_one() -> None:
     before.load_state_dict(model.state_dict())
     model.stages.res.requires_grad_(False)
     pairs = batch_of(torch.rand(2, 7, 3, 32, 32))
-    batch = RefinementBatch(pairs, pairs.rainy[:, :0], torch.rand(2, 4 + 3 * 7))
+    batch = RefinementBatch(
+        pairs, pairs.rainy[:, :0], torch.zeros(2, dtype=torch.bool), torch.rand(2, 4 + 3 * 7)
+    )
     learner, against = make_learners(config, model, objective, Processes(CPU))
     group = against.optimiser.param_groups[0]
     assert (group["lr"], group["betas"]) == (1e-4, (0.9, 0.999))
@@ -305,7 +307,7 @@ def test_real_rain_adds_flicker_and_dark_alone() -> None:
     chance = torch.rand(2, 4 + 3 * 7)
     losses = []
     for real in (pairs.rainy[:, :0], torch.rand(2, 7, 3, 32, 32)):
-        batch = RefinementBatch(pairs, real, chance)
+        batch = RefinementBatch(pairs, real, torch.full((2,), bool(real.numel())), chance)
         with torch.no_grad():
             losses.append(objective.loss(objective.run(model, batch), batch)[1])
     changed = {name for name in losses[0] if losses[1][name] != losses[0][name]}

@@ -18,8 +18,14 @@ from derain.configs.training import DataConfig, RefinementConfig, TrainingConfig
 from derain.models import DerainError, load_model
 from derain.models.networks.discriminator import PatchDiscriminator
 from derain.models.output import Output
-from derain.stages.data.real_rain import RealRain, real_clips, refinement_samples
-from derain.stages.data.rendered_clips import RainyClips, cached_clip, find_clips
+from derain.stages.data.paired_samples import without_physics
+from derain.stages.data.real_rain import (
+    RealRain,
+    RefinementSamples,
+    real_clips,
+    refinement_samples,
+)
+from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips
 from derain.stages.losses.adversary import ADVERSARIAL_LOSSES
 from derain.stages.losses.refinement import (
     dark_channel,
@@ -30,7 +36,7 @@ from derain.stages.losses.refinement import (
     refinement_objective,
 )
 from derain.stages.training.distributed import Processes
-from derain.stages.training.learner import make_learners, make_network
+from derain.stages.training.learner import learning_rate, make_learners, make_network
 from derain.stages.training.loop import train
 
 Moving = Callable[..., torch.Tensor]
@@ -65,7 +71,7 @@ def config(clips: Path) -> TrainingConfig:
         model="swift",
         settings=TINY,
         data=data,
-        refinement=RefinementConfig(settings=NARROW["patch"]),
+        refinement=RefinementConfig(settings=NARROW["patch"], critic_warmup=1),
         steps=4,
         warmup=0,
         precision="fp32",
@@ -148,14 +154,27 @@ def test_a_killed_run_goes_on_bit_for_bit(
     name: str, config: TrainingConfig, whole_and_resumed: Runs
 ) -> None:
     """Network, discriminator with its power iterations or batch norms, both optimisers."""
-    refinement = RefinementConfig(discriminator=name, settings=NARROW[name])
+    refinement = RefinementConfig(discriminator=name, settings=NARROW[name], critic_warmup=1)
     config = config.model_copy(update={"refinement": refinement})
     weights = whole_and_resumed(config, 3)
     whole, cut = (torch.load(path.parent / "last.pt", weights_only=True) for path in weights)
     assert len(whole["critic"]["model"]) > 4
     assert_same(whole | {"seconds": 0}, cut | {"seconds": 0})
     rows = [json.loads(x) for x in (weights[0].parent / "metrics.jsonl").open()]
-    wanted = {"loss", "adversarial", "dark", "flicker", "grey", "sharpness", "critic loss"}
+    assert whole["critic"]["balance"]["adversary"] > 0
+    assert [row["adversary gradient"] > 0 for row in rows] == [False, True, True, True]
+    assert [row["gradient"] > 0 for row in rows] == [False, True, True, True]
+    wanted = {
+        "adversary weight",
+        "truth gradient",
+        "loss",
+        "adversarial",
+        "dark",
+        "flicker",
+        "grey",
+        "sharpness",
+        "critic loss",
+    }
     assert wanted | {"score real", "score fake", "critic gradient"} <= set(rows[0])
     assert all(math.isfinite(value) for row in rows for value in row.values())
     load_model(weights[0])
@@ -236,3 +255,43 @@ def test_200_steps_lower_the_loss_and_keep_scores_apart(
     assert all(math.isfinite(value) for row in rows for value in row.values())
     apart = [row["score clean"] - row["score made"] for row in last]
     assert sum(apart) / len(apart) > 0.02
+
+
+def test_the_discriminator_learns_alone_at_first(config: TrainingConfig, tmp_path: Path) -> None:
+    torch.manual_seed(config.seed)
+    start = make_network(config, fresh=True).state_dict()
+    few = config.model_copy(update={"steps": 2, "save_every": 1, "keep": 1})
+    train(few, tmp_path, device="cpu")
+    first, last = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("step-0000001.pt", "last.pt")
+    )
+    assert first["step"] == 1
+    assert all(torch.equal(first["model"][name], value) for name, value in start.items())
+    assert any(not torch.equal(last["model"][name], value) for name, value in start.items())
+    assert any(
+        not torch.equal(first["critic"]["model"][name], value)
+        for name, value in last["critic"]["model"].items()
+    )
+    with pytest.raises(ValueError, match="leaves none after"):
+        TrainingConfig(model="swift", steps=10, refinement=RefinementConfig(critic_warmup=10))
+
+
+def test_the_learning_rate_begins_after_the_discriminator(config: TrainingConfig) -> None:
+    longer = config.model_copy(update={"steps": 101, "warmup": 10})
+    assert learning_rate(1, longer) == pytest.approx(config.learning_rate / 10)
+    assert learning_rate(11, longer) == pytest.approx(config.learning_rate, rel=1e-3)
+
+
+@pytest.mark.parametrize("prob", [1.0, 0.5, 0.25, 0.1])
+def test_real_rain_is_a_share_of_all_samples(prob: float, config: TrainingConfig) -> None:
+    """Whatever the batch: it is counted over the samples of a run."""
+    data = config.data.model_copy(update={"real_prob": prob})
+
+    class Pictures:
+        config, length = data, 40
+
+        def __getitem__(self, index: int) -> Batch:
+            return without_physics(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
+
+    samples = RefinementSamples(Pictures(), Pictures(), 1)
+    assert sum(bool(samples[i].has_real) for i in range(40)) == round(40 * prob)

@@ -38,7 +38,7 @@ def configuration(folder: Path, model: str, batch: int, **changes: Any) -> Train
     data = DataConfig(
         clips=str(folder / "clips"),
         real=str(folder / "clips"),
-        real_prob=1.0,
+        real_prob=0.5,
         validation=None,
         frames=3,
         crop=48,
@@ -49,7 +49,9 @@ def configuration(folder: Path, model: str, batch: int, **changes: Any) -> Train
         "model": model,
         "settings": NETWORKS[model],
         "data": data,
-        "refinement": RefinementConfig(settings={"width": 4, "layers": 2}, adversarial=0.1),
+        "refinement": RefinementConfig(
+            settings={"width": 4, "layers": 2}, adversarial=0.1, critic_warmup=0
+        ),
         "steps": 2,
         "warmup": 0,
         "precision": "fp32",
@@ -174,7 +176,8 @@ def test_one_process_writes_and_all_know_the_mean(folder: Path, tmp_path: Path) 
     train(configuration(folder, "swift", 2), tmp_path / "run", device="cpu")
     alone = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     assert len(rows) == 2
-    for name in ("loss", "image", "flicker", "grey", "adversarial", "gradient", "critic gradient"):
+    names = ("loss", "image", "flicker", "dark", "grey", "adversarial", "gradient", "critic loss")
+    for name in (*names, "critic gradient", "truth gradient", "adversary gradient"):
         assert rows[0][name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6), name
 
 
