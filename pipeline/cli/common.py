@@ -125,6 +125,14 @@ Boldness = Annotated[
         rich_help_panel=PICTURE,
     ),
 ]
+Protect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="X,Y,W,H|MASK",
+        help="A region, or a picture that is white where frames stay; repeatable.",
+        rich_help_panel=PICTURE,
+    ),
+]
 Tile = Annotated[
     str,
     typer.Option(

@@ -23,7 +23,7 @@ from derain.pipeline.distributed.segment_reader import PlannedMarks, open_segmen
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.runner import Run
-from derain.pipeline.streaming.shot_runner import Shots
+from derain.pipeline.streaming.shot_runner import open_shots
 from derain.pipeline.streaming.temporal_smoothing import load_chosen
 from derain.pipeline.video.output_files import output_files
 
@@ -167,7 +167,7 @@ class Worker:
             try:
                 Run(
                     reader,
-                    Shots(self.derainer, reader.video.display_matrix),
+                    open_shots(self.derainer, reader.video, self.options),
                     self.options,
                     report,
                     lambda report: progress(report.frames_out),

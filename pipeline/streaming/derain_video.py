@@ -17,7 +17,7 @@ from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.runner import Run
-from derain.pipeline.streaming.shot_runner import Shots
+from derain.pipeline.streaming.shot_runner import open_shots
 from derain.pipeline.streaming.temporal_smoothing import load_chosen
 from derain.pipeline.video import Video, VideoReader
 from derain.pipeline.video.output_files import OutputFiles, output_files, written_files
@@ -70,7 +70,7 @@ def derain_video(
         derainer = open_derainer(options, loaded, report.notice)
         with open_video(source, options, report.notice) as reader:
             report.total = _expected(reader.video, options)
-            shots = Shots(derainer, reader.video.display_matrix)
+            shots = open_shots(derainer, reader.video, options)
             run = Run(reader, shots, options, report, progress, stop, checkpoint, files)
             run.all()
             report.damaged = reader.damaged

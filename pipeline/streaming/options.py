@@ -39,6 +39,7 @@ class VideoOptions(NetworkOptions):
     end: float | None = None
     warm_up: int = WARM_UP  # frames before start that fill the network's window and memory
     compare: str | None = None  # "side" or "wipe": before and after in one picture
+    protect: tuple[str, ...] = ()  # regions X,Y,W,H and mask pictures that stay as they are
     layers: str | None = None  # folder for pictures of streaks, transmission, …
     overwrite: bool = False
     resume: bool = False

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from derain.models import Derainer, DerainError
 from derain.models.output import Output
 from derain.models.runtime.preparation import Prepared
 from derain.pipeline.streaming.checkpoints import Checkpoint, tensors_of, with_tensors
+from derain.pipeline.streaming.options import VideoOptions
+from derain.pipeline.streaming.sizes import protected_mask
 from derain.pipeline.video.color import Residual
-from derain.pipeline.video.frames import Frame, as_stored, upright
+from derain.pipeline.video.frames import Frame, Video, as_stored, is_turned, upright
 
 
 @dataclass(slots=True)
@@ -38,10 +41,17 @@ class Shots:
     Args:
         derainer: a fresh stream.
         matrix: the video's `display_matrix`.
+        protected: (H, W) of the upright frame, True where it stays as it is; None for nowhere.
     """
 
-    def __init__(self, derainer: Derainer, matrix: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        derainer: Derainer,
+        matrix: tuple[int, ...] | None = None,
+        protected: NDArray[np.bool_] | None = None,
+    ) -> None:
         self.derainer, self.matrix = derainer, matrix
+        self._protected = None if protected is None else as_stored(protected, matrix)[..., None]
         self.count = 0
         self.repeats = 0
         self._waiting: deque[Frame] = deque()
@@ -84,6 +94,8 @@ class Shots:
         frame = self._waiting.popleft()
         assert frame.rgb is not None
         image = as_stored(output.image[0].permute(1, 2, 0).cpu().numpy(), self.matrix)
+        if self._protected is not None:
+            image = np.where(self._protected, frame.rgb, image)
         self._last = Residual(image, frame.rgb)
         return [Finished(frame, self._last, output), *self._repeated()]
 
@@ -143,6 +155,22 @@ class Shots:
         ]
         derainer.begin(prepare(upright_image(self._sample, self.matrix)), waiting)
         derainer.state, self._sample = with_tensors(derainer.state, at), None
+
+
+def open_shots(derainer: Derainer, video: Video, options: VideoOptions) -> Shots:
+    """Fresh shots of a video, as the options say.
+
+    Args:
+        derainer: a fresh stream.
+        video: what is read.
+        options: of which `protect` is heeded.
+
+    Raises:
+        UsageError: a region does not fit the video.
+    """
+    matrix = video.display_matrix
+    size = (video.height, video.width) if is_turned(matrix) else (video.width, video.height)
+    return Shots(derainer, matrix, protected_mask(options.protect, *size))
 
 
 class ShotPreparer:

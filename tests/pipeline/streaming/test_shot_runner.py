@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import Tensor
 
+from derain.models.errors import UsageError
 from derain.models.networks.per_frame import PerFrame
 from derain.models.runtime.tiles import Mean, spatial_mean
 from derain.models.video_model import SingleImageModel
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
+from derain.pipeline.streaming.sizes import protected_mask
 from derain.pipeline.video import Encoding, Frame, Video, VideoReader, VideoWriter, read_rgb
 
 SCENE = np.kron(
@@ -77,3 +80,42 @@ def test_the_network_sees_a_turned_film_upright(
     shown = next(read_rgb(target)) * 255
     assert shown[6:34, 6:18].min() > 235
     assert np.abs(shown[46:, 30:] - SCENE[46:, 30:]).mean() < 6
+
+
+def test_what_is_protected_stays_bit_for_bit(tmp_path: Path) -> None:
+    film = _turned_film(tmp_path / "turned.mp4", 90, flipped=False)
+    mask = np.zeros(SCENE.shape[:2], np.uint8)
+    mask[60:80, 30:48] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    options = VideoOptions(
+        precision="fp32",
+        encoding=Encoding("ffv1"),
+        scene_reset="off",
+        protect=("0,0,16,20", str(tmp_path / "mask.png")),
+    )
+    target = tmp_path / "clean.mkv"
+    derain_video(film, target, options, model=PerFrame(BrightTop()))
+    before, after = next(read_rgb(film)), next(read_rgb(target))
+    assert np.array_equal(before[:20, :16], after[:20, :16])
+    assert np.array_equal(before[60:, 30:], after[60:, 30:])
+    assert after[24:36, 4:20].min() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("region", "words"),
+    [
+        ("0,0,50,20", "does not lie in frames of 48x80"),
+        ("0,0,0,20", "does not lie"),
+        ("nothing.png", "neither"),
+        ("1,2,3", "neither"),
+    ],
+)
+def test_regions_that_do_not_fit_are_a_sentence(region: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        protected_mask([region], 48, 80)
+
+
+def test_a_mask_of_another_size_is_a_sentence(tmp_path: Path) -> None:
+    Image.new("L", (10, 10)).save(tmp_path / "mask.png")
+    with pytest.raises(UsageError, match="10x10"):
+        protected_mask([str(tmp_path / "mask.png")], 48, 80)
