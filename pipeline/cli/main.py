@@ -16,6 +16,7 @@ from derain.models.errors import DerainError, UsageError
 from derain.pipeline.cli import distributed, lab, live, preview, restore, serve, tools, train
 from derain.pipeline.cli.allocator import keep_memory
 from derain.pipeline.cli.common import say
+from derain.pipeline.cli.signals import Terminated
 
 app = typer.Typer(name="derain", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -43,9 +44,9 @@ for group in (restore, preview, live, serve, distributed, tools, lab, train):
 
 def report_error(error: BaseException) -> int:
     """Write one sentence to standard error; the exit code."""
-    if isinstance(error, KeyboardInterrupt):
-        sys.stderr.write("interrupted\n")
-        return 130
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
+        say("interrupted")
+        return error.exit_code if isinstance(error, Terminated) else 130
     if isinstance(error, (DerainError, OSError)):
         say(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
@@ -61,7 +62,7 @@ def main() -> None:
     keep_memory()
     try:
         app()
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, Terminated) as error:
         if "--debug" in sys.argv or os.environ.get("DERAIN_DEBUG"):
             raise
         sys.exit(report_error(error))

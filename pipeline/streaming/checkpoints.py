@@ -92,10 +92,6 @@ def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, Any]
         save_file(tensors, str(fresh), metadata=metadata)
         os.replace(fresh, path)
     except Exception as error:
-        if not path.parent.is_dir():
-            raise DerainError(
-                f"The folder {path.parent} is gone; make it and begin again."
-            ) from error
         fresh.unlink(missing_ok=True)
         raise DerainError(f"{path} cannot be written ({error}); make room for it.") from error
 

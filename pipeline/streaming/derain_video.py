@@ -13,6 +13,7 @@ from pathlib import Path
 from derain.models import VideoModel
 from derain.models.errors import DerainError
 from derain.models.log import Log
+from derain.models.runtime.tile_planner import is_exhausted
 from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
@@ -78,13 +79,28 @@ def derain_video(
                 report.incomplete = True
                 report.notice(reader.missing)
             _explain(reader.video, options, report)
-    except OSError as error:
-        raise DerainError(str(error)) from error
+    except Exception as error:
+        sentence = _as_sentence(error, source)
+        if sentence is None:
+            raise
+        raise DerainError(sentence) from error
     finally:
         if files is not None:
             files.release()
     report.seconds = time.monotonic() - began
     return report
+
+
+def _as_sentence(error: Exception, source: str | Path) -> str | None:
+    """What to tell of an error that is no fault of ours; None where it is, or tells it itself."""
+    if isinstance(error, DerainError):
+        return None
+    if is_exhausted(error):
+        return (
+            f"There is not enough memory for {source}; use --tile 512, fewer --jobs, or a smaller "
+            "picture."
+        )
+    return str(error) if isinstance(error, OSError) else None
 
 
 def _check(options: VideoOptions) -> None:

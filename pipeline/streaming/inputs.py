@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 from derain.models.errors import DerainError, UsageError, VideoError
+from derain.models.log import printable
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.progress import Reporter
 from derain.pipeline.video.containers import READ, WRITTEN
@@ -125,22 +126,29 @@ def _output_name(place: Path) -> Path:
     return place if place.suffix.lower() in WRITTEN else place.with_suffix(".mkv")
 
 
+class StopRequest(threading.Event):
+    """Set to end early; `exit_code` is what a shell expects of a process that a signal ended."""
+
+    exit_code = 128 + signal.SIGINT
+
+
 @contextmanager
-def interruptible(targets: Sequence[str] = ()) -> Iterator[threading.Event]:
+def interruptible(targets: Sequence[str] = ()) -> Iterator[StopRequest]:
     """An event that the first Ctrl-C or SIGTERM sets; the second ends the process at once.
 
     Part files of `targets` that hold something are then named.
     """
-    stop = threading.Event()
+    stop = StopRequest()
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
             written = _parts(targets)
             left = f"; what was written is in {', '.join(written)}" if written else ""
-            sys.stderr.write(f"{cursor}stopped at once{left}\n")
+            sys.stderr.write(f"{cursor}{printable(f'stopped at once{left}')}\n")
             sys.stderr.flush()
-            os._exit(130)
+            os._exit(128 + number)
+        stop.exit_code = 128 + number
         stop.set()
         sys.stderr.write("stopping; once more to stop at once\n")
 
@@ -213,7 +221,7 @@ class _Batch:
         except Interrupted as error:
             self.reporter.failed(report, str(error), "interrupted")
             return "interrupted"
-        except DerainError as error:
+        except (DerainError, OSError) as error:
             self.reporter.failed(report, str(error), "error")
             return "failed"
         except Exception as error:
@@ -232,14 +240,22 @@ class _Batch:
             return "incomplete"
         return "done"
 
+    def _require_time(self) -> None:
+        """End before what takes long, such as loading a network."""
+        if self.stop.is_set():
+            raise Interrupted("Stopped before the first frame.")
+
     def _derain_here(self, task: Task, report: Report) -> None:
         from derain.pipeline.streaming.derain_video import derain_video
 
+        self._require_time()
+        model = self.model()
+        self._require_time()
         derain_video(
             task.source,
             task.target,
             self.options,
-            model=self.model(),
+            model=model,
             progress=self.reporter.frame,
             stop=self.stop,
             report=report,
@@ -252,7 +268,7 @@ def run_tasks(
     reporter: Reporter,
     *,
     jobs: int = 1,
-    stop: threading.Event | None = None,
+    stop: StopRequest | None = None,
     derain: Derain | None = None,
 ) -> int:
     """Do all tasks and report each. A failure does not end the rest; what is done is skipped.
@@ -266,9 +282,9 @@ def run_tasks(
         derain: does one task and fills its report; None is `derain_video`, in this process.
 
     Returns:
-        The exit code: 0 all done, 1 some failed or were incomplete, 130 stopped.
+        The exit code: 0 all done, 1 some failed or were incomplete, 130 or 143 stopped.
     """
-    stop = stop or threading.Event()
+    stop = stop or StopRequest()
     # By what was asked for, not by how many it came to: a folder may hold one video.
     several = len(tasks) > 1 or any(task.in_folder for task in tasks)
     if not tasks:
@@ -279,7 +295,7 @@ def run_tasks(
             [(task.source, str(result)) for task, result in zip(tasks, results, strict=True)]
         )
     if stop.is_set():
-        return 130
+        return stop.exit_code
     return 1 if {"failed", "incomplete"} & set(results) else 0
 
 

@@ -76,6 +76,7 @@ class Run:
         self.decoded, self.finished = Channel(self.stop), Channel(self.stop)
         self.from_checkpoint = checkpoint
         self.final: checkpoints.Checkpoint | None = None  # where the user stopped
+        self.came = 0  # frames that were decoded and are to be written
         self.first = 0  # index of the first frame that is written: behind those that warm up
         self.detector = detector or ShotDetector(scenes=options.scene_reset == "auto")
         self.picture_only = picture_only  # a segment: no other streams, no checkpoints
@@ -103,7 +104,9 @@ class Run:
             self._watch(workers)
             if self.final is not None:
                 self._leave_part(self.final)
-            self.writer.close()
+            self.writer.finish()
+            self._check_count()
+            muxer.publish()
         except Interrupted:
             raise
         except BaseException as error:
@@ -135,6 +138,8 @@ class Run:
             if isinstance(item, Frame):
                 if item.warm_up:
                     self.first = item.index + 1
+                elif not item.context:
+                    self.came += 1
                 self.detector.mark(item)
                 if (item.index >= first and not item.repeat) or self.options.compare:
                     self.reader.to_rgb(item)
@@ -247,6 +252,19 @@ class Run:
         key = self.saver is not None and self.saver.wants_key(frame.pts * frame.time_base)
         self.writer.write(frame, item.residual, key=key)
 
+    def _check_count(self) -> None:
+        """Hold what was written against what came, before the part goes.
+
+        A checkpoint is a file that others can write, and may leave out what lies in the middle.
+        """
+        if self.report.frames_out != self.came:
+            if self.saver is not None:
+                self.saver.files.checkpoint.unlink(missing_ok=True)
+            raise DerainError(
+                f"{self.came} frames came and {self.report.frames_out} went out, so "
+                f"{self.report.target} was not made; use -y to start again."
+            )
+
     # Ends that are not the end
 
     def _leave_part(self, final: checkpoints.Checkpoint) -> None:
@@ -274,6 +292,9 @@ class Run:
         muxer.abandon(keep=keep)
         if not isinstance(error, (OSError, DerainError)):
             raise error
+        folder = muxer.part.parent
+        if muxer.is_file and not folder.is_dir():
+            raise DerainError(f"The folder {folder} is gone; make it and begin again.") from error
         text = str(error)
         if keep and muxer.is_file and muxer.part.exists():
             text += f" What was done is in {muxer.part}"

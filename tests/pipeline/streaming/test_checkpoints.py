@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from derain.models import load_model
@@ -353,6 +356,101 @@ def test_states_come_back_in_their_structure() -> None:
     for other in (State(torch.ones(5), ()), State(torch.ones(2), ()), torch.ones(2)):
         with pytest.raises(DerainError, match="another network"):
             checkpoints.with_tensors(other, saved)
+
+
+def tampered(path: Path, **numbers: object) -> None:
+    """Change numbers in a checkpoint, as its format allows."""
+    with safe_open(str(path), framework="pt") as file:
+        noted = json.loads(file.metadata()["derain"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    noted["numbers"] |= numbers
+    save_file(tensors, str(path), metadata={"derain": json.dumps(noted)})
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"next_in": -1},
+        {"next_in": 1 << 41},
+        {"next_in": "9"},
+        {"next_in": 9.5},
+        {"next_in": None},
+        {"written": 99},
+        {"next_out": 99},
+        {"prime_from": 99},
+        {"final": 3},
+        {"more": 1},
+    ],
+)
+def test_numbers_out_of_range_or_order_are_refused(
+    tmp_path: Path, numbers: dict[str, object]
+) -> None:
+    files = output_files(tmp_path / "x.mkv")
+    assert files is not None
+    checkpoints.save(files, checkpoints.Checkpoint(9, 7, 6, 7), {})
+    checkpoints.load(files.checkpoint, {})
+    tampered(files.checkpoint, **numbers)
+    with pytest.raises(DerainError, match="cannot be read"):
+        checkpoints.load(files.checkpoint, {})
+
+
+@pytest.mark.parametrize("next_in", [35, 1000])
+def test_a_checkpoint_that_leaves_frames_out_makes_no_output(
+    make_clip: Callable[..., Path], recurrent: nn.Module, next_in: int
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=40)
+    target = source.parent / "out.mkv"
+    stopped_after(10, source, target, recurrent, FFV1)
+    tampered(source.parent / "out.part.mkv.resume", next_in=next_in)
+    with pytest.raises(DerainError, match=r"40 frames came and \d+ went out.*-y to start again"):
+        derain_video(source, target, replace(FFV1, resume=True), model=recurrent)
+    assert not target.exists()
+    assert (source.parent / "out.part.mkv").exists()
+    report = derain_video(source, target, replace(FFV1, overwrite=True), model=recurrent)
+    assert report.frames_out == 40
+
+
+def test_an_input_is_known_by_its_contents(
+    make_clip: Callable[..., Path], recurrent: nn.Module
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=40)
+    target = source.parent / "out.mkv"
+    stopped_after(10, source, target, recurrent, FFV1)
+    moved = source.rename(source.parent / "moved.mkv")
+    spoiled = bytearray(moved.read_bytes())
+    spoiled[500] ^= 1
+    source.write_bytes(bytes(spoiled))  # same name and size
+    with pytest.raises(DerainError, match="another input"):
+        derain_video(source, target, replace(FFV1, resume=True), model=recurrent)
+    report = derain_video(moved, target, replace(FFV1, resume=True), model=recurrent)
+    assert report.resumed_at >= 10 and report.frames_out == 40
+
+
+def test_pipes_and_cameras_cannot_be_gone_on_from(tmp_path: Path) -> None:
+    for source in ("-", os.devnull, "rtsp://x/y"):
+        assert not checkpoints.is_replayable(source)
+    for source in ("http://x/y.mp4", "lavfi:testsrc2", str(tmp_path / "a.mkv")):
+        assert checkpoints.is_replayable(source)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system locks open files there")
+def test_a_second_run_onto_one_output_is_refused(
+    start: Start, make_clip: Callable[..., Path], recurrent: nn.Module
+) -> None:
+    source = make_clip("in.mkv", codec="ffv1", frames=120)
+    target = source.parent / "out.mkv"
+    process = start(source, target, "ffv1")
+    wait_for(process, 10)
+    resume = replace(FFV1, resume=True)
+    other_name = source.parent / ".." / source.parent.name / "out.mkv"
+    for options in (resume, replace(FFV1, overwrite=True)):
+        for again in (target, other_name):
+            with pytest.raises(DerainError, match="Another run writes"):
+                derain_video(source, again, options, model=recurrent)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    report = derain_video(source, target, resume, model=recurrent)  # the lock went with it
+    assert report.frames_out == 120
 
 
 @pytest.mark.parametrize("name", ["swift", "two_stage", "median", "rescan"])
