@@ -89,7 +89,6 @@ class VideoModel(Network, Generic[S]):
     supports_tiles: whether `step` and `flush` heed `tiles`; without, memory must hold whole frames.
     has_hidden_state: whether anything of earlier outputs is remembered.
     has_boldness: whether it heeds `with_boldness`.
-    uses_flow: whether it heeds `look_ahead`.
     haze_estimator: where there is one; training shows it whole frames, and gives `forward` the haze
         of clips whose crops do not show it.
     """
@@ -98,7 +97,6 @@ class VideoModel(Network, Generic[S]):
     supports_tiles: bool = True
     has_hidden_state: bool = False
     has_boldness: bool = False
-    uses_flow: bool = False
     haze_estimator: HazeEstimator | None
 
     def __init__(self) -> None:
@@ -128,6 +126,17 @@ class VideoModel(Network, Generic[S]):
     def flush(self, state: S, tiles: Tiles | None = None) -> list[Output]:
         """The last outputs of a shot: min(latency, frames fed) of them."""
 
+    def flow_between(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The flow that `look_ahead` takes, from frame a to the next one b, and back.
+
+        Args:
+            a, b: (B, 3, H, W), RGB in [0, 1], as `step` takes them.
+
+        Returns:
+            None for a network that uses no flow.
+        """
+        return None
+
     def look_ahead(self, state: S, flows: tuple[Tensor, Tensor]) -> S:
         """The state that knows the flow to the next frame before `step` takes that frame.
 
@@ -136,8 +145,7 @@ class VideoModel(Network, Generic[S]):
 
         Args:
             state: of the frames before.
-            flows: from the newest frame to the next, and back, (B, 2, H / 2, W / 2) each, by
-                `dis_flow`. Networks that use no flow ignore them.
+            flows: of the newest frame and the next one, by `flow_between`.
         """
         return state
 

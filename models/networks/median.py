@@ -40,7 +40,6 @@ class AlignedMedian(VideoModel[Window]):
     latency = REACH
     multiple = 2
     halo = 64
-    uses_flow = True
 
     def __init__(self, brighter: float = 0.012, agree: float = 0.10, soft: float = 0.012) -> None:
         super().__init__()
@@ -50,6 +49,10 @@ class AlignedMedian(VideoModel[Window]):
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
     ) -> Window:
         return empty_window(batch, height, width, device)
+
+    def flow_between(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """As the contract has it."""
+        return dis_flow(a, b)
 
     def look_ahead(self, state: Window, flows: tuple[Tensor, Tensor]) -> Window:
         """As the contract has it."""

@@ -117,7 +117,6 @@ class Swift(VideoModel[SwiftState]):
     latency = REACH
     multiple = 8
     halo = 64
-    uses_flow = True
     has_boldness = True
     haze_estimator: HazeEstimator
 
@@ -173,6 +172,10 @@ class Swift(VideoModel[SwiftState]):
         if not isinstance(boldness, Tensor):
             boldness = torch.full_like(state.caution, boldness)
         return state._replace(caution=caution_of(boldness))
+
+    def flow_between(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """As the contract has it."""
+        return dis_flow(a, b)
 
     def look_ahead(self, state: SwiftState, flows: tuple[Tensor, Tensor]) -> SwiftState:
         """As the contract has it."""

@@ -196,7 +196,7 @@ class Derainer:
     def preparer(self) -> Preparer:
         """What prepares the frames of a stream for `push`; it may be used in another thread."""
         assert isinstance(self.device, torch.device)
-        return Preparer(self.device, self.model.multiple, self.model.uses_flow)
+        return Preparer(self.model, self.device)
 
     def begin(self, frame: Prepared, waiting: Iterable[Prepared] = ()) -> None:
         """Begin a shot of frames like `frame`, which is not fed by it.

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from derain.models.ops.optical_flow import dis_flow
 from derain.models.runtime.frame_input import FrameLike, as_frame
+from derain.models.video_model import VideoModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,12 @@ class Preparer:
     """Prepares the frames of one stream, in order.
 
     Args:
-        device: where the network runs.
-        multiple: height and width are padded to multiples of it.
-        uses_flow: whether the network wants flow.
+        model: the network that they are for.
+        device: where it runs.
     """
 
-    def __init__(self, device: torch.device, multiple: int, uses_flow: bool) -> None:
-        self.device, self.multiple, self.uses_flow = device, multiple, uses_flow
+    def __init__(self, model: VideoModel, device: torch.device) -> None:
+        self.model, self.device = model, device
         self._previous: Tensor | None = None
 
     def cut(self) -> None:
@@ -56,14 +55,12 @@ class Preparer:
         previous = self._previous
         frame = as_frame(image, check_range=previous is None)
         frame = frame.to(self.device, non_blocking=True)
-        padded = pad_to_multiple(frame, self.multiple)
+        padded = pad_to_multiple(frame, self.model.multiple)
         padded = padded.contiguous(memory_format=torch.channels_last)
-        if not self.uses_flow:
-            return Prepared(frame, padded)
         self._previous = padded
         if previous is None or previous.shape != padded.shape:
             return Prepared(frame, padded)
-        return Prepared(frame, padded, dis_flow(previous, padded))
+        return Prepared(frame, padded, self.model.flow_between(previous, padded))
 
 
 def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:

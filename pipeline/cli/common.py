@@ -133,6 +133,13 @@ Protect = Annotated[
         rich_help_panel=PICTURE,
     ),
 ]
+Speed = Annotated[
+    Literal["best", "fast"],
+    typer.Option(
+        help="fast finds the rain at half size: for 1080p and 4K; the finest detail may suffer.",
+        rich_help_panel=PICTURE,
+    ),
+]
 Tile = Annotated[
     str,
     typer.Option(

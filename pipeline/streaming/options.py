@@ -26,6 +26,7 @@ class NetworkOptions:
 class VideoOptions(NetworkOptions):
     """What a user can ask of `derain video`; the command line's options have the same names."""
 
+    speed: str = "best"  # or "fast": rain estimated at half the size
     steady: bool = False  # blend the results of per-frame networks over time
     encoding: Encoding = Encoding()  # noqa: RUF009 (frozen)
     format: str | None = None  # of the output, where its name does not say it

@@ -17,6 +17,7 @@ from torch import Tensor
 from derain.models.errors import DerainError
 from derain.models.ops.optical_flow import FlowFunction, dis_flow, warp
 from derain.models.output import Output
+from derain.models.runtime.half_size import HalfSize
 from derain.models.runtime.tiles import Tiles
 from derain.models.video_model import VideoModel
 from derain.pipeline.streaming.options import VideoOptions
@@ -28,7 +29,7 @@ PATCH = 7  # pixels, odd
 
 
 def load_chosen(options: VideoOptions) -> VideoModel:
-    """The network that `options` name, steadied if they say so.
+    """The network that `options` name, at half size and steadied if they say so.
 
     Raises:
         DerainError: no such network or weights, or one that cannot be steadied.
@@ -36,6 +37,8 @@ def load_chosen(options: VideoOptions) -> VideoModel:
     from derain.models import load_model
 
     model = load_model(options.model, options.weights)
+    if options.speed == "fast":
+        model = HalfSize(model)
     return TemporalSmoother(model) if options.steady else model
 
 
