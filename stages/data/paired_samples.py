@@ -21,7 +21,7 @@ from derain.models.log import Log
 from derain.stages.data.clip_pairs import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import ImagePair, find_pairs, read_pair
 from derain.stages.data.rendered_clips import Batch, Samples, cached_clip
-from derain.stages.data.validation_clips import FRAMES, ValidationClip, middle
+from derain.stages.data.validation_clips import FRAMES, ValidationClip, to_clip
 
 Rng = np.random.Generator
 VALIDATION_CLIPS = 8  # pairs that a run is watched on
@@ -209,7 +209,4 @@ def clip_validation_clip(files: dict[str, Path]) -> ValidationClip:
 
 def _validation_clip(rainy: np.ndarray, clean: np.ndarray) -> ValidationClip:
     """(T, H, W, 3) uint8 twice."""
-    rainy_t, clean_t = (
-        torch.from_numpy(middle(x)).permute(0, 3, 1, 2).float()[None] / 255 for x in (rainy, clean)
-    )
-    return ValidationClip("pairs", rainy_t, clean_t)
+    return ValidationClip("pairs", to_clip(rainy), to_clip(clean))

@@ -65,6 +65,11 @@ def make_validation_clips(files: list[Path]) -> list[ValidationClip]:
     return validation_clips
 
 
+def to_clip(frames: NDArray[np.uint8]) -> Tensor:
+    """The middle of decoded frames (T, H, W, 3), as (1, T, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(middle(frames)).permute(0, 3, 1, 2).float()[None] / 255
+
+
 def middle(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The middle of (T, H, W, 3), a copy; sides are cut to multiples of 32, as networks may want.
 

@@ -24,21 +24,13 @@ from torch import Tensor
 
 from derain.configs.training import TrainingConfig
 from derain.models import create_model
-from derain.models.errors import DerainError, UsageError
+from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
 from derain.models.runtime.derainer import on_device
-from derain.stages.data.clip_cache import cache_folder, trim
 from derain.stages.data.loading import batches
-from derain.stages.data.paired_samples import paired_data
-from derain.stages.data.rainy_films import find_films
-from derain.stages.data.real_rain import refinement_samples
-from derain.stages.data.rendered_clips import RainyClips, Samples, cached_clip, find_clips
-from derain.stages.data.validation_clips import ValidationClip, make_validation_clips, stills
+from derain.stages.data.rendered_clips import Samples
+from derain.stages.data.validation_clips import ValidationClip
 from derain.stages.losses.losses import Objective
-from derain.stages.losses.paper import paper_objective
-from derain.stages.losses.recovery import video_objective
-from derain.stages.losses.refinement import refinement_objective
-from derain.stages.losses.single_image import single_image_objective
 from derain.stages.training.distributed import Processes, Shard, init_distributed
 from derain.stages.training.learner import (
     Learner,
@@ -47,8 +39,10 @@ from derain.stages.training.learner import (
     make_network,
     update_average,
 )
+from derain.stages.training.meter import Timed, peak_memory
 from derain.stages.training.run_log import RunLog
 from derain.stages.training.saving import RunFiles, RunState
+from derain.stages.training.sources import make_data, make_objective, real_example
 from derain.stages.training.stopping import StopRequest, stop_requests
 from derain.stages.training.validation import validate_model
 
@@ -79,14 +73,14 @@ def train(
     with init_distributed(device) as processes:
         torch.manual_seed(config.seed)
         network = on_device(make_network(config, fresh=not resume), processes.device).train()
-        objective = _objective(config, processes.device)
+        objective = make_objective(config, processes.device)
         learners = make_learners(config, network, objective, processes)
         average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         state = RunState(network, learners, average)
         if resume:
             files.restore(state)
         with processes.main_first():
-            data, clips = _data(config, report)
+            data, clips = make_data(config, report)
         log = RunLog(folder, config, state.step, report) if processes.main else None
         with stop_requests() as stop:
             run = Run(config, processes, state, files, objective, clips, log, progress, stop)
@@ -117,8 +111,9 @@ class Run:
             self._validate(self.log)  # the run was stopped while it looked
         if state.step == config.steps:
             return
-        stream = batches(mine, state.step * config.accumulate)
+        stream = Timed(batches(mine, state.step * config.accumulate))
         saved = clock = time.monotonic()
+        logged = state.step, state.seconds
         while state.step < config.steps:
             stopping = self._step(stream)
             now = time.monotonic()
@@ -128,7 +123,15 @@ class Run:
                     raise KeyboardInterrupt
                 continue
             if self._due(config.log_every):
-                self._write_figures(self.log)
+                done, seconds = state.step - logged[0], state.seconds - logged[1]
+                logged = state.step, state.seconds
+                samples = done * config.data.batch * config.accumulate * self.processes.size
+                speed = {
+                    "samples a second": samples / seconds,
+                    "waiting": stream.take() / seconds,
+                    "memory": peak_memory(self.processes.device),
+                }
+                self._write_figures(self.log, speed)
             late = now - saved > 60 * config.save_minutes
             validating = self._due(config.validate_every)
             if self._due(config.save_every) or late or validating or stopping:
@@ -153,9 +156,7 @@ class Run:
         for group in state.learners[0].optimiser.param_groups:
             group["lr"] = learning_rate(state.step, config)
         alone = state.step < config.critic_steps  # the discriminator
-        figures = _gradients(
-            state.learners, stream, config.accumulate, self.processes.device, alone
-        )
+        figures = gradients(state.learners, stream, config.accumulate, self.processes.device, alone)
         asked = torch.tensor(float(bool(self.stop)), device=self.processes.device)
         row = self.processes.mean(figures | {"stop": asked})
         stopping = row.pop("stop") > 0
@@ -174,14 +175,14 @@ class Run:
         self.progress(state.step, config.steps, f"loss {row['loss']:.4f}")
         return stopping
 
-    def _write_figures(self, log: RunLog) -> None:
-        """The means of the steps since the last line."""
+    def _write_figures(self, log: RunLog, speed: dict[str, float]) -> None:
+        """The means of the steps since the last line, and how fast they went."""
         rows = self.state.rows
         means = {name: sum(each[name] for each in rows) / len(rows) for name in rows[-1]}
         means["lr"] = learning_rate(self.state.step - 1, self.config)
         means["minutes"] = self.state.seconds / 60
         self.state.rows = []
-        log.write(self.state.step, means)
+        log.write(self.state.step, means | speed)
 
     def _validate(self, log: RunLog) -> None:
         """Look at the averaged weights, and keep them where they are the best so far."""
@@ -197,15 +198,16 @@ class Run:
 
         fresh = create_model(self.config.model, **self.config.settings)
         fresh.load_state_dict(state.average)
-        figures, picture = validate_model(
+        figures, pictures = validate_model(
             self.objective.as_video(fresh),
             self.validation_clips,
             self.processes.device,
             state.learners[0].dtype,
             progress,
+            real_example(self.config),
         )
         self.files.save_best(state, figures["score"])
-        log.write(state.step, figures, picture)
+        log.write(state.step, figures, pictures)
 
     def _end(self) -> None:
         """Stop, now that everything is saved."""
@@ -217,7 +219,7 @@ class Run:
         raise KeyboardInterrupt
 
 
-def _gradients(
+def gradients(
     learners: list[Learner],
     stream: Iterator[Any],
     parts: int,
@@ -245,47 +247,3 @@ def _to(item: Any, device: torch.device) -> Any:
     if isinstance(item, Tensor):
         return item.to(device, non_blocking=True)
     return type(item)(*(_to(part, device) for part in item))
-
-
-def _objective(config: TrainingConfig, device: torch.device) -> Objective:
-    if config.single_image is not None:
-        return single_image_objective(config.single_image)
-    if config.recipe == "paper":
-        return paper_objective(config, device)
-    if config.refinement is not None:
-        return refinement_objective(config, device)
-    return video_objective(config.loss)
-
-
-def _data(config: TrainingConfig, notice: Log) -> tuple[Samples, list[ValidationClip]]:
-    """What the network learns from, and what it is watched on."""
-    cache = cache_folder()
-    if config.pairs is not None:
-        data, validation_clips = paired_data(config, cache, notice)
-    else:
-        data, validation_clips = _rendered(config, cache)
-    if config.refinement is not None:
-        data = refinement_samples(data, config.seed, cache, notice)
-    if gone := trim(cache):
-        notice(f"{len(gone)} decoded clips unused for days left {cache}; see derain cache.")
-    return data, validation_clips
-
-
-def _rendered(config: TrainingConfig, cache: Path) -> tuple[Samples, list[ValidationClip]]:
-    if config.data.clips is None:
-        raise UsageError(
-            "The network learns from clean videos: name their folder, --set data.clips=CLIPS."
-        )
-    clips = find_clips(Path(config.data.clips), config.data.licence_classes)
-    files = [cached_clip(path, cache) for path in clips]
-    length = config.steps * config.data.batch
-    validation_clips = []
-    if config.data.validation:
-        validation_clips = make_validation_clips(
-            [cached_clip(p, cache) for p in find_clips(Path(config.data.validation))]
-        )
-        validation_clips = (
-            validation_clips if config.single_image is None else stills(validation_clips)
-        )
-    films = find_films(Path(config.data.rain_layers)) if config.data.rain_layers else []
-    return RainyClips(files, config.data, config.seed, length, films), validation_clips

@@ -40,15 +40,15 @@ class RunLog:
             return
         self.board = SummaryWriter(str(folder), purge_step=start + 1)
 
-    def write(self, step: int, row: Row, picture: Tensor | None = None) -> None:
-        """Figures, and a picture (3, H, W) of rainy, output and clean side by side."""
+    def write(self, step: int, row: Row, pictures: dict[str, Tensor] | None = None) -> None:
+        """Figures, and pictures (3, H, W) by what they show."""
         with self.metrics.open("a") as file:
             file.write(json.dumps({"step": step} | row) + "\n")
         if self.board is not None:
             for name, value in row.items():
                 self.board.add_scalar(name, value, step)
-            if picture is not None:
-                self.board.add_image("rainy, output, clean", picture, step)
+            for name, picture in (pictures or {}).items():
+                self.board.add_image(name, picture, step)
             self.board.flush()
         self.report(f"step {step}: " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()))
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from derain.models.output import Output
 from derain.models.runtime.derainer import on_device
 from derain.stages.data.validation_clips import ValidationClip
 from derain.stages.losses.metrics import to_decibel
@@ -27,7 +28,8 @@ def validate_model(
     device: torch.device,
     dtype: torch.dtype,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[dict[str, float], Tensor | None]:
+    real: Tensor | None = None,
+) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Look at a network.
 
     Args:
@@ -36,30 +38,55 @@ def validate_model(
         device: where it runs.
         dtype: in which precision.
         progress: told before every clip how many of how many are done.
+        real: (1, T, 3, H, W) of real rain, to look at.
 
     Returns:
-        Mean PSNR in dB of every level: of the input, the recovered frame and the result; "score",
-        the mean of the results' levels, each counted up to ENOUGH; and a picture (3, H, W) of
-        rainy, output and clean side by side.
+        Mean PSNR in dB of every level: of the input, the recovered frame and the result; and
+        "score", the mean of the results' levels, each counted up to ENOUGH. Pictures (3, H, W): of
+        every level, of the layers that were found in the heavy one, and of real rain.
     """
     model = on_device(model, device).eval()
     sums: dict[str, list[float]] = {}
-    picture = None
+    pictures = {}
+
+    def run(rainy: Tensor) -> Output:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            output: Output = model(rainy.to(device))[0]
+        return output
+
     for done, clip in enumerate(validation_clips):
         progress(done, len(validation_clips))
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            output, _ = model(clip.rainy.to(device))
+        output = run(clip.rainy)
         image = output.image.cpu()
         sums.setdefault(f"{clip.level} input", []).append(decibels(clip.rainy, clip.clean))
         if output.recovered is not None:
             recovered = output.recovered.cpu()
             sums.setdefault(f"{clip.level} stage 1", []).append(decibels(recovered, clip.clean))
         sums.setdefault(clip.level, []).append(decibels(image, clip.clean))
-        if clip.level == "heavy":
-            middle = image.shape[1] // 2
-            picture = torch.cat([x[0, middle] for x in (clip.rainy, image, clip.clean)], 2)
+        pictures[f"{clip.level}: rainy, output, clean"] = beside(clip.rainy, image, clip.clean)
+        if clip.level == "heavy" and (layers := layers_of(output)):
+            pictures["heavy: " + ", ".join(layers)] = beside(*layers.values())
+    if real is not None and validation_clips:
+        pictures["real rain: rainy, output"] = beside(real, run(real).image)
     figures = {name: float(np.mean(values)) for name, values in sums.items()}
     levels = {clip.level for clip in validation_clips}
     if levels:
         figures["score"] = float(np.mean([min(figures[level], ENOUGH) for level in levels]))
-    return figures, picture
+    return figures, pictures
+
+
+def layers_of(output: Output) -> dict[str, Tensor]:
+    """The layers (1, T, 1 or 3, H, W) that a network gives beside its pictures."""
+    found = {
+        "recovered": output.recovered,
+        "streaks": output.streaks,
+        "occlusion": output.occlusion,
+        "transmission": output.transmission,
+    }
+    return {name: layer for name, layer in found.items() if layer is not None}
+
+
+def beside(*clips: Tensor) -> Tensor:
+    """The middle frames of clips (1, T, 1 or 3, H, W), side by side: (3, H, W n) in [0, 1]."""
+    frames = [clip[0, clip.shape[1] // 2].float().cpu().clamp(0, 1) for clip in clips]
+    return torch.cat([frame.expand(3, *frame.shape[1:]) for frame in frames], 2)

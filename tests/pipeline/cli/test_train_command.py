@@ -89,3 +89,53 @@ def test_start_and_resume_exclude_each_other(derain: Command, tmp_path: Path) ->
     words = ["-o", tmp_path / "run", "--resume", "--init", "x"]
     answer = derain("train", "swift", *words)
     assert answer.code == 2
+
+
+def test_a_dry_run_leaves_a_sheet_alone(
+    derain: Command, arguments: list[str], tmp_path: Path
+) -> None:
+    answer = derain(*arguments, "--dry-run", "--steps", "200")
+    assert answer.code == 0, answer.err
+    for words in ("weights learn", "rainy 1x3x3x32x32", "GiB", "s a step", "200 steps: about"):
+        assert words in answer.out
+    assert cv2.imread(str(tmp_path / "run.png")).shape[1] == 5 * 160
+    assert not (tmp_path / "run").exists()
+
+
+def test_samples_are_drawn_with_their_layers_and_augmentations(
+    derain: Command, arguments: list[str], tmp_path: Path
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    words = ["data", str(sheet), "--count", "2", *arguments[4:]]
+    answer = derain(*words)
+    assert answer.code == 0, answer.err
+    assert answer.out.count("brightness") == 2
+    height = cv2.imread(str(sheet)).shape[0]
+    assert height == (2 + 7) * 178  # two samples; clean, haze, still, overlay, noise, jpeg, restore
+    again = derain(*words)
+    assert again.code == 2
+    assert "-y" in again.err
+    assert derain(*words, "-y", "--count", "99").code == 1
+
+
+def test_curves_of_runs_go_into_one_picture(
+    derain: Command, arguments: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    assert derain(*arguments).code == 0
+    picture = tmp_path / "curves.png"
+    answer = derain("plot", tmp_path / "run", tmp_path / "run", "-o", picture)
+    assert answer.code == 0, answer.err
+    assert cv2.imread(str(picture)) is not None
+    missing = derain("plot", tmp_path / "nothing", "-o", tmp_path / "other.png")
+    assert missing.code == 1
+    assert "holds no figures of a run" in missing.err
+
+
+def test_a_run_has_a_folder_and_steps_without_being_told(
+    derain: Command, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = derain("train", "swift", *arguments[4:], "--steps", "1")
+    assert answer.out == "runs/swift/swift.safetensors\n"
+    assert "steps: 1\n" in (tmp_path / "runs/swift/config.yaml").read_text()
