@@ -57,11 +57,19 @@ JobFolder = Annotated[Path, typer.Argument(metavar="JOB", help="The folder of de
 def plan(
     source: Annotated[str, typer.Argument(metavar="IN", help="The film.")],
     job: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--output", "-o", metavar="JOB", help="The job's folder.", rich_help_panel=COMMON
         ),
-    ],
+    ] = None,
+    estimate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORKERS:FPS",
+            help="Only say how long it takes: 100:50 is 100 workers of 50 frames a second.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     segment: Annotated[
         float,
         typer.Option(
@@ -129,6 +137,10 @@ def plan(
         end=finish,
         compare=compare,
     )
+    if estimate is not None:
+        return say_estimate(source, options, estimate, segment)
+    if job is None:
+        raise UsageError("Name a folder for the job with -o.")
     suffix = ending if ending is None or ending.startswith(".") else f".{ending}"
     with interruptible() as stop:
         made = make_plan(
@@ -205,6 +217,32 @@ def join(
     for notice in report.notices:
         say(notice)
     say(f"{output}: {report.frames} frames of {report.parts} parts; {job} may be deleted.")
+
+
+def say_estimate(source: str, options: VideoOptions, estimate: str, segment: float) -> None:
+    """Print what `derain plan --estimate` found.
+
+    Args:
+        source: the film.
+        options: for opening it.
+        estimate: WORKERS:FPS.
+        segment: seconds of a segment at most.
+
+    Raises:
+        UsageError: these are no such numbers.
+    """
+    from dataclasses import replace
+
+    from derain.pipeline.distributed import estimate as estimates
+
+    workers, _, fps = estimate.partition(":")
+    try:
+        load = estimates.measure(source, options, int(workers), float(fps))
+    except ValueError as error:
+        text = f"--estimate is like 100:50, workers and frames a second, not '{estimate}'."
+        raise UsageError(text) from error
+    load = replace(load, segment=segment)
+    typer.echo(estimates.explain(estimates.estimate(load), load))
 
 
 def share_out(
