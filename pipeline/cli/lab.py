@@ -59,6 +59,10 @@ def evaluate(
         typer.Option(help="Folder of the clean clips.", show_default="$DERAIN_DATA/val, data/val"),
     ] = None,
     level: Annotated[list[LevelName] | None, typer.Option(help="Only this; repeatable.")] = None,
+    condition: Annotated[
+        Literal["crf23", "crf30", "pan", "night"] | None,
+        typer.Option(help="H.264 after the rain, a fast pan, or darkness, for all pairs."),
+    ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Of each clip; all if absent.")] = None,
     clean: Annotated[bool, typer.Option("--clean", help="The clips without rain instead.")] = False,
     scenes: Annotated[
@@ -131,6 +135,7 @@ def evaluate(
         quick=quick,
         lpips_weights=lpips_weights,
         boldness=boldness,
+        condition=condition,
     )
     loaded = load_models(models or ["swift"], weights, steady=steady)
     results: dict[str, Result] = {}

@@ -24,6 +24,7 @@ from derain.pipeline.rendered.scenes import SCENES, render_scene
 from derain.pipeline.streaming.temporal_smoothing import TemporalSmoother
 from derain.pipeline.video import read_rgb
 from derain.stages.data.validation_pairs import (
+    Condition,
     Pair,
     iterate_pairs,
     load_pairs,
@@ -50,6 +51,7 @@ class Options:
         quick: PSNR alone.
         lpips_weights: AlexNet's file for LPIPS.
         boldness: as `Derainer` takes it.
+        condition: of all pairs: a codec after the rain, or another scene.
     """
 
     device: str = "auto"
@@ -60,6 +62,7 @@ class Options:
     quick: bool = False
     lpips_weights: Path | None = None
     boldness: float = 0.5
+    condition: Condition | None = None
 
 
 @dataclass(slots=True)
@@ -198,6 +201,7 @@ def evaluate_pairs(
         read_clip,
         levels=options.levels or None,
         frames=options.frames,
+        condition=options.condition,
         notice=result.notice,
     ):
         progress(f"{pair.clip}, {pair.level}")

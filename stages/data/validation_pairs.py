@@ -2,6 +2,9 @@
 
 The settings are data (configs/validation.yaml, schema in `derain.configs.validation`). A pair is
 made of 8-bit frames, as a video file would hold them. Figures belong to metrics.py.
+
+Under a condition another scene stands before the rain, or a codec after it; the rain stays as it is
+recorded, and its PSNR is another one.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from derain.configs.validation import ClipEntry, Level, PairEntry, ValidationSet, read_validation
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
+from derain.stages.data.codec import CameraSettings, CodecSettings, film_clip
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 from derain.stages.losses.metrics import psnr
 
@@ -27,6 +33,48 @@ STRONGEST, THICKEST = 4.0, 4.0  # ends of the searches
 SEARCHED = 3  # frames that settle a search; the PSNR recorded is that of the whole clip
 
 ReadClip = Callable[[Path], Tensor]  # a file -> (T, 3, H, W) uint8 RGB
+Condition = Literal["crf23", "crf30", "pan", "night"]
+
+PAN = 16  # pixels a frame
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is done to a pair.
+
+    scene: to the clean clip (T, 3, H, W) in [0, 1], before rain falls.
+    codec: through which the rainy clip and its truth go alike, after the rain.
+    """
+
+    scene: Callable[[Tensor], Tensor] | None = None
+    codec: CodecSettings | None = None
+
+    def filmed(self, clip: Tensor) -> Tensor:
+        """A clip (T, 3, H, W) as the codec leaves it."""
+        return clip if self.codec is None else film_clip(clip, CameraSettings(), self.codec)
+
+
+def panned(clip: Tensor) -> Tensor:
+    """A pan over the middle frame, PAN pixels a frame, there and back: (T, 3, H, W / 2)."""
+    frames, _, _, width = clip.shape
+    still, part = clip[frames // 2], width // 4 * 2
+    room = max(1, width - part)
+    way = np.abs((np.arange(frames) * PAN + room) % (2 * room) - room)
+    return torch.stack([still[:, :, left : left + part] for left in map(int, way)])
+
+
+def darkened(clip: Tensor) -> Tensor:
+    """A clip as if taken at night; lamps stay half as bright."""
+    lamps = ((clip - 0.85) / 0.15).clamp(0, 1)
+    return torch.lerp(0.35 * clip**1.7, clip, 0.5 * lamps)
+
+
+CONDITIONS: dict[Condition, Conditions] = {
+    "crf23": Conditions(codec=CodecSettings(options={"crf": "23", "preset": "medium"})),
+    "crf30": Conditions(codec=CodecSettings(options={"crf": "30", "preset": "medium"})),
+    "pan": Conditions(scene=panned),
+    "night": Conditions(scene=darkened),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +135,21 @@ def render_pair(clean: Tensor, settings: RainSettings, seed: int) -> Tensor:
     return to_8_bit(render_rain(clean, settings, seed).rainy)
 
 
+def under_condition(
+    clean: Tensor, settings: RainSettings, seed: int, condition: Condition
+) -> tuple[Tensor, Tensor]:
+    """A rainy clip and its truth, (T, 3, H, W) in [0, 1], rounded to 8 bits.
+
+    Args:
+        clean: (T, 3, H, W) in [0, 1].
+        settings, seed: of the rain.
+        condition: what is done to the scene, and which codec comes after the rain.
+    """
+    how = CONDITIONS[condition]
+    scene = clean if how.scene is None else to_8_bit(how.scene(clean))
+    return how.filmed(render_pair(scene, settings, seed)), how.filmed(scene)
+
+
 def iterate_pairs(
     pairs: ValidationSet,
     folder: Path,
@@ -94,6 +157,7 @@ def iterate_pairs(
     *,
     levels: tuple[Level, ...] | None = None,
     frames: int | None = None,
+    condition: Condition | None = None,
     notice: Log = say_nothing,
 ) -> Iterator[Pair]:
     """Render pair after pair, checking clips and rain against what the file recorded.
@@ -102,6 +166,7 @@ def iterate_pairs(
         folder: where the clean clips lie.
         levels: only these.
         frames: only the first so many of each clip; the rain is that of the whole clip.
+        condition: of all pairs; their level says so.
         notice: told where decoding or rendering differs from the recorded hash or PSNR.
 
     Raises:
@@ -117,14 +182,19 @@ def iterate_pairs(
         for level, entry in clip.pairs.items():
             if levels and level not in levels:
                 continue
-            rainy = render_pair(clean, rain_settings(pairs, entry), entry.seed)
+            settings, place = rain_settings(pairs, entry), (Path(clip.file).stem, clip.camera)
+            if condition is not None:
+                rainy, scene = under_condition(clean, settings, entry.seed, condition)
+                yield Pair(*place, f"{level} {condition}", rainy[:frames], scene[:frames])
+                continue
+            rainy = render_pair(clean, settings, entry.seed)
             found = mean_psnr(rainy, clean)
             if abs(found - entry.psnr) > DRIFT:
                 notice(
                     f"{clip.file}, {level}: the rainy input has {found:.2f} dB, recorded are "
                     f"{entry.psnr:.2f} dB; figures do not compare with earlier ones."
                 )
-            yield Pair(Path(clip.file).stem, clip.camera, level, rainy[:frames], clean[:frames])
+            yield Pair(*place, level, rainy[:frames], clean[:frames])
 
 
 def read_checked(clip: ClipEntry, folder: Path, read_clip: ReadClip) -> Tensor:
