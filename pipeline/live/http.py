@@ -1,4 +1,4 @@
-"""The browser preview: one page, its picture as MJPEG, its numbers and controls as JSON.
+"""The browser preview: one page, its frames as MJPEG, its numbers and controls as JSON.
 
     GET  /                          the page
     GET  /stream?view=V[&pair=1]    multipart JPEG, each part with X-Frame and X-Age (milliseconds)
@@ -7,7 +7,7 @@
     POST /control                   JSON: streaks, haze, boldness, model, paused, new_shot
     POST /offer?view=V              a WebRTC offer (SDP); its answer, where aiortc is installed
 
-Camera pictures are private: who may ask is web/access.py's.
+What cameras see is private: who may ask is web/access.py's.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class LiveServer(WebServer):
         return router
 
     def status(self, viewer: str = "") -> dict[str, Any]:
-        """What the page shows beside the picture; latencies are those of `viewer`."""
+        """What the page shows beside the image; latencies are those of `viewer`."""
         number = int(viewer) if viewer.isdecimal() and len(viewer) < 10 else 0
         more = {"viewers": len(self.viewers), "webrtc": self.webrtc is not None}
         return self.live.status(self.viewers.get(number)) | more

@@ -1,4 +1,4 @@
-"""What viewers of a live picture see: the newest frame, its bytes, and who tells of a new one.
+"""What viewers of a live image see: the newest frame, its bytes, and who tells of a new one.
 
 Bytes are made when the first viewer asks, so a frame that nobody looks at costs nothing.
 """
@@ -40,27 +40,27 @@ class PreviewFrame:
         assert self.frame.rgb is not None
         self._rgb, self._change, self._output = self.frame.rgb, item.residual.whole(), output
         self._lock = threading.RLock()
-        self._pictures: dict[str, NDArray[np.uint8]] = {}
+        self._images: dict[str, NDArray[np.uint8]] = {}
         self._jpegs: dict[tuple[str, bool], bytes] = {}
         self._pngs: dict[str, bytes] = {}
 
     @property
     def views(self) -> list[str]:
-        """What can be looked at: the derained picture, and the layers that the network has."""
+        """What can be looked at: the derained image, and the layers that the network has."""
         layers = [x for x in FIELDS if self._output and getattr(self._output, x) is not None]
         return [DERAINED, *layers]
 
     def rainy(self) -> NDArray[np.uint8]:
         """The frame as it came, (H, W, 3) RGB."""
-        return self._picture("rainy", lambda: to_bytes(self._rgb))
+        return self._image("rainy", lambda: to_bytes(self._rgb))
 
-    def picture(self, view: str = DERAINED) -> NDArray[np.uint8]:
-        """A view, (H, W, 3) RGB; the derained picture where the network lacks the layer."""
+    def image(self, view: str = DERAINED) -> NDArray[np.uint8]:
+        """A view, (H, W, 3) RGB; the derained image where the network lacks the layer."""
         if view not in self.views:
             view = DERAINED
         if view != DERAINED:
-            return self._picture(view, lambda: self._layer(view))
-        return self._picture(view, lambda: to_bytes(self._rgb + self._change))
+            return self._image(view, lambda: self._layer(view))
+        return self._image(view, lambda: to_bytes(self._rgb + self._change))
 
     def jpeg(self, view: str = DERAINED, pair: bool = False) -> tuple[bytes, dict[str, float]]:
         """A view as JPEG, and the seconds that conversion and encoding took this caller.
@@ -69,13 +69,13 @@ class PreviewFrame:
         """
         began = time.perf_counter()
         with self._lock:
-            picture = self.picture(view)
+            image = self.image(view)
             if pair:
-                picture = np.concatenate([self.rainy(), picture])
+                image = np.concatenate([self.rainy(), image])
             converted = time.perf_counter()
             if (view, pair) not in self._jpegs:
                 quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-                _, data = cv2.imencode(".jpg", to_bgr(picture), quality)
+                _, data = cv2.imencode(".jpg", to_bgr(image), quality)
                 self._jpegs[view, pair] = data.tobytes()
             encoded = time.perf_counter()
             spent = {"convert": converted - began, "jpeg": encoded - converted}
@@ -85,7 +85,7 @@ class PreviewFrame:
         """A view as PNG."""
         with self._lock:
             if view not in self._pngs:
-                _, data = cv2.imencode(".png", to_bgr(self.picture(view)))
+                _, data = cv2.imencode(".png", to_bgr(self.image(view)))
                 self._pngs[view] = data.tobytes()
             return self._pngs[view]
 
@@ -96,11 +96,11 @@ class PreviewFrame:
         convert = self.times["convert"] + spent.get("convert", 0.0)
         return self.times | spent | {"convert": convert, "delivery": delivery}
 
-    def _picture(self, name: str, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def _image(self, name: str, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         with self._lock:
-            if name not in self._pictures:
-                self._pictures[name] = make()
-            return self._pictures[name]
+            if name not in self._images:
+                self._images[name] = make()
+            return self._images[name]
 
     def _layer(self, view: str) -> NDArray[np.uint8]:
         assert self._output is not None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from derain.models import Derainer, list_models, load_model
 from derain.models.errors import DerainError, UsageError
-from derain.models.log import mask_credentials
+from derain.models.log import Log, mask_credentials, say_nothing
 from derain.models.output import Output
 from derain.models.registry import ENTRIES, is_ready
 from derain.pipeline.live.capture import Capture, LatestFrame, LiveFrame
@@ -56,7 +55,7 @@ class Live:
         self,
         options: LiveOptions,
         model: Any = None,
-        say: Callable[[str], None] = lambda text: None,
+        say: Log = say_nothing,
     ) -> None:
         self.options = options
         self.say = lambda text: say(mask_credentials(text))

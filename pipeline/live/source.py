@@ -217,8 +217,8 @@ class CameraReader:
             good, bgr = self.capture.read()
             if not good:
                 return
-            picture = av.VideoFrame.from_ndarray(bgr, format="bgr24")
-            yield Frame(picture, round(1e6 * time.perf_counter()), MICROSECOND, color, index)
+            image = av.VideoFrame.from_ndarray(bgr, format="bgr24")
+            yield Frame(image, round(1e6 * time.perf_counter()), MICROSECOND, color, index)
             index += 1
 
     def close(self) -> None:
@@ -254,7 +254,7 @@ def _why(source: Source, error: VideoError) -> str:
             f"program at it? {EXAMPLE} works without one."
         )
     if source.name.startswith("lavfi:") or source.format == "lavfi":
-        return f"FFmpeg cannot make pictures of {source.name} ({reason}); try {EXAMPLE}."
+        return f"FFmpeg cannot make frames of {source.name} ({reason}); try {EXAMPLE}."
     if "://" in source.name:
         return f"{source.name} cannot be opened ({reason}); check the address, and who sends there."
     return str(error)

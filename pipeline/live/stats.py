@@ -1,4 +1,4 @@
-"""How fast and how late a live picture is: rates, and durations split by where they were spent.
+"""How fast and how late a live image is: rates, and durations split by where they were spent.
 
 Durations are in seconds of `time.perf_counter`, measured by stamps that travel with the frame.
 """

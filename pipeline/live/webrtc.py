@@ -1,7 +1,7 @@
 """WebRTC for the page: what the broadcaster shows, as VP8, for lines too thin for MJPEG.
 
 Needs aiortc (`pip install 'derain[webrtc]'`). The browser offers, http.py hands the offer on,
-and the answer tells where the pictures come from: UDP, encrypted, for that browser alone. Nobody
+and the answer tells where the frames come from: UDP, encrypted, for that browser alone. Nobody
 outside is asked for addresses (no STUN), so browser and server must reach each other directly.
 """
 
@@ -46,7 +46,7 @@ class BroadcastTrack(MediaStreamTrack):
 
     def _convert(self, shown: PreviewFrame) -> VideoFrame:
         began = time.perf_counter()
-        pair = np.concatenate([shown.rainy(), shown.picture(self.view)])
+        pair = np.concatenate([shown.rainy(), shown.image(self.view)])
         even = pair[:, : pair.shape[1] // 2 * 2]  # as VP8's chroma wants; two heights are even
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
         frame.pts = round(CLOCK * (began - self.began))
@@ -75,7 +75,7 @@ class Connections:
             The SDP of the answer.
 
         Raises:
-            DerainError: this is no offer for a picture.
+            DerainError: this is no offer to receive video.
         """
         connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         track = BroadcastTrack(self.broadcaster, view, times)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from derain.models.log import Log, say_nothing
 from derain.pipeline.live.preview import PreviewFrame
 from derain.pipeline.live.session import Live
 from derain.pipeline.live.stats import Times
@@ -50,7 +50,7 @@ class Window:
 
     live: Live
     folder: Path  # for snapshots
-    say: Callable[[str], None]
+    say: Log
     mode: str = "derained"
     border: float = 0.5  # of the wipe, as a share of the width
     done: bool = False
@@ -73,13 +73,13 @@ class Window:
             self.say(f"saved {path}")
 
     def compose(self, shown: PreviewFrame) -> NDArray[np.uint8]:
-        """The picture to show, (H, W, 3) BGR."""
-        picture = shown.rainy() if self.mode == "rain" else shown.picture()
+        """The image to show, (H, W, 3) BGR."""
+        image = shown.rainy() if self.mode == "rain" else shown.image()
         if self.mode == "wipe":
-            x = round(self.border * picture.shape[1])
-            picture = np.concatenate([shown.rainy()[:, :x], picture[:, x:]], 1)
-            picture[:, max(0, x - 1) : x + 1] = 255
-        return to_bgr(picture)
+            x = round(self.border * image.shape[1])
+            image = np.concatenate([shown.rainy()[:, :x], image[:, x:]], 1)
+            image[:, max(0, x - 1) : x + 1] = 255
+        return to_bgr(image)
 
 
 def show_window(
@@ -87,7 +87,7 @@ def show_window(
     stop: threading.Event,
     *,
     folder: Path = Path(),
-    say: Callable[[str], None] = lambda text: None,
+    say: Log = say_nothing,
 ) -> None:
     """Show frames until the user closes the window, `stop` is set, or the source ends.
 
@@ -114,9 +114,9 @@ def show_window(
                     height, width = newest.rainy().shape[:2]
                     cv2.resizeWindow(TITLE, width, height)
                 began = time.perf_counter()
-                picture = window.compose(newest)
+                image = window.compose(newest)
                 spent = {"convert": time.perf_counter() - began}
-                cv2.imshow(TITLE, picture)
+                cv2.imshow(TITLE, image)
                 window.key(cv2.waitKey(1), newest)
                 last = newest.number
                 if fresh is not None:

@@ -108,7 +108,7 @@ class AutoSize:
 
 
 def measure(derainer: Derainer, rgb: NDArray[np.float32], seconds: float = 1.0) -> float:
-    """Seconds that the network takes for one pixel, from pushing a moving (H, W, 3) picture."""
+    """Seconds that the network takes for one pixel, from pushing a moving (H, W, 3) image."""
     height, width = rgb.shape[:2]
     scale = min(1.0, (PROBE / (width * height)) ** 0.5)
     small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -82,12 +82,12 @@ def record(
 
 def _video(frame: Frame, rate: float) -> Video:
     """A file for frames like this one, at the times they bring along."""
-    picture = frame.picture
+    image = frame.picture
     return Video(
-        picture.width,
-        picture.height,
+        image.width,
+        image.height,
         rate=Fraction(rate).limit_denominator(1001),
         time_base=TICKS,
-        pixel_format=picture.format.name,
+        pixel_format=image.format.name,
         color=frame.color,
     )

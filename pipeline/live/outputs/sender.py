@@ -3,7 +3,7 @@
     python -m derain.pipeline.live.outputs.sender
 
 Why a process: FFmpeg connects while it holds Python's lock, and waits for a dead receiver as long
-as the system likes; in the process of the session either would stop the picture. This one is ended
+as the system likes; in the process of the session either would stop the frames. This one is ended
 when it gets stuck. It reads one line of JSON (address, muxer, options), then NUT until the end. The
 address comes that way because command lines are seen by every user of a machine, and it may hold a
 password. What goes wrong is one line on standard error.

@@ -47,7 +47,7 @@ class Slow(nn.Module):
     [
         (LiveOptions("/dev/video77"), "Camera /dev/video77 cannot be opened"),
         (LiveOptions("77", opencv=True), "OpenCV cannot open camera 77"),
-        (LiveOptions("lavfi:nonsense"), "cannot make pictures of lavfi:nonsense"),
+        (LiveOptions("lavfi:nonsense"), "cannot make frames of lavfi:nonsense"),
         (LiveOptions("tcp://127.0.0.1:9"), "check the address"),
         (LiveOptions(__file__), "check the file"),
     ],
@@ -124,7 +124,7 @@ def test_a_recording_has_the_size_of_the_source(
     with Live(options, identity) as live:
         wait_for(lambda: live.ended)
     shown = live.broadcaster.newest
-    assert shown is not None and shown.picture().shape == (24, 32, 3)
+    assert shown is not None and shown.image().shape == (24, 32, 3)
     # What the network does not change stays the source's to the last bit.
     assert contents(target).same_pictures(contents(clip))
     with Live(options, invert) as live:
@@ -204,13 +204,13 @@ def test_controls_change_pixels_and_refuse_nonsense(
         wait_for(lambda: live.frames >= 1)
         shown = live.broadcaster.newest
         assert shown is not None
-        assert np.abs(shown.picture().astype(int) + shown.rainy() - 255).max() <= 1
+        assert np.abs(shown.image().astype(int) + shown.rainy() - 255).max() <= 1
         live.control(streaks=0.0)
         at = live.frames
         wait_for(lambda: live.frames > at + 1)
         shown = live.broadcaster.newest
         assert shown is not None
-        assert (shown.picture() == shown.rainy()).all()
+        assert (shown.image() == shown.rainy()).all()
         shots = live.shots
         live.control(new_shot=True)
         wait_for(lambda: live.shots > shots)
@@ -284,10 +284,10 @@ def test_layers_are_views_and_each_jpeg_is_made_once(
     shown = live.broadcaster.newest
     assert shown is not None
     assert shown.views == ["derained", "streaks"]
-    streaks = shown.picture("streaks")
+    streaks = shown.image("streaks")
     assert streaks.shape == (48, 64, 3)
-    assert (streaks == streaks[0, 0]).all() and (streaks != shown.picture()).any()
-    assert shown.picture("transmission") is shown.picture()  # which this network has not
+    assert (streaks == streaks[0, 0]).all() and (streaks != shown.image()).any()
+    assert shown.image("transmission") is shown.image()  # which this network has not
     one, _ = shown.jpeg()
     pair, spent = shown.jpeg(pair=True)
     assert one[:2] == pair[:2] == b"\xff\xd8" and len(pair) > len(one) and spent["jpeg"] > 0
@@ -308,7 +308,7 @@ def test_a_slow_network_works_at_a_smaller_size() -> None:
     assert status["source_size"] == (480, 272)
     assert 160 <= status["size"][0] < 300
     shown = live.broadcaster.newest
-    assert shown is not None and shown.picture().shape == (*status["size"][::-1], 3)
+    assert shown is not None and shown.image().shape == (*status["size"][::-1], 3)
 
 
 def test_a_failing_network_ends_the_session_with_its_sentence() -> None:

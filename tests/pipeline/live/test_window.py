@@ -29,11 +29,11 @@ def test_keys_and_what_is_shown(
         shown = live.broadcaster.newest
         assert isinstance(shown, PreviewFrame)
         window = Window(live, tmp_path, said.append)
-        assert (window.compose(shown) == shown.picture()[..., ::-1]).all()
+        assert (window.compose(shown) == shown.image()[..., ::-1]).all()
         window.key(ord("c"), shown)
         wipe = window.compose(shown)
         assert (wipe[:, :30] == shown.rainy()[:, :30, ::-1]).all()
-        assert (wipe[:, 34:] == shown.picture()[:, 34:, ::-1]).all()
+        assert (wipe[:, 34:] == shown.image()[:, 34:, ::-1]).all()
         window.key(ord("c"), shown)
         assert (window.compose(shown) == shown.rainy()[..., ::-1]).all()
         window.key(ord(" "), shown)
@@ -42,7 +42,7 @@ def test_keys_and_what_is_shown(
         assert live.running.is_set()
         window.key(ord("s"), shown)
         (saved,) = tmp_path.glob("derain-*.png")
-        assert (cv2.imread(str(saved)) == shown.picture()[..., ::-1]).all()
+        assert (cv2.imread(str(saved)) == shown.image()[..., ::-1]).all()
         assert said == [f"saved {saved}"]
         window.key(-1, shown)
         assert not window.done

@@ -158,7 +158,7 @@ def test_a_virtual_camera_shows_the_derained_frames(
     assert newest is not None
     (sending,) = live.outputs.pushes
     assert len(shown) == sending.frames + 1 > 1 and shown[-1].size == 0
-    assert np.abs(shown[-2].astype(int) - newest.picture()).max() <= 1
+    assert np.abs(shown[-2].astype(int) - newest.image()).max() <= 1
 
 
 def test_a_camera_without_package_or_driver_is_a_sentence(
