@@ -46,6 +46,7 @@ from derain.pipeline.cli.common import (
     Tile,
     Weights,
     key_values,
+    say,
     seconds,
 )
 from derain.pipeline.cli.distributed import share_out
@@ -168,7 +169,7 @@ def video(
         resume=resume,
         allow_damaged=allow_damaged,
     )
-    tasks = plan(inputs, output, recursive=recursive, shard=shard)
+    tasks = plan(inputs, output, recursive=recursive, shard=shard, notice=say)
     check_targets(tasks, output_format)
     reporter = choose_reporter(log_json)
     try:

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 from derain.models.errors import DerainError, UsageError, VideoError
-from derain.models.log import printable
+from derain.models.log import Log, printable, say_nothing
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.progress import Reporter
 from derain.pipeline.video.containers import READ, WRITTEN
@@ -45,14 +45,19 @@ class Task:
 Derain = Callable[[Task, Report], object]
 
 
-def expand(inputs: list[str], recursive: bool) -> list[tuple[str, Path]]:
+def expand(inputs: list[str], recursive: bool, notice: Log = say_nothing) -> list[tuple[str, Path]]:
     """Inputs as (source, place below the output folder): files of folders and patterns, sorted."""
     found: list[tuple[str, Path]] = []
     for name in inputs:
         path = Path(name)
         if path.is_dir():
             files = path.rglob("*") if recursive else path.glob("*")
-            videos = sorted(f for f in files if f.suffix.lower() in READ and not _is_part(f))
+            videos = sorted(f for f in files if f.suffix.lower() in READ)
+            for part in filter(_is_part, videos):
+                notice(
+                    f"{part} looks like an unfinished output and is passed over; name it to use it."
+                )
+            videos = [f for f in videos if not _is_part(f)]
             if not videos:
                 hint = "" if recursive else " itself; add --recursive for the folders in it"
                 raise UsageError(f"There is no video in {name}{hint}.")
@@ -68,18 +73,23 @@ def expand(inputs: list[str], recursive: bool) -> list[tuple[str, Path]]:
 
 
 def _is_part(path: Path) -> bool:
-    return ".part" in path.suffixes[:-1]
+    return path.stem.endswith((".part", ".part.previous"))
 
 
 def plan(
-    inputs: list[str], output: str, *, recursive: bool = False, shard: str | None = None
+    inputs: list[str],
+    output: str,
+    *,
+    recursive: bool = False,
+    shard: str | None = None,
+    notice: Log = say_nothing,
 ) -> list[Task]:
     """What becomes what.
 
     Several inputs, a folder or a pattern go into a folder; one file goes to a file, or into a
     folder that is there. `shard` "2/4" takes the second of four parts of the list.
     """
-    found = expand(inputs, recursive)
+    found = expand(inputs, recursive, notice)
     one = len(inputs) == 1 and [source for source, _ in found] == inputs
     if one and not Path(output).is_dir() and not output.endswith("/"):
         tasks = [Task(inputs[0], output)]

@@ -6,7 +6,9 @@ import io
 import json
 import os
 import signal
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +105,71 @@ def test_what_cannot_be_is_wrong_use(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="--recursive"):
         plan([str(tmp_path / "empty")], "out")
+
+
+def test_outputs_and_what_stands_beside_them_are_no_other_tasks(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.mp4", "in/b.mp4", "out/a.part.mp4")
+    one, beside = str(tmp_path / "in" / "a.mp4"), str(tmp_path / "out" / "a.part.mp4")
+    out = str(tmp_path / "out")
+    with pytest.raises(UsageError, match=r"Beside .*a\.mp4 derain makes .*a\.part\.mp4"):
+        plan([one, beside], out)  # read by one, written by the other
+    (tmp_path / "link.mp4").symlink_to(beside)
+    with pytest.raises(UsageError, match=r"derain makes .*link\.mp4 too"):
+        plan([one, str(tmp_path / "link.mp4")], out)
+    touch(tmp_path, "in/a.part.mp4")
+    with pytest.raises(UsageError, match="an output too"):
+        plan([one, str(tmp_path / "in" / "a.part.mp4")], str(tmp_path / "other"))
+    os.symlink(tmp_path / "other", tmp_path / "same")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "b.mp4").symlink_to(tmp_path / "other" / "a.mp4")
+    with pytest.raises(UsageError, match="Two inputs would become"):
+        plan([one, str(tmp_path / "in" / "b.mp4")], str(tmp_path / "same"))
+
+
+def test_unfinished_outputs_in_a_folder_are_passed_over_and_named(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "a.mp4", "b.part.mp4", "c.part.previous.mkv", "d.part.1.mp4", "e.final.part.mp4"
+    )
+    said: list[str] = []
+    tasks = plan([str(tmp_path)], "out", notice=said.append)
+    assert [Path(task.source).name for task in tasks] == ["a.mp4", "d.part.1.mp4"]
+    assert [Path(text.split(" looks")[0]).name for text in said] == [
+        "b.part.mp4",
+        "c.part.previous.mkv",
+        "e.final.part.mp4",
+    ]
+
+
+@pytest.mark.usefixtures("loads_identity")
+def test_an_input_that_asks_for_all_memory_ends_alone(
+    make_clip: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.mp4", "c.mp4"):
+        make_clip(name, frames=2)
+    header = struct.pack(">IIBBBBB", 65535, 65535, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    (tmp_path / "b_1.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    names = ("a.mp4", "b_%d.png", "c.mp4")
+    tasks = [
+        Task(str(tmp_path / name), str(tmp_path / "out" / f"{name[0]}.mkv"), True) for name in names
+    ]
+    assert run_tasks(tasks, VideoOptions(precision="fp32"), PlainLines()) == 1
+
+    def exhausted(task: Task, report: Report) -> None:
+        if "b_" in task.source:
+            raise MemoryError
+        report.frames_out = 1
+
+    assert run_tasks(tasks, VideoOptions(overwrite=True), PlainLines(), derain=exhausted) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("done") for line in lines) == 4
+    assert sum(line.startswith("failed") for line in lines) == 2
 
 
 @pytest.mark.usefixtures("loads_identity")
