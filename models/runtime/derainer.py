@@ -21,6 +21,7 @@ from derain.models.log import Log, say_nothing
 from derain.models.ops.frame_window import Window
 from derain.models.ops.scattering import recompose
 from derain.models.output import Output
+from derain.models.runtime.engines import Engine, with_engine
 from derain.models.runtime.frame_input import FrameLike
 from derain.models.runtime.preparation import Prepared, Preparer
 from derain.models.runtime.tile_planner import TilePlanner, is_exhausted
@@ -89,6 +90,7 @@ class Derainer:
             memory asks for them, `off` never does.
         boldness: 0 leaves what might not be rain, 1 removes what might be; it may be set anew
             between two frames.
+        engine: what runs the network's core: `torch`, `openvino`, or `auto` for the faster of them.
     """
 
     model: VideoModel
@@ -99,6 +101,7 @@ class Derainer:
     notice: Log = say_nothing
     tile: str | int = "auto"
     boldness: float = 0.5
+    engine: Engine = "torch"
     state: Any = field(default=None, init=False)
     _waiting: deque[Tensor] = field(default_factory=deque, init=False)
     _preparer: Preparer | None = field(default=None, init=False)
@@ -113,7 +116,8 @@ class Derainer:
         if isinstance(self.device, str):
             self.device = choose_device(self.device)
         self.dtype = choose_precision(self.precision, self.device)
-        self.model = on_device(self.model, self.device).eval()
+        model = on_device(self.model, self.device).eval()
+        self.model = with_engine(model, self.engine, self.device, self.notice)
         self.tile_planner = TilePlanner(self.model, self.tile, self.device, self.notice)
         self._size: tuple[int, int] | None = None
 

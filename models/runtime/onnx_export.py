@@ -67,16 +67,33 @@ def export_core(
     width, height = size or ANY_SIZE
     if width % network.multiple or height % network.multiple or min(width, height) < 8:
         raise DerainError(f"--size is of multiples of {network.multiple}, such as 640x360.")
-    inputs = example_inputs(network, height, width)
+    with TemporaryDirectory() as folder:
+        trace_core(in_precision(network, precision), Path(folder) / "core.onnx", size)
+        model = onnx.load(Path(folder) / "core.onnx")
+    onnx.helper.set_model_props(model, _metadata(network, size, precision))
+    try:
+        write_whole(path, lambda target: target.write(model.SerializeToString()))
+    except OSError as error:
+        raise DerainError(f"{path} cannot be written ({error}); choose another place.") from error
+
+
+def trace_core(network: Swift, path: Path, size: tuple[int, int] | None = None) -> None:
+    """Write the core as plain ONNX, which torch does by itself.
+
+    Args:
+        network: whose core is written.
+        path: the file.
+        size: width and height that it is for, None for any.
+    """
+    width, height = size or ANY_SIZE
     axes = {name: {2: "height", 3: "width"} for name in CoreInputs._fields[:-2]}
     axes |= {name: {2: "height_8", 3: "width_8"} for name in CoreInputs._fields[-2:]}
-    with TemporaryDirectory() as name, warnings.catch_warnings(), torch.no_grad():
-        folder = Path(name)
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of shapes that a trace holds fast: all are ours
         torch.onnx.export(
-            _Flat(in_precision(network, precision)).eval(),
-            tuple(inputs),
-            folder / "core.onnx",
+            _Flat(network).eval(),
+            tuple(example_inputs(network, height, width)),
+            str(path),
             input_names=list(CoreInputs._fields),
             # A name in and out would be one tensor.
             output_names=[f"new_{n}" if n in CoreInputs._fields else n for n in OUTPUTS],
@@ -84,12 +101,6 @@ def export_core(
             opset_version=OPSET,
             dynamo=False,
         )
-        model = onnx.load(folder / "core.onnx")
-    onnx.helper.set_model_props(model, _metadata(network, size, precision))
-    try:
-        write_whole(path, lambda target: target.write(model.SerializeToString()))
-    except OSError as error:
-        raise DerainError(f"{path} cannot be written ({error}); choose another place.") from error
 
 
 def example_inputs(network: Swift, height: int, width: int) -> CoreInputs:

@@ -105,6 +105,10 @@ Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
     typer.Option(help="Of the network's numbers.", rich_help_panel=ADVANCED),
 ]
+Engine = Annotated[
+    Literal["auto", "torch", "openvino"],
+    typer.Option(help="What computes swift; auto is the faster one.", rich_help_panel=ADVANCED),
+]
 Streaks = Annotated[
     float,
     typer.Option(

@@ -22,4 +22,5 @@ def open_derainer(options: NetworkOptions, model: VideoModel | None, notice: Log
         boldness=options.boldness,
         notice=notice,
         tile=options.tile,
+        engine=options.engine,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from derain.pipeline.video.encoders import Encoding
 from derain.pipeline.video.reader import WARM_UP
@@ -19,6 +20,7 @@ class NetworkOptions:
     streaks: float = 1.0
     haze: float = 1.0
     boldness: float = 0.5  # 0 leaves what might not be rain, 1 removes what might be
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     tile: str = "auto"  # pixels a side, auto or off
 
 
@@ -49,7 +51,7 @@ class VideoOptions(NetworkOptions):
 
     def output_settings(self) -> VideoOptions:
         """The options that form the output, for comparing two runs."""
-        where = replace(self, device="", tile="")
+        where = replace(self, device="", tile="", engine="auto")
         return replace(
             where, overwrite=False, resume=False, allow_damaged=False, checkpoint_seconds=0
         )

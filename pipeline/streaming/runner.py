@@ -26,7 +26,7 @@ from derain.pipeline.video.color import to_bytes
 from derain.pipeline.video.frames import is_turned, upright
 from derain.pipeline.video.output_files import OutputFiles
 
-AHEAD = 2  # frames whose flow is known before their turn: they are kept as floats
+AHEAD = 2  # frames between decoder, flow and network: they are kept as floats
 
 
 def output_video(video: Video, options: VideoOptions) -> Video:
@@ -73,7 +73,7 @@ class Run:
         self.stop = threading.Event()
         # A source may be silent for long; who asks for the end must not wait for its next frame.
         self.prepared = Channel(self.stop, alarm=self.asked, length=AHEAD)
-        self.decoded, self.finished = Channel(self.stop), Channel(self.stop)
+        self.decoded, self.finished = Channel(self.stop, length=AHEAD), Channel(self.stop)
         self.from_checkpoint = checkpoint
         self.final: checkpoints.Checkpoint | None = None  # where the user stopped
         self.came = 0  # frames that were decoded and are to be written
