@@ -107,7 +107,15 @@ class VideoModel(Network, Generic[S]):
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
     ) -> S:
-        """A fresh state for frames of (batch, 3, height, width)."""
+        """A fresh state for frames of (batch, 3, height, width).
+
+        Args:
+            batch: streams side by side.
+            height: of the frames, a multiple of `multiple`.
+            width: likewise.
+            device: where the state lies.
+            dtype: of the frames; hidden states are float32 all the same.
+        """
 
     @abstractmethod
     def step(self, frame: Tensor, state: S, tiles: Tiles | None = None) -> tuple[Output | None, S]:

@@ -35,6 +35,11 @@ def mix(conv: nn.Conv2d, parts: Sequence[Tensor], like: Tensor) -> Tensor:
 
     Every part is convolved by itself at the smaller of the two sizes, for a 1x1 convolution and
     the choice of nearest pixels commute: nothing is concatenated, little is done at full size.
+
+    Args:
+        conv: 1x1.
+        parts: (B, C, h, w) each, of any sizes.
+        like: (B, C, H, W), whose size the result has.
     """
     if _needs_original_order(conv, parts):
         return F.leaky_relu_(conv(torch.cat([resize(part, like) for part in parts], 1)), SLOPE)

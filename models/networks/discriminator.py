@@ -100,6 +100,7 @@ def convert_reference(
     """Settings and state dict for `ReferenceDiscriminator` from the authors' weights.
 
     Args:
+        state_dict: tensors under the authors' names.
         channel_order: of the pictures the weights were trained on; "bgr" weights are turned round.
         settings: override what is read from the shapes.
 

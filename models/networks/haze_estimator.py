@@ -43,7 +43,13 @@ def thumbnail(frame: Tensor) -> Tensor:
 
 
 def full_size(transmission: Tensor, height: int, width: int) -> Tensor:
-    """Transmission of the grid -> (B, 1, H, W)."""
+    """Transmission of the grid -> (B, 1, H, W).
+
+    Args:
+        transmission: (B, 1, GRID, GRID).
+        height: of the frame, pixels.
+        width: of the frame, pixels.
+    """
     return F.interpolate(transmission, (height, width), mode="bilinear", align_corners=False)
 
 

@@ -43,7 +43,13 @@ class DirectionalRecurrence(nn.Module):
 
 @torch.library.custom_op("derain::directional_scan", mutates_args=())
 def directional_scan(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Scan x (B, C, H, W) with weight and bias (4, C); returns (B, 4 C, H, W), channels last."""
+    """Scan x (B, C, H, W) with weight and bias (4, C); returns (B, 4 C, H, W), channels last.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (4, C), of up, right, down and left.
+        bias: (4, C).
+    """
     kernels = _kernels_for(x)
     return (kernels.scan if kernels else scan_sequentially)(x, weight, bias)
 
@@ -52,13 +58,25 @@ def directional_scan(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def directional_scan_backward(
     grad: Tensor, out: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, weight and bias from those of the output (B, 4 C, H, W)."""
+    """Gradients of x, weight and bias from those of the output (B, 4 C, H, W).
+
+    Args:
+        grad: (B, 4 C, H, W), of the output.
+        out: (B, 4 C, H, W), the output.
+        weight: (4, C).
+    """
     kernels = _kernels_for(grad)
     return (kernels.scan_backward if kernels else scan_backward_sequentially)(grad, out, weight)
 
 
 def scan_sequentially(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Line after line along each axis, vectorised over everything else; as `directional_scan`."""
+    """Line after line along each axis, vectorised over everything else; as `directional_scan`.
+
+    Args:
+        x: (B, C, H, W).
+        weight: (4, C), of up, right, down and left.
+        bias: (4, C).
+    """
     batch, channels, height, width = x.shape
     out = x.new_empty(batch, height, width, 4, channels)
     for direction, w, b in zip(range(4), weight, bias, strict=True):
@@ -77,7 +95,13 @@ def scan_sequentially(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def scan_backward_sequentially(
     grad: Tensor, out: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk every line backwards: delta_i = [h_i > 0] (g_i + w delta_{i+1})."""
+    """Walk every line backwards: delta_i = [h_i > 0] (g_i + w delta_{i+1}).
+
+    Args:
+        grad: (B, 4 C, H, W), of the output.
+        out: (B, 4 C, H, W), the output.
+        weight: (4, C).
+    """
     g, h = (t.permute(0, 2, 3, 1).unflatten(3, (4, -1)) for t in (grad, out))
     deltas = torch.empty_like(h, memory_format=torch.contiguous_format)
     grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(weight)

@@ -18,7 +18,13 @@ BLOCK = 128  # neighbouring (line, channel) pairs in a program
 
 
 def scan(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """As `irnn.scan_sequentially`: x (B, C, H, W), weight and bias (4, C) -> (B, 4 C, H, W)."""
+    """As `irnn.scan_sequentially`: x (B, C, H, W), weight and bias (4, C) -> (B, 4 C, H, W).
+
+    Args:
+        x: (B, C, H, W).
+        weight: (4, C), of up, right, down and left.
+        bias: (4, C).
+    """
     batch, channels, height, width = x.shape
     x = x.permute(0, 2, 3, 1).contiguous()
     out = x.new_empty(batch, height, width, 4 * channels)
@@ -31,7 +37,13 @@ def scan(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def scan_backward(grad: Tensor, out: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `irnn.scan_backward_sequentially`: gradients of x, weight and bias."""
+    """As `irnn.scan_backward_sequentially`: gradients of x, weight and bias.
+
+    Args:
+        grad: (B, 4 C, H, W), of the output.
+        out: (B, 4 C, H, W), the output.
+        weight: (4, C).
+    """
     batch, channels, height, width = grad.shape
     channels //= 4
     grad = grad.permute(0, 2, 3, 1).contiguous()

@@ -97,7 +97,13 @@ class ReMAEN(SingleImageModel):
     def stage(
         self, derained: Tensor, states: list[CellState | None], mean: Mean = spatial_mean
     ) -> tuple[Tensor, list[CellState | None]]:
-        """The rain still in (B, 3, H, W), and what the seven units hand on."""
+        """The rain still in (B, 3, H, W), and what the seven units hand on.
+
+        Args:
+            derained: (B, 3, H, W), the estimate so far.
+            states: of the seven units, from the stage before.
+            mean: takes (B, C, h, w) to (B, C), over the whole image.
+        """
         x, skips = derained, []
         outputs: list[CellState | None] = []
         for k in range(4):

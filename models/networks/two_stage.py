@@ -205,6 +205,11 @@ class Generator(nn.Module):
         """Images and new hidden states, of two times five slots (B, 5, 3, H, W), one for each head.
 
         Only the first head has skips, from the observed slots.
+
+        Args:
+            observed: (B, 5, 3, H, W), slots of observed frames.
+            estimated: (B, 5, 3, H, W), slots of earlier estimates.
+            memory: the hidden state of each head, (B, 2, C, h, w).
         """
         skips = self.observed(observed)
         deep = skips.deep + self.estimated(estimated).deep
@@ -234,6 +239,13 @@ class ReferenceStages(nn.Module):
     def forward(
         self, window: Tensor, state: State, mean: Mean = spatial_mean
     ) -> tuple[Output, State]:
+        """Both stages over one window.
+
+        Args:
+            window: (B, 5, 3, H, W), RGB in [0, 1].
+            state: of the frames before.
+            mean: takes (B, C, h, w) to (B, C), over the whole frame where the window is of a tile.
+        """
         res, thin, light, s2 = state.memory.unbind(1)
         frame = window[:, 2]
         (hazy,), (res,) = self.res(window, window, [res])
@@ -284,6 +296,13 @@ class CorrectedStages(nn.Module):
     def forward(
         self, window: Tensor, state: State, mean: Mean = spatial_mean
     ) -> tuple[Output, State]:
+        """Both stages over one window.
+
+        Args:
+            window: (B, 5, 3, H, W), RGB in [0, 1].
+            state: of the frames before.
+            mean: takes (B, C, h, w) to (B, C), over the whole frame where the window is of a tile.
+        """
         rain_memory, haze_memory, refine_memory = state.memory.unbind(1)
         frame, kind = window[:, 2], window.dtype
         seen = self.observed(self._slots(window))

@@ -30,7 +30,13 @@ def activate(x: Tensor) -> Tensor:
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """3x3, zero padding."""
+    """3x3, zero padding.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        stride: 1 keeps the size, 2 halves it.
+    """
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
 
 
@@ -151,7 +157,13 @@ class ConvLSTM(nn.Module):
         self.gates = convolution(2 * width, 4 * width)
 
     def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """All (B, width, H, W); `hidden` and `cell` keep their own precision."""
+        """All (B, width, H, W); `hidden` and `cell` keep their own precision.
+
+        Args:
+            x: (B, width, H, W).
+            hidden: (B, width, H, W).
+            cell: (B, width, H, W).
+        """
         gates = self.gates(torch.cat([x, hidden.to(x.dtype)], 1)).to(cell.dtype)
         i, f, o, g = gates.chunk(4, 1)
         cell = self.decay * torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
@@ -214,7 +226,13 @@ class Head(nn.Module):
     def forward(
         self, deep: Tensor, hidden: Tensor, skips: Features | None = None
     ) -> tuple[Tensor, Tensor]:
-        """deep (B, 4n, H/4, W/4), hidden as in `Body` -> (B, outputs, H, W), new hidden state."""
+        """deep (B, 4n, H/4, W/4), hidden as in `Body` -> (B, outputs, H, W), new hidden state.
+
+        Args:
+            deep: (B, 4n, H/4, W/4).
+            hidden: as in `Body`.
+            skips: features of the encoder, added at all three scales.
+        """
         x, hidden = self.body(deep, hidden)
         return self.decoder(x if skips is None else x + skips.deep, skips), hidden
 

@@ -55,7 +55,14 @@ class Aligned(NamedTuple):
 
 
 def empty_window(batch: int, height: int, width: int, device: torch.device) -> Window:
-    """The window at the start of a shot. Slots without a frame share one of zeros."""
+    """The window at the start of a shot. Slots without a frame share one of zeros.
+
+    Args:
+        batch: streams side by side.
+        height: of the frames, pixels.
+        width: of the frames, pixels.
+        device: where the window lies.
+    """
     frame = torch.zeros((batch, 3, height, width), device=device)
     flow = torch.zeros((batch, 2, height // FLOW_SCALE, width // FLOW_SCALE), device=device)
     flows, no = (flow,) * (LENGTH - 1), torch.tensor(0, device="cpu")
@@ -68,7 +75,13 @@ def look_ahead(window: Window, flows: tuple[Tensor, Tensor]) -> Window:
 
 
 def push(window: Window, frame: Tensor, flow: FlowFunction) -> Window:
-    """The window with `frame` (B, 3, H, W) at its end; flow is computed where it is not known."""
+    """The window with `frame` (B, 3, H, W) at its end; flow is computed where it is not known.
+
+    Args:
+        window: of the frames before.
+        frame: (B, 3, H, W), RGB in [0, 1].
+        flow: gives the flows between two frames, both ways.
+    """
     frame = frame.float()
     flows = window.coming
     if int(window.filled) and not int(window.ahead):
@@ -99,6 +112,11 @@ def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
     Where the shot has no neighbour on one side, the one as far away on the other side stands in,
     else the nearest there is; a shot of one frame is its own neighbour. With `tile` everything is
     that part of what the whole frame has.
+
+    Args:
+        window: with the frame and what it has of neighbours.
+        centre: the slot of the frame.
+        tile: the part of the frame to align; None is all of it.
     """
     tile = tile or Tile.whole(window.frames[centre])
     frame = tile.crop(window.frames[centre])

@@ -20,6 +20,8 @@ def collect(
 
     Args:
         title: the network's name, for the error.
+        state_dict: the original's tensors by their names.
+        table: our names to the original's, in the order in which they are joined.
         unused: keys that the original has but never computes with; they may be there or not.
 
     Raises:
@@ -39,7 +41,13 @@ def collect(
 
 
 def check_keys(title: str, wanted: Collection[str], given: Collection[str]) -> None:
-    """Raise a DerainError that names missing and unexpected keys, if there are any."""
+    """Raise a DerainError that names missing and unexpected keys, if there are any.
+
+    Args:
+        title: the network's name, for the error.
+        wanted: names that must be there.
+        given: names that are there.
+    """
     missing = [key for key in wanted if key not in given]
     unexpected = [key for key in given if key not in wanted]
     if missing or unexpected:

@@ -82,6 +82,11 @@ def compose_flows(first: Tensor, second: Tensor, corner: tuple[int, int] = (0, 0
     """Chain flows a -> b and b -> c to a -> c: f(p) + g(p + f(p)). Both (B, 2, h, w).
 
     Where `first` is of a tile, `corner` is the tile's (y, x) in `second`.
+
+    Args:
+        first: (B, 2, h, w), pixels, x before y.
+        second: (B, 2, h, w), or of the whole frame.
+        corner: (y, x) of the tile that `first` is of, in `second`.
     """
     y, x = corner
     nearest = second[..., y : y + first.shape[-2], x : x + first.shape[-1]]

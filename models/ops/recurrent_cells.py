@@ -95,7 +95,13 @@ class Cell(nn.Module):
     def forward(
         self, x: Tensor, state: CellState | None = None, mean: Mean = spatial_mean
     ) -> tuple[Tensor, CellState | None]:
-        """x (B, inputs, H, W), state of (B, C, H, W) -> output (B, C, H, W) and state."""
+        """x (B, inputs, H, W), state of (B, C, H, W) -> output (B, C, H, W) and state.
+
+        Args:
+            x: (B, inputs, H, W).
+            state: of the step before, (B, C, H, W) each; None at the start.
+            mean: takes (B, C, h, w) to (B, C), over the whole image where x is of a tile.
+        """
         raise NotImplementedError
 
 
@@ -179,7 +185,14 @@ LETTERS = {"conv": ("", ""), "rnn": ("", ""), "gru": ("zr", "n"), "lstm": ("iof"
 
 
 def cell_table(ours: str, theirs: str, unit: str, remembers: bool = True) -> dict[str, list[str]]:
-    """Which tensors of the original make each tensor of a cell, stacked in this order."""
+    """Which tensors of the original make each tensor of a cell, stacked in this order.
+
+    Args:
+        ours: prefix of our cell's tensors.
+        theirs: prefix of the original's.
+        unit: "conv", "rnn", "gru" or "lstm".
+        remembers: whether the cell ever has a state.
+    """
     letters, candidate = LETTERS[unit]
     used = letters if remembers else letters[: CELLS[unit].first_gates]
     table = {}

@@ -17,7 +17,13 @@ T_MIN = 0.1  # a thinner transmission cannot be inverted without drowning in noi
 
 
 def add_haze(clean: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
-    """Put haze on: H = t B + (1 - t) A. Shapes broadcast over (…, C, H, W)."""
+    """Put haze on: H = t B + (1 - t) A. Shapes broadcast over (…, C, H, W).
+
+    Args:
+        clean: (…, 3, H, W), B in [0, 1].
+        transmission: (…, 1, H, W), t in [0, 1].
+        airlight: (…, 3, 1, 1), A in [0, 1].
+    """
     return airlight + transmission * (clean - airlight)
 
 
@@ -29,7 +35,16 @@ def compose_rain(
     occlusion: Tensor,
     drops: Tensor,
 ) -> Tensor:
-    """The rainy frame I of the model above, not clamped."""
+    """The rainy frame I of the model above, not clamped.
+
+    Args:
+        clean: (…, 3, H, W), B in [0, 1].
+        transmission: (…, 1, H, W), t in [0, 1].
+        airlight: (…, 3, 1, 1), A in [0, 1].
+        streaks: (…, 3, H, W), S, 0 or more.
+        occlusion: (…, 1, H, W), a in [0, 1].
+        drops: (…, 3, 1, 1), M, the colour of opaque drops.
+    """
     return torch.lerp(add_haze(clean, transmission, airlight) + streaks, drops, occlusion)
 
 
@@ -38,12 +53,24 @@ def remove_streaks(rainy: Tensor, streaks: Tensor, occlusion: Tensor, fill: Tens
 
     `fill` is another estimate of the hazy frame, such as the aligned median: what an opaque drop
     hides is not in I.
+
+    Args:
+        rainy: (…, 3, H, W), I.
+        streaks: (…, 3, H, W), S.
+        occlusion: (…, 1, H, W), a in [0, 1].
+        fill: (…, 3, H, W).
     """
     return torch.lerp(rainy - streaks, fill, occlusion)
 
 
 def dehaze(hazy: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
-    """Take the haze off: J = A + (H - A) / t, with t held at T_MIN or above. Not clamped."""
+    """Take the haze off: J = A + (H - A) / t, with t held at T_MIN or above. Not clamped.
+
+    Args:
+        hazy: (…, 3, H, W), H.
+        transmission: (…, 1, H, W), t in [0, 1].
+        airlight: (…, 3, 1, 1), A in [0, 1].
+    """
     return airlight + (hazy - airlight) / transmission.clamp_min(T_MIN)
 
 
@@ -60,6 +87,14 @@ def recompose(
     `streaks` and `haze` say how much to remove: (1, 1) gives `clean`, (0, 0) gives `rainy` exactly.
     What haze alone explains is t B + (1 - t) A; everything else of the rainy frame is streaks.
     Haze is thinned by the exponent, t ** (1 - haze), as if the air held less of it.
+
+    Args:
+        rainy: (…, 3, H, W), what the network was given.
+        clean: (…, 3, H, W), its output.
+        transmission: (…, 1, H, W); None where the network estimates none.
+        airlight: (…, 3, 1, 1), or None.
+        streaks: share of the streaks to remove, in [0, 1].
+        haze: share of the haze to remove, in [0, 1].
     """
     if transmission is None or airlight is None:
         return torch.lerp(rainy, clean, streaks)

@@ -112,7 +112,13 @@ class Tiles:
     multiple: int = 1
 
     def cut(self, height: int, width: int, means: Means | None = None) -> list[Tile]:
-        """Tiles of nearly equal size that cover the frame."""
+        """Tiles of nearly equal size that cover the frame.
+
+        Args:
+            height: of the frame, pixels.
+            width: of the frame, pixels.
+            means: over the frame, where the network asks for some.
+        """
         halo = round_up(self.halo, self.multiple)
 
         def spans(length: int) -> list[tuple[int, int]]:
@@ -144,6 +150,8 @@ def compute(
         work: gives an `Output`, tensors, or tuples and dictionaries of them. Pictures in it are the
             tile's, (…, h, w) at any stride; what has one pixel, such as the airlight, is the
             frame's.
+        frame: (…, H, W), of which the size counts.
+        tiles: how to cut it; None computes it whole.
         means: whether `work` asks for means over the frame.
 
     Returns:

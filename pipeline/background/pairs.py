@@ -166,6 +166,11 @@ def write_candidates(
     """Backgrounds of fewer frames and of percentiles nearby, as files and on one sheet.
 
     A choice is made by running the command again with these `frames` and `percentile`.
+
+    Args:
+        home: the video's folder.
+        background: of all frames.
+        kept: the frames it was made of.
     """
     figures, rows = [], []
     counts = sorted({n for n in COUNTS if n < len(kept)} | {len(kept)})

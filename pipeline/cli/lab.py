@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from derain.configs.validation import Level
     from derain.models import VideoModel
-    from derain.pipeline.evaluation.clips import Options, Result
+    from derain.pipeline.evaluation.clips import Result
+    from derain.pipeline.evaluation.model_runs import Options
 
 Rain = Literal["drizzle", "shower", "slant", "downpour", "storm", "curtain", "random"]
 
@@ -109,14 +110,8 @@ def evaluate(
 
     from derain.configs.validation import write_validation
     from derain.pipeline.evaluation import tables
-    from derain.pipeline.evaluation.clips import (
-        Options,
-        evaluate_clean,
-        evaluate_pairs,
-        evaluate_scenes,
-        load_models,
-        read_clip,
-    )
+    from derain.pipeline.evaluation.clips import evaluate_clean, evaluate_pairs, evaluate_scenes
+    from derain.pipeline.evaluation.model_runs import Options, load_models, read_clip
     from derain.stages.data.validation_pairs import DEFAULT_PAIRS, load_pairs
     from derain.stages.data.validation_pairs import calibrate as find_strengths
 

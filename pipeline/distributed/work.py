@@ -121,7 +121,13 @@ class Worker:
     def attempt(
         self, claim: Claim, stop: threading.Event, progress: Callable[[int], None]
     ) -> Record | None:
-        """Derain one claimed segment; None where it failed, was lost or was given back."""
+        """Derain one claimed segment; None where it failed, was lost or was given back.
+
+        Args:
+            claim: the segment and the lease on it.
+            stop: set to give it back.
+            progress: told how many frames are done.
+        """
         target = self.job.work / f"{claim.name}{PART}"
         report = Report(self.plan.source, str(target))
         lost = EitherEvent(stop)

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 
 from derain.models import Derainer, DerainError, VideoModel, load_model
 from derain.models.log import Log, say_nothing
-from derain.models.output import Output
 from derain.models.runtime.derainer import choose_device
-from derain.models.runtime.tiles import Tiles
+from derain.pipeline.evaluation.nothing import Nothing
 from derain.pipeline.rendered.demo import as_float, read_8_bit
 from derain.pipeline.rendered.scenes import demo_frames
 from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_picture
@@ -62,25 +61,6 @@ class BenchOptions:
     frames: int = 120
     rounds: int = 3
     long: int = 0
-
-
-class Nothing(VideoModel[tuple[()]]):
-    """A model that gives each frame back: what is left is the pipeline's own work."""
-
-    latency, multiple, halo = 0, 1, 0
-
-    def initial_state(
-        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
-    ) -> tuple[()]:
-        return ()
-
-    def step(
-        self, frame: torch.Tensor, state: tuple[()], tiles: Tiles | None = None
-    ) -> tuple[Output, tuple[()]]:
-        return Output(image=frame), state
-
-    def flush(self, state: tuple[()], tiles: Tiles | None = None) -> list[Output]:
-        return []
 
 
 @dataclass(slots=True)
@@ -172,7 +152,15 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, A
 def whole(
     source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Log
 ) -> dict[str, Any]:
-    """The pipeline as users run it, the same with a network that does nothing, and ffmpeg."""
+    """The pipeline as users run it, the same with a network that does nothing, and ffmpeg.
+
+    Args:
+        source: the rainy film.
+        folder: for what is written.
+        model: to measure.
+        options: of the bench.
+        progress: told what is being measured.
+    """
     target = folder / "out.mp4"
     settings = VideoOptions(
         device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
@@ -215,7 +203,15 @@ def whole(
 def parts(
     source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Log
 ) -> dict[str, Any]:
-    """Decode, network and encode by themselves, one after the other in this thread."""
+    """Decode, network and encode by themselves, one after the other in this thread.
+
+    Args:
+        source: the rainy film.
+        folder: for what is written.
+        model: to measure.
+        options: of the bench.
+        progress: told what is being measured.
+    """
     clocks: dict[str, list[Clock]] = {"decode": [], "network": [], "encode": []}
     count = min(options.frames, 60)  # frames that are held at once
     for number in range(options.rounds):
@@ -281,6 +277,14 @@ def long_run(
     Memory is the median of what is resident at each of these frames: it goes up and down with
     every layer of the network.
 
+    Args:
+        folder: for what is written.
+        model: to measure.
+        clean: frames (H, W, 3), over which the film goes round.
+        rainy: the same with rain.
+        options: of the bench.
+        progress: told what is being measured.
+
     Raises:
         DerainError: the run is too short to tell.
     """
@@ -321,7 +325,13 @@ def _picture(frame: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:
-    """PSNR in dB between the chosen device and precision and float32 on the CPU."""
+    """PSNR in dB between the chosen device and precision and float32 on the CPU.
+
+    Args:
+        model: to measure.
+        rainy: frames (H, W, 3) of one shot.
+        options: device and precision.
+    """
     results = []
     for device, precision in ((options.device, options.precision), ("cpu", "fp32")):
         derainer = Derainer(model, device, precision)

@@ -1,30 +1,24 @@
 """Evaluation: models over validation pairs, over clean clips and over scenes without rain.
 
-Figures are of the tensors a model gives, before any encoding. Here: running models, collecting
-figures, averages. Definitions of figures are in `derain.stages.losses.metrics`, pairs in
-`derain.stages.data.validation_pairs`, scenes in scenes.py, tables in tables.py.
+Figures are of the tensors a model gives, before any encoding. Here: collecting figures and
+averages; running models is in model_runs.py. Definitions of figures are in
+`derain.stages.losses.metrics`, pairs in `derain.stages.data.validation_pairs`, scenes in scenes.py,
+tables in tables.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from derain.configs.validation import Level
-from derain.models import Derainer, DerainError, Output, VideoModel, load_model
+from derain.models import DerainError, VideoModel
 from derain.models.log import Log, say_nothing
-from derain.models.runtime.tiles import Tiles
+from derain.pipeline.evaluation.model_runs import INPUT, Options, outputs_of, read_clip
 from derain.pipeline.rendered.scenes import SCENES, render_scene
-from derain.pipeline.streaming.temporal_smoothing import TemporalSmoother
-from derain.pipeline.video import read_rgb
 from derain.stages.data.validation_pairs import (
-    Condition,
     Pair,
     iterate_pairs,
     load_pairs,
@@ -33,36 +27,7 @@ from derain.stages.data.validation_pairs import (
 )
 from derain.stages.losses import metrics
 
-State = tuple[Tensor, ...]
 Record = dict[str, Any]  # what was measured: row, clip, camera, level, then figures by name
-INPUT = "input"  # the row of the rainy input itself
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to evaluate.
-
-    Args:
-        device, precision: as `Derainer` takes them.
-        levels: only these; empty for all.
-        frames: only the first so many of each clip.
-        reset_hidden_state: add a row with the hidden state, not the window, reset before
-            every frame.
-        quick: PSNR alone.
-        lpips_weights: AlexNet's file for LPIPS.
-        boldness: as `Derainer` takes it.
-        condition: of all pairs: a codec after the rain, or another scene.
-    """
-
-    device: str = "auto"
-    precision: str = "auto"
-    levels: tuple[Level, ...] = ()
-    frames: int | None = None
-    reset_hidden_state: bool = False
-    quick: bool = False
-    lpips_weights: Path | None = None
-    boldness: float = 0.5
-    condition: Condition | None = None
 
 
 @dataclass(slots=True)
@@ -79,107 +44,6 @@ class Result:
             self.notices.append(text)
 
 
-class StatelessAblation(VideoModel[State]):
-    """A model whose hidden state is reset before every step; its window of frames is kept.
-
-    Raises:
-        DerainError: the model remembers nothing.
-    """
-
-    def __init__(self, model: VideoModel[State]) -> None:
-        super().__init__()
-        if not model.has_hidden_state:
-            raise DerainError("This model has no hidden state; leave out --reset-hidden-state.")
-        self.model, self.has_boldness = model, model.has_boldness
-        self.latency, self.multiple, self.halo = model.latency, model.multiple, model.halo
-        self.memory_profile, self.supports_tiles = model.memory_profile, model.supports_tiles
-
-    def initial_state(
-        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
-    ) -> State:
-        return self.model.initial_state(batch, height, width, device=device, dtype=dtype)
-
-    def with_boldness(self, state: State, boldness: Tensor | float) -> State:
-        """As the model has it."""
-        return self.model.with_boldness(state, boldness)
-
-    def step(
-        self, frame: Tensor, state: State, tiles: Tiles | None = None
-    ) -> tuple[Output | None, State]:
-        """One step from a fresh hidden state."""
-        return self.model.step(frame, self.model.reset_hidden_state(state), tiles)
-
-    def flush(self, state: State, tiles: Tiles | None = None) -> list[Output]:
-        """The last outputs; the hidden state is reset before the first of them."""
-        return self.model.flush(self.model.reset_hidden_state(state), tiles)
-
-
-def load_models(
-    names: list[str], weights: Path | None = None, *, steady: bool = False
-) -> dict[str, VideoModel]:
-    """Load models by name or weight file, `median` first; `steady`: each steadied, too.
-
-    Raises:
-        DerainError: unknown names or weights, one weight file for several models, the same model
-            twice, or a model that cannot be steadied.
-    """
-    if weights is not None and len(names) != 1:
-        raise DerainError("--weights goes with exactly one model; name weight files as models.")
-    models = {"median": load_model("median")}
-    for name in names:
-        label = Path(name).stem if Path(name).suffix else name
-        if label in models and label != name:
-            label = name  # runs of one preset leave files of one name
-        if label in models and label != "median":
-            raise DerainError(f"'{name}' is named twice; once is enough.")
-        models[label] = load_model(name, weights)
-        if steady:
-            models[f"{label}, steady"] = TemporalSmoother(models[label])
-    return models
-
-
-def read_clip(path: Path) -> Tensor:
-    """Decode a clip: (T, 3, H, W) uint8 RGB."""
-    frames = [np.rint(frame * 255).astype(np.uint8) for frame in read_rgb(path)]
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
-
-
-def run_model(
-    model: VideoModel, rainy: Tensor, options: Options, notice: Log = say_nothing
-) -> dict[str, Tensor]:
-    """Run a model over one shot (T, 3, H, W).
-
-    Returns:
-        "image", and "recovered" where the model has it, on the CPU, each as long as the input.
-    """
-    bold = options.boldness if model.has_boldness else 0.5
-    derainer = Derainer(model, options.device, options.precision, notice=notice, boldness=bold)
-    outputs = [output for frame in rainy if (output := derainer.push(frame)) is not None]
-    outputs += derainer.flush()
-    layers = {"image": torch.cat([o.image for o in outputs]).float().cpu()}
-    stage_1 = [o.recovered for o in outputs if o.recovered is not None]
-    if stage_1:
-        layers["recovered"] = torch.cat(stage_1).float().cpu()
-    return layers
-
-
-def outputs_of(
-    models: dict[str, VideoModel], frames: Tensor, options: Options, notice: Log
-) -> Iterator[tuple[str, Tensor]]:
-    """Rows of a table for one clip: input, each model, its first stage, itself reset."""
-    yield INPUT, frames
-    for name, model in models.items():
-        layers = run_model(model, frames, options, notice)
-        if "recovered" in layers:
-            yield f"{name}, stage 1", layers["recovered"]
-        yield name, layers["image"]
-        if options.reset_hidden_state and model.has_hidden_state:
-            yield (
-                f"{name}, hidden state reset",
-                run_model(StatelessAblation(model), frames, options)["image"],
-            )
-
-
 def evaluate_pairs(
     models: dict[str, VideoModel],
     pairs_file: Path,
@@ -188,6 +52,13 @@ def evaluate_pairs(
     progress: Log = say_nothing,
 ) -> Result:
     """Every model over every validation pair.
+
+    Args:
+        models: by the names that tables show.
+        pairs_file: which clips there are (`configs/validation.yaml`).
+        folder: of the clean clips.
+        options: of the evaluation.
+        progress: told which clip is being measured.
 
     Raises:
         DerainError: pairs file or clips cannot be used.
@@ -218,7 +89,15 @@ def evaluate_pairs(
 def measure(
     output: Tensor, pair: Pair, flows: Tensor | None, options: Options, notice: Log
 ) -> dict[str, float | None]:
-    """All figures of one output, by the names of `metrics.DEFINITIONS`."""
+    """All figures of one output, by the names of `metrics.DEFINITIONS`.
+
+    Args:
+        output: (T, 3, H, W), RGB in [0, 1].
+        pair: its truth and its rain.
+        flows: of the clean frames, (T - 1, 2, H, W), for the temporal error; None leaves it out.
+        options: which figures.
+        notice: told why a figure is missing.
+    """
     clean = pair.clean
     rainy = metrics.rainy_pixels(pair.rainy, clean)
     frames = metrics.psnr(output, clean)
@@ -258,7 +137,15 @@ def evaluate_clean(
     options: Options,
     progress: Log = say_nothing,
 ) -> Result:
-    """Do no harm: the clean clips themselves through every model, PSNR against what went in."""
+    """Do no harm: the clean clips themselves through every model, PSNR against what went in.
+
+    Args:
+        models: by the names that tables show.
+        pairs_file: which clips there are (`configs/validation.yaml`).
+        folder: of the clean clips.
+        options: of the evaluation.
+        progress: told which clip is being measured.
+    """
     result = Result()
     pairs = load_pairs(pairs_file)
     result.pairs_sha256 = pairs.sha256
@@ -275,7 +162,14 @@ def evaluate_scenes(
     progress: Log = say_nothing,
     size: tuple[int, int] = (640, 360),
 ) -> Result:
-    """Things that are not rain: every scene of scenes.py, width and height `size`."""
+    """Things that are not rain: every scene of scenes.py, width and height `size`.
+
+    Args:
+        models: by the names that tables show.
+        options: of the evaluation.
+        progress: told which scene is being measured.
+        size: width and height, pixels.
+    """
     result = Result()
     for name in SCENES:
         progress(f"scene {name}, no rain")
@@ -295,7 +189,17 @@ def harm(
     options: Options,
     notice: Log,
 ) -> list[Record]:
-    """What every model does to frames without rain; `focus` is a mask to look at by itself."""
+    """What every model does to frames without rain; `focus` is a mask to look at by itself.
+
+    Args:
+        models: by the names that tables show.
+        clean: (T, 3, H, W), RGB in [0, 1].
+        focus: (T, 1, H, W) or None.
+        clip: the name that tables show.
+        camera: how it moves, by which figures are given apart.
+        options: of the evaluation.
+        notice: told what a run did differently.
+    """
     records = []
     for row, output in outputs_of(models, clean, options, notice):
         if row == INPUT:

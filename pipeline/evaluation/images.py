@@ -16,14 +16,8 @@ from torch import Tensor
 
 from derain.models import DerainError, VideoModel
 from derain.models.log import Log, say_nothing
-from derain.pipeline.evaluation.clips import (
-    INPUT,
-    Options,
-    Result,
-    average,
-    run_model,
-    worst_gain,
-)
+from derain.pipeline.evaluation.clips import Result, average, worst_gain
+from derain.pipeline.evaluation.model_runs import INPUT, Options, run_model
 from derain.stages.data.image_pairs import ImagePair, Picture, Side, find_pairs, read_pair
 from derain.stages.data.validation_pairs import to_8_bit
 from derain.stages.losses import metrics
@@ -47,7 +41,11 @@ def evaluate_images(
     """Every model over every pair of a data set.
 
     Args:
+        models: by the names that tables show.
+        folder: of the data set, or its list file.
         layout, clean_side: as `derain.stages.data.image_pairs.find_pairs` takes them.
+        options: of the evaluation.
+        progress: told how far it is.
 
     Raises:
         DerainError: the files do not fit the layout, or have no truth to compare with.

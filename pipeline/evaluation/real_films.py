@@ -17,7 +17,8 @@ from torch import Tensor
 
 from derain.models import VideoModel
 from derain.models.errors import DerainError
-from derain.pipeline.evaluation.clips import INPUT, Options, Record, Result, average, run_model
+from derain.pipeline.evaluation.clips import Record, Result, average
+from derain.pipeline.evaluation.model_runs import INPUT, Options, run_model
 from derain.pipeline.evaluation.real_rain import (
     THRESHOLDS,
     Frames,
@@ -119,7 +120,13 @@ def real_tables(result: Result) -> list[Table]:
 
 
 def write_film_sheet(path: Path, rainy: Frames, derained: Frames) -> None:
-    """Before, after and what was removed (amplified, on grey), at four moments of a film."""
+    """Before, after and what was removed (amplified, on grey), at four moments of a film.
+
+    Args:
+        path: of the image to write.
+        rainy: frames (T, H, W, 3) uint8.
+        derained: the same, derained.
+    """
     spots = np.linspace(0, len(rainy) - 1, SPOTS + 2).round().astype(int)[1:-1]
     removed = rainy[spots].astype(np.int16) - derained[spots]
     shown = (128 + AMPLIFIED * removed).clip(0, 255).astype(np.uint8)

@@ -15,7 +15,8 @@ import torch
 from rich.table import Table
 
 from derain.models.errors import DerainError
-from derain.pipeline.evaluation.clips import INPUT, Options, Record, Result, average, worst_gain
+from derain.pipeline.evaluation.clips import Record, Result, average, worst_gain
+from derain.pipeline.evaluation.model_runs import INPUT, Options
 from derain.stages.losses.metrics import DEFINITIONS
 
 # name in records -> heading, digits

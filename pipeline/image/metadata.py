@@ -113,6 +113,8 @@ def fitting(metadata: Metadata, format: ImageFormat, mode: str) -> Metadata:
     """The part of the metadata that `format` holds and that is true of an image of `mode`.
 
     Args:
+        metadata: of the source.
+        format: of the new image.
         mode: of the new image, in Pillow's words: L, LA, RGB or RGBA.
     """
     keeps = format.keeps

@@ -24,6 +24,7 @@ from derain.pipeline.video.color import RGB_MATRIX, Color
 from derain.pipeline.video.frames import Frame
 
 EXAMPLE = "derain live lavfi:testsrc2=size=640x360:rate=25"
+HINT = f"give a camera's number, a URL or a file; {EXAMPLE} works without any."
 MICROSECOND = Fraction(1, 10**6)
 DEVICES = {"v4l2", "video4linux2", "avfoundation", "dshow", "x11grab", "gdigrab", "decklink"}
 SILENCE = "5000000"  # microseconds without data after which a network source is lost
@@ -74,6 +75,7 @@ def find_source(
         realtime: play a file at its own pace.
         opencv: read a camera with OpenCV.
         allow_network_playlists: whether a file may name addresses.
+        platform: as `sys.platform` names it, which decides how cameras are opened.
 
     Raises:
         DerainError: there is nothing of that name.
@@ -100,10 +102,7 @@ def find_source(
     if found:
         return Source(word, format, NETWORK.get(scheme, {}) | options)
     if not Path(word).is_file() and "%" not in word:
-        raise DerainError(
-            f"There is no file or camera '{word}'; give a camera's number, a URL or a file; "
-            f"{EXAMPLE} works without any."
-        )
+        raise DerainError(f"There is no file or camera '{word}'; {HINT}")
     return Source(
         word,
         format,

@@ -92,6 +92,12 @@ def show_window(
     """Show frames until the user closes the window, `stop` is set, or the source ends.
 
     Must be called from the main thread, where `can_open_window`.
+
+    Args:
+        live: what to show.
+        stop: set by somebody else to end.
+        folder: for snapshots.
+        say: told where a snapshot went.
     """
     window, times, last = Window(live, folder, say), Times(), 0
     newest: PreviewFrame | None = None

@@ -50,7 +50,13 @@ class Packets:
 
 
 def video_packets(path: str | Path, start: float = 0, end: float = float("inf")) -> Packets:
-    """Sizes of the packets that show pictures from `start` to `end`, in seconds of the file."""
+    """Sizes of the packets that show pictures from `start` to `end`, in seconds of the file.
+
+    Args:
+        path: of the film.
+        start: seconds.
+        end: seconds.
+    """
     keys: list[int] = []
     others: list[int] = []
     with VideoReader(path) as reader:

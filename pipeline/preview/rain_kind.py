@@ -84,7 +84,13 @@ def without_repeats(frames: Sequence[Image]) -> list[Image]:
 
 
 def measure_transients(before: Image, frame: Image, after: Image) -> Transients:
-    """Compare a frame with its neighbours, moved along the flow; all of one size."""
+    """Compare a frame with its neighbours, moved along the flow; all of one size.
+
+    Args:
+        before: (H, W, 3) uint8.
+        frame: the one looked at.
+        after: the next one.
+    """
     past, now, future = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in (before, frame, after))
     moved = [
         warp(other, dis_flow(now, other)[0], other)[0].permute(1, 2, 0).numpy() @ LUMA

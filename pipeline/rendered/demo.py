@@ -63,6 +63,8 @@ def make_demo(
         folder: where rainy.mp4, clean.mp4, side_by_side.mp4 and contact_sheet.png go.
         options: as for `derain_video`.
         size: width and height, both even.
+        frames: how many to render, at least 6.
+        progress: told what is being done.
 
     Raises:
         DerainError: files are there already and may not be replaced, or the folder cannot be made.
@@ -125,7 +127,14 @@ def mean_psnr(pictures: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]])
 def write_with_tone(
     path: Path, pictures: Iterator[NDArray[np.uint8]], size: tuple[int, int], frames: int
 ) -> None:
-    """Write pictures with a quiet tone beside them, so that there is sound to be kept."""
+    """Write pictures with a quiet tone beside them, so that there is sound to be kept.
+
+    Args:
+        path: of the file to write.
+        pictures: (H, W, 3) uint8, RGB.
+        size: width and height.
+        frames: how many there are, for the tone's length.
+    """
     video = Video(*size, rate=Fraction(RATE), color=Color(1, 1, 1))
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "tone.mkv"

@@ -73,7 +73,13 @@ def named_rain(options: SynthOptions, height: int) -> RainSettings:
 def rain_on(
     frames: Iterable[NDArray[np.float32]], settings: RainSettings, seed: int
 ) -> Iterator[Rain]:
-    """Rain on frames (H, W, 3) in [0, 1], one at a time: it falls on from frame to frame."""
+    """Rain on frames (H, W, 3) in [0, 1], one at a time: it falls on from frame to frame.
+
+    Args:
+        frames: RGB.
+        settings: of the rain.
+        seed: another seed, other drops.
+    """
     for index, frame in enumerate(frames):
         clean = torch.from_numpy(frame).permute(2, 0, 1)[None]
         yield render_rain(clean, settings, seed, start=index)
@@ -93,6 +99,9 @@ def synthesize(
     """Put rain on a clean video; sound and everything else of the file goes along.
 
     Args:
+        source: the clean video.
+        target: the file to make.
+        options: which rain, and how to encode.
         progress: called with the frames done and the frames the file declares (0: unknown).
 
     Returns:
@@ -129,7 +138,13 @@ def synthesize(
 
 
 def save_layers(rain: Rain, folder: Path, index: int) -> None:
-    """Write streaks, occlusion and transmission of one frame as 8-bit PNG."""
+    """Write streaks, occlusion and transmission of one frame as 8-bit PNG.
+
+    Args:
+        rain: of one frame.
+        folder: for the images; made where it is missing.
+        index: of the frame, which names the files.
+    """
     for name in ("streaks", "occlusion", "transmission"):
         picture = to_picture(getattr(rain, name)[0])
         path = folder / f"{name}_{index:06d}.png"

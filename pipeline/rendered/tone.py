@@ -16,7 +16,13 @@ CHUNK = 1024  # samples of an AAC packet
 
 
 def write_tone(path: Path, seconds: float, pitch: float = 330.0) -> None:
-    """Write a Matroska file: AAC sound of `pitch` hertz, and a black picture of 16x16 at 25 fps."""
+    """Write a Matroska file: AAC sound of `pitch` hertz, and a black picture of 16x16 at 25 fps.
+
+    Args:
+        path: of the file to write.
+        seconds: how long.
+        pitch: hertz.
+    """
     times = np.arange(round(seconds * SAMPLES)) / SAMPLES
     wave = (0.2 * np.sin(2 * np.pi * pitch * times)).astype(np.float32)[None]
     with av.open(str(path), "w", format="matroska") as out:

@@ -73,7 +73,13 @@ def fingerprint_of(source: str, settings: object) -> dict[str, Any]:
 
 
 def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, Any]) -> None:
-    """Write a checkpoint; the one before it stays whole until this one is."""
+    """Write a checkpoint; the one before it stays whole until this one is.
+
+    Args:
+        files: the output's, beside which it lies.
+        checkpoint: what to save.
+        fingerprint: of the input and of the settings that form the output.
+    """
     from safetensors.torch import save_file
 
     values = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}

@@ -22,6 +22,11 @@ LINE = np.array((255, 255, 255), np.uint8)
 def compare_frames(before: Picture, after: Picture, mode: str = "side") -> Picture:
     """One picture of two: `side` is twice as wide, `wipe` shows the left half of `before`.
 
+    Args:
+        before: (H, W, 3) uint8.
+        after: (H, W, 3) uint8.
+        mode: "side" or "wipe".
+
     Raises:
         DerainError: unknown mode, or pictures of different sizes.
     """
@@ -44,6 +49,11 @@ def label(picture: Picture, text: str, right: bool = False) -> Picture:
     """A copy with a small caption in a dark box, at the top left or right.
 
     Pictures too small for it stay as they are: a caption must not hide what it names.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        text: one line.
+        right: whether it stands at the right.
     """
     height, width = picture.shape[:2]
     size = max(10, height // 24)

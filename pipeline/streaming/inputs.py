@@ -88,6 +88,12 @@ def plan(
 
     Several inputs, a folder or a pattern go into a folder; one file goes to a file, or into a
     folder that is there. `shard` "2/4" takes the second of four parts of the list.
+
+    Args:
+        inputs: files, folders, patterns, URLs or `-`.
+        output: a file, or a folder for several inputs.
+        recursive: whether folders in folders are looked into.
+        shard: I/N: only the I-th of N parts of the list, from 1 on.
     """
     found = expand(inputs, recursive, notice)
     one = len(inputs) == 1 and [source for source, _ in found] == inputs

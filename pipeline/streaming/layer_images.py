@@ -32,7 +32,13 @@ def layer_pictures(output: Output) -> dict[str, NDArray[np.uint8]]:
 
 
 def write_layers(folder: Path, index: int, output: Output) -> None:
-    """Write them as `folder/NAME/000001.png`, counted from 1."""
+    """Write them as `folder/NAME/000001.png`, counted from 1.
+
+    Args:
+        folder: made where it is missing.
+        index: of the frame, from 0 on.
+        output: of the network.
+    """
     for name, picture in layer_pictures(output).items():
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)

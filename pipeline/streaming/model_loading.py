@@ -10,6 +10,11 @@ from derain.pipeline.streaming.options import NetworkOptions
 def open_derainer(options: NetworkOptions, model: VideoModel | None, notice: Log) -> Derainer:
     """A fresh stream through the network that `options` name, or through `model` instead.
 
+    Args:
+        options: of the network and where it runs.
+        model: under the contract, or None.
+        notice: told what is done differently.
+
     Raises:
         DerainError: no such network, weights, device or precision, or a share outside of 0 to 1.
     """

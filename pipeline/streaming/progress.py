@@ -26,7 +26,13 @@ class Reporter(Protocol):
         """A file is done."""
 
     def failed(self, report: Report, text: str, kind: str) -> None:
-        """A file failed (`error`) or was stopped (`interrupted`)."""
+        """A file failed (`error`) or was stopped (`interrupted`).
+
+        Args:
+            report: of the file.
+            text: one sentence.
+            kind: "error" or "interrupted".
+        """
 
     def table(self, results: list[tuple[str, str]]) -> None:
         """What became of several files: source and word."""
@@ -61,7 +67,7 @@ def summary(report: Report) -> str:
     return text
 
 
-class PlainLines:
+class PlainLines(Reporter):
     """A line every few seconds, for logs."""
 
     def __init__(self, interval: float = 5.0) -> None:
@@ -137,7 +143,7 @@ class JsonEvents(PlainLines):
         self._write(line.replace("\x7f", "\\u007f"))  # the one control that JSON lets pass
 
 
-class Bar:
+class Bar(Reporter):
     """A bar for each running file, with frames per second and the time left."""
 
     def __init__(self) -> None:

@@ -54,7 +54,15 @@ def write_rgb(
     encoding: Encoding = PLAIN,
     overwrite: bool = True,
 ) -> int:
-    """Write (H, W, 3) uint8 RGB pictures at a constant rate; how many there were."""
+    """Write (H, W, 3) uint8 RGB pictures at a constant rate; how many there were.
+
+    Args:
+        target: the file to make.
+        pictures: (H, W, 3) uint8, all of one size.
+        rate: frames a second.
+        encoding: how to encode.
+        overwrite: whether a file that is there may be replaced.
+    """
     writer: VideoWriter | None = None
     count = 0
     for picture in pictures:

@@ -121,7 +121,14 @@ def choose(
 
 
 def warn_unsupported_features(choice: Choice, video: Video, kind: Container, notice: Log) -> None:
-    """Say what the encoder or the container does not keep, and what would."""
+    """Say what the encoder or the container does not keep, and what would.
+
+    Args:
+        choice: the encoder.
+        video: what the source has.
+        kind: the record of the container.
+        notice: told one sentence for each loss.
+    """
     codec, edit = choice.codec, choice.edit_format
     lost = video.bits - depth(edit)
     if lost > 0:
@@ -158,7 +165,13 @@ def encoder(name: str) -> av.Codec:
 
 
 def by_container(video: Video, kind: Container, supported: set[str]) -> str:
-    """H.264 where the container takes it, H.265 for more than eight bits."""
+    """H.264 where the container takes it, H.265 for more than eight bits.
+
+    Args:
+        video: whose bit depth counts.
+        kind: the record of the container.
+        supported: codecs that the container takes, by FFmpeg's names.
+    """
     if kind.encoder is not None:
         return kind.encoder
     if kind.suffix == PIPE:
@@ -185,7 +198,14 @@ def odd(video: Video) -> bool:
 
 
 def trial(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) -> Choice | str:
-    """Open the encoder for this video; the reason where it does not."""
+    """Open the encoder for this video; the reason where it does not.
+
+    Args:
+        codec: the encoder.
+        encoding: what the user asked for.
+        video: what is to be encoded.
+        kind: the record of the container.
+    """
     edit, encode = pixel_formats(codec, video)
     options = quality(codec, encoding, video, kind)
     context: Any = codec.create("video")
@@ -202,7 +222,13 @@ def trial(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) ->
 
 
 def configure(context: Any, video: Video, encode_format: str) -> None:
-    """Tell an encoder size, time base and colour; all before it is opened."""
+    """Tell an encoder size, time base and colour; all before it is opened.
+
+    Args:
+        context: of the encoder, not open yet.
+        video: what is to be encoded.
+        encode_format: FFmpeg's name of the pixel format.
+    """
     color = target_color(video, encode_format)
     if context.name == "mjpeg":
         color = replace(color, matrix=JPEG_MATRIX, full_range=True)
@@ -259,7 +285,14 @@ def pixel_formats(codec: av.Codec, video: Video) -> tuple[str, str]:
 
 
 def quality(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) -> dict[str, str]:
-    """Options for a constant quality, by the names that the encoder has for it."""
+    """Options for a constant quality, by the names that the encoder has for it.
+
+    Args:
+        codec: the encoder.
+        encoding: what the user asked for.
+        video: what is to be encoded.
+        kind: the record of the container.
+    """
     known = {o.name for o in codec.create("video").supported_options.private}
     options = dict(TUNING.get(codec.name, {}))
     crf = encoding.crf if encoding.crf is not None else CRF.get(codec.name, 20)

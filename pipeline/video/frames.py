@@ -136,7 +136,11 @@ def plane(picture: av.VideoFrame, index: int) -> NDArray[Any]:
 def to_rgb(
     picture: av.VideoFrame, color: Color, reformatter: VideoReformatter
 ) -> NDArray[np.float32]:
-    """Convert a picture of any format to (H, W, 3) float32 RGB in [0, 1]."""
+    """Convert a picture of any format to (H, W, 3) float32 RGB in [0, 1].
+
+    Args:
+        picture, color, reformatter: as of `reformat`.
+    """
     if depth(picture.format.name) > 8:
         # swscale turns rgb48 into garbage with some flags; planar 16 bit is right with all.
         deep = reformat(picture, "gbrp16le", color, reformatter)
@@ -156,6 +160,13 @@ def reformat(
 
     YUV that becomes one of the formats that FFmpeg has for JPEG alone (yuvj420p, …) gets the matrix
     and the range of JPEG, which has no tags to say anything else.
+
+    Args:
+        picture: decoded.
+        format: FFmpeg's name of the pixel format to make.
+        color: with a known matrix.
+        reformatter: reused from frame to frame.
+        size: width and height to make; None keeps it.
     """
     width, height = size or (picture.width, picture.height)
     if picture.format.name == format and (picture.width, picture.height) == (width, height):
@@ -194,7 +205,12 @@ def frame_rate(container: Any, stream: Any) -> Fraction:
 
 
 def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
-    """What the stream is, by its header and its first decoded picture."""
+    """What the stream is, by its header and its first decoded picture.
+
+    Args:
+        container, stream: open for reading, and the film in it.
+        first: its first decoded frame.
+    """
     rate = frame_rate(container, stream)
     duration = None
     if stream.duration:

@@ -229,6 +229,11 @@ class Muxer:
         """Begin with what an interrupted run wrote: all before its picture number `pictures`.
 
         The packets of other streams that are in it are skipped when the source brings them again.
+
+        Args:
+            previous: the part that the interrupted run left.
+            pictures: how many frames of it are taken.
+            video: the stream that goes on.
         """
         others = [copied for copied in self.copied.values() if copied.output is not None]
         seen = 0

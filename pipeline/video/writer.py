@@ -149,6 +149,11 @@ class VideoWriter:
         """Encode a frame, plus a residual of its RGB ((H, W, 3) float32), at the frame's time.
 
         `key` asks for a key frame, so that a new encoder can go on from here.
+
+        Args:
+            frame: of the source, with its time stamp.
+            residual: (H, W, 3) float32, RGB, added to the frame's own planes; None adds nothing.
+            key: ask for a key frame, so that a new encoder can go on from here.
         """
         size = (self.video.width, self.video.height)
         picture = changed_picture(

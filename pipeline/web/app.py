@@ -63,7 +63,13 @@ def create_app(
 
 
 def refuse(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An answer that is one sentence."""
+    """An answer that is one sentence.
+
+    Args:
+        status: HTTP's.
+        text: one sentence.
+        headers: more than the usual ones.
+    """
     return JSONResponse({"error": text}, status, headers)
 
 

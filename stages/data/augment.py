@@ -20,6 +20,9 @@ def panned_still(image: np.ndarray, frames: int, crop: int, rng: Rng) -> np.ndar
 
     Args:
         image: (H, W, 3) uint8.
+        frames: how many.
+        crop: height and width of the view, pixels.
+        rng: what is random.
 
     Returns:
         (frames, crop, crop, 3) uint8. The path may jerk; the picture may be plain grey.
@@ -132,7 +135,14 @@ def colour_shift(clip: Tensor, rng: Rng) -> Tensor:
 
 
 def recolour(picture: Tensor, gamma: float, gain: np.ndarray, saturation: float) -> Tensor:
-    """Another gamma, gain (of each channel) and saturation of pictures (…, 3, H, W) in [0, 1]."""
+    """Another gamma, gain (of each channel) and saturation of pictures (…, 3, H, W) in [0, 1].
+
+    Args:
+        picture: RGB.
+        gamma: exponent.
+        gain: (3,), of the channels.
+        saturation: 1 leaves it, 0 makes grey.
+    """
     picture = picture.clamp_min(1e-4) ** float(gamma)
     picture = picture * picture.new_tensor(gain).view(3, 1, 1)
     grey = picture.mean(-3, keepdim=True)

@@ -137,7 +137,13 @@ def transcode(clip: Clip, settings: CodecSettings) -> Clip:
 
 
 def film_clip(clip: Tensor, camera: CameraSettings, codec: CodecSettings) -> Tensor:
-    """A clip (T, 3, H, W) in [0, 1] as a camera and a codec leave it."""
+    """A clip (T, 3, H, W) in [0, 1] as a camera and a codec leave it.
+
+    Args:
+        clip: RGB.
+        camera: blur, sharpening and resizing.
+        codec: which one, and how hard.
+    """
     frames = (clip * 255).round().byte().permute(0, 2, 3, 1).numpy()
     frames = transcode(camera.apply(frames), codec)
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255

@@ -68,6 +68,7 @@ def find_pairs(
     """The pairs of single images in a folder or, for the layout "list", in a list file.
 
     Args:
+        folder: or the list file.
         layout: one of LAYOUTS, or of DATA_SETS, whose pairs are counted.
         clean_side: which half is clean where one picture holds both.
         notice: told of what may spoil training: lossy files, sides that seem to be swapped.
@@ -263,7 +264,13 @@ def two_folders(folder: Path) -> tuple[Path, Path]:
 
 
 def match_names(folder: Path, rainy: list[Path], clean: list[Path]) -> list[ImagePair]:
-    """Pair files by their names: equal, rain-1 with norain-1, 1_14 with 1, norain-1x2 with 1."""
+    """Pair files by their names: equal, rain-1 with norain-1, 1_14 with 1, norain-1x2 with 1.
+
+    Args:
+        folder: for the error.
+        rainy: files.
+        clean: files.
+    """
     truths = {path.stem: path for path in clean}
     pairs, alone = [], []
     for path in rainy:

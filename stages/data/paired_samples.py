@@ -116,7 +116,14 @@ def without_physics(rainy: Tensor, clean: Tensor) -> Batch:
 
 
 def cropped(picture: np.ndarray, height: int, width: int, rng: Rng) -> np.ndarray:
-    """A part (height, width, C) from anywhere, the last row too; small pictures are mirrored."""
+    """A part (height, width, C) from anywhere, the last row too; small pictures are mirrored.
+
+    Args:
+        picture: (H, W, C).
+        height: pixels.
+        width: pixels.
+        rng: what is random.
+    """
     below, right = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
     if below or right:
         picture = np.pad(picture, ((0, below), (0, right), (0, 0)), "symmetric")
@@ -128,6 +135,11 @@ def cropped(picture: np.ndarray, height: int, width: int, rng: Rng) -> np.ndarra
 def distorted(picture: np.ndarray, crop: int, rng: Rng) -> np.ndarray:
     """RESCAN's and DCSFN's augmentation: stretched by 3/4 to 5/4 each way, turned by up to 30
     degrees. What turns in from outside is mirrored, not black as in the original.
+
+    Args:
+        picture: (H, W, C).
+        crop: height and width of the result, pixels.
+        rng: what is random.
     """
     sides = rng.integers(crop * 3 // 4, crop * 5 // 4 + 1, 2)
     part = cropped(picture, int(sides[0]), int(sides[1]), rng)
@@ -145,6 +157,11 @@ def paired_data(
     config: TrainingConfig, cache: Path, notice: Log
 ) -> tuple[Samples, list[ValidationClip]]:
     """Samples and validation clips of `config.pairs`; image pairs are for single-image networks.
+
+    Args:
+        config: with `pairs`.
+        cache: folder of decoded clips.
+        notice: told of what may spoil training.
 
     Raises:
         DerainError: the files do not fit the layout, or the layout does not fit the network.
@@ -172,7 +189,13 @@ def paired_data(
 
 
 def image_pairs(chosen: PairsConfig, folder: str, notice: Log) -> list[ImagePair]:
-    """The pairs with truth in a folder of `chosen.layout`, frames of clips included."""
+    """The pairs with truth in a folder of `chosen.layout`, frames of clips included.
+
+    Args:
+        chosen: layout and which side is clean.
+        folder: or a list file.
+        notice: told of what may spoil training.
+    """
     if chosen.layout in CLIP_LAYOUTS:
         return frames_of(find_clip_pairs(Path(folder), chosen.layout))
     pairs = find_pairs(Path(folder), chosen.layout, chosen.clean_side, notice)

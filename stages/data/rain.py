@@ -124,6 +124,7 @@ def render_rain(clean: Tensor, settings: RainSettings, seed: int, start: int = 0
 
     Args:
         clean: (T, 3, H, W) float32 in [0, 1].
+        settings: of the rain.
         seed: the same seed and settings give the same rain; on a GPU but for the last bits.
         start: index of the first frame, so that a long clip can be rendered in pieces.
     """
@@ -319,9 +320,14 @@ def haze_map(
     device: torch.device,
     generator: torch.Generator,
 ) -> Tensor:
-    """The transmission of haze, (T, 1, H, W) in [haze_floor, 1] at the T `times`, in frames.
+    """The transmission of haze with slow clouds, thicker towards the top: (T, 1, H, W), to 1.
 
-    Thicker towards the top, with slow large clouds that drift.
+    Args:
+        settings: optical thickness and floor.
+        times: (T,) float32, in frames.
+        size: height and width, pixels.
+        device: where the map is to lie.
+        generator: on the CPU.
     """
     height, width = size
     noise = torch.rand(1, 1, 5, 7, generator=generator)

@@ -152,6 +152,9 @@ def sample_layer(film: NDArray[np.uint8], frames: int, crop: int, rng: Rng) -> G
 
     Args:
         film: (T, H, W) opacities of a film, of 255.
+        frames: how many.
+        crop: height and width, pixels.
+        rng: what is random.
     """
     stride = int(rng.choice([1, 1, 1, 2]))
     span = (frames - 1) * stride + 1

@@ -24,7 +24,13 @@ EMPTY = 1e-4  # mean opacity below which a film holds no rain worth laying over 
 
 
 def write_film(split: Split, folder: Path, name: str) -> None:
-    """Write the arrays of a film."""
+    """Write the arrays of a film.
+
+    Args:
+        split: of the film.
+        folder: made where it is missing.
+        name: of the film, which begins the files' names.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         np.save(folder / f"{name}.{part}.npy", getattr(split, part))
@@ -51,7 +57,13 @@ def read_part(film: Path, part: str) -> NDArray[np.uint8]:
 
 
 def lay_rain_over(clip: Tensor, films: list[Path], rng: Rng) -> Tensor:
-    """A clip (T, 3, H, H) in [0, 1] with the rain of one of the films falling before it."""
+    """A clip (T, 3, H, H) in [0, 1] with the rain of one of the films falling before it.
+
+    Args:
+        clip: RGB.
+        films: as `find_films` gives them.
+        rng: what is random.
+    """
     layer = sample_layer(_rainy_part(films, rng), len(clip), clip.shape[-1], rng)
     opacity = torch.from_numpy(layer)[:, None]
     light = float(rng.uniform(0.7, 0.98)) * float(clip.mean() * 2.0 + 0.1)
@@ -77,6 +89,12 @@ def _wet_place(opacity: NDArray[np.uint8], side: int, rng: Rng) -> tuple[int, in
 
 def film_pair(films: list[Path], frames: int, crop: int, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
     """A piece of a rainy film and its truth.
+
+    Args:
+        films: as `find_films` gives them.
+        frames: how many.
+        crop: height and width, pixels.
+        rng: what is random.
 
     Returns:
         rainy, clean: (frames, 3, crop, crop) in [0, 1]. certain: (frames, 1, crop, crop), 1 where

@@ -42,7 +42,14 @@ class Thumbnails(NamedTuple):
 def draw_thumbnails(
     files: list[Path], count: int, rng: np.random.Generator, haze_prob: float
 ) -> Thumbnails:
-    """`count` thumbnails of the clips (.npy); a share of them, drawn one by one, have haze."""
+    """`count` thumbnails of the clips (.npy); a share of them, drawn one by one, have haze.
+
+    Args:
+        files: decoded clips, .npy.
+        count: how many thumbnails.
+        rng: what is random.
+        haze_prob: share of them with haze, in [0, 1].
+    """
     drawn = [_draw(files, rng, haze_prob) for _ in range(count)]
     return Thumbnails(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 

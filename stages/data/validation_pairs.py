@@ -131,7 +131,13 @@ def digest(frames: Tensor) -> str:
 
 
 def render_pair(clean: Tensor, settings: RainSettings, seed: int) -> Tensor:
-    """The rainy clip of a pair: (T, 3, H, W) in [0, 1], rounded to 8 bits."""
+    """The rainy clip of a pair: (T, 3, H, W) in [0, 1], rounded to 8 bits.
+
+    Args:
+        clean: (T, 3, H, W) in [0, 1].
+        settings: of the rain.
+        seed: recorded with the pair.
+    """
     return to_8_bit(render_rain(clean, settings, seed).rainy)
 
 
@@ -163,7 +169,9 @@ def iterate_pairs(
     """Render pair after pair, checking clips and rain against what the file recorded.
 
     Args:
+        pairs: as `load_pairs` reads them.
         folder: where the clean clips lie.
+        read_clip: decodes a file to frames.
         levels: only these.
         frames: only the first so many of each clip; the rain is that of the whole clip.
         condition: of all pairs; their level says so.
@@ -198,7 +206,13 @@ def iterate_pairs(
 
 
 def read_checked(clip: ClipEntry, folder: Path, read_clip: ReadClip) -> Tensor:
-    """Decode a clip, (T, 3, H, W) uint8, and hold it to its recorded number of frames."""
+    """Decode a clip, (T, 3, H, W) uint8, and hold it to its recorded number of frames.
+
+    Args:
+        clip: its entry.
+        folder: of the clean clips.
+        read_clip: decodes a file to frames.
+    """
     path = folder / clip.file
     if not path.is_file():
         raise DerainError(f"There is no {path}; name the folder of clean clips with --clips.")
@@ -214,7 +228,14 @@ def mean_psnr(rainy: Tensor, clean: Tensor) -> float:
 
 
 def bisect(figure: Callable[[float], float], target: float, high: float, steps: int = 8) -> float:
-    """The x in [0, high], rounded to 4 digits, where a falling `figure` comes nearest `target`."""
+    """The x in [0, high], rounded to 4 digits, where a falling `figure` comes nearest `target`.
+
+    Args:
+        figure: falls with x.
+        target: the value to reach.
+        high: largest x.
+        steps: halvings.
+    """
     low = 0.0
     for _ in range(steps):
         middle = (low + high) / 2
@@ -241,6 +262,13 @@ def calibrate(
 
     Deterministic: bisection over renderings with the recorded seeds. Levels other than `levels`
     keep what was found for them before.
+
+    Args:
+        pairs: to find strengths for.
+        folder: of the clean clips.
+        read_clip: decodes a file to frames.
+        progress: told which pair is being rendered.
+        levels: only these.
 
     Raises:
         DerainError: a rain cannot reach its level; the text names the pair.

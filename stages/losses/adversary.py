@@ -155,13 +155,25 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def adversarial_loss(game: AdversarialLoss, critic: nn.Module, judged: AlignedClips) -> Tensor:
-    """How far the fake clips are from passing for real ones; the discriminator learns nothing."""
+    """How far the fake clips are from passing for real ones; the discriminator learns nothing.
+
+    Args:
+        game: which loss.
+        critic: the discriminator.
+        judged: real and fake clips.
+    """
     with frozen(critic):
         return judged.fakes * game.network_loss(critic(judged.fake), judged)
 
 
 def critic_of(module: nn.Module, config: RefinementConfig, balance: Balance) -> Critic:
-    """The discriminator as a learner; its batches have `judged` clips."""
+    """The discriminator as a learner; its batches have `judged` clips.
+
+    Args:
+        module: the discriminator.
+        config: of the refinement.
+        balance: weighs the adversarial loss against those with truth.
+    """
     game = ADVERSARIAL_LOSSES[config.discriminator]
     objective = Objective(_judge, partial(_critic_loss, game), as_video=lambda module: module)
     return Critic(module, objective, config.learning_rate, config.beta1, balance)

@@ -40,7 +40,13 @@ class Balance:
         return min(self.share * self.truth / self.adversary, MOST * self.fixed)
 
     def measure(self, truth: Tensor, adversary: Tensor, pictures: Tensor) -> dict[str, Tensor]:
-        """Norms of the gradients of two losses at pictures (B, …), to be averaged and logged."""
+        """Norms of the gradients of two losses at pictures (B, …), to be averaged and logged.
+
+        Args:
+            truth: the losses with truth, a scalar.
+            adversary: the adversarial loss, a scalar.
+            pictures: what both are differentiated by.
+        """
         return {TRUTH: _norm(truth, pictures), ADVERSARY: _norm(adversary, pictures)}
 
     def update(self, row: dict[str, float]) -> None:

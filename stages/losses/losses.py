@@ -50,6 +50,11 @@ def log_mse(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     An L1 loss is ruled by the worst frames, and a network under it takes a little harm to clean
     ones for a gain in heavy rain. Beyond -10 log10(LOG_MSE_FLOOR) = 45 dB little more is to win.
     `weight` (…, 1, H, W) multiplies the squared error of each pixel.
+
+    Args:
+        a: (…, C, H, W).
+        b: (…, C, H, W).
+        weight: (…, 1, H, W), of each pixel.
     """
     error = (a - b).square()
     error = (error if weight is None else error * weight).mean((-1, -2, -3))
@@ -108,7 +113,13 @@ def rain_weight(rainy: Tensor, clean: Tensor, boldness: Tensor, slope: float) ->
 
 
 def picture_losses(image: Tensor, clean: Tensor, weight: Tensor | None = None) -> Terms:
-    """Of a finished clip against the truth, (B, T, 3, H, W) both; `weight` as in `log_mse`."""
+    """Of a finished clip against the truth, (B, T, 3, H, W) both; `weight` as in `log_mse`.
+
+    Args:
+        image: (B, T, 3, H, W).
+        clean: (B, T, 3, H, W).
+        weight: (B, T, 1, H, W), or None.
+    """
     return {
         "image": log_mse(image, clean, weight),
         "ssim": ssim_loss(image, clean),

@@ -63,7 +63,13 @@ def psnr(output: Tensor, clean: Tensor) -> Tensor:
 
 
 def masked_psnr(output: Tensor, clean: Tensor, mask: Tensor) -> float | None:
-    """PSNR over the pixels of `mask`, bool (…, 1, H, W), pooled; None where there are none."""
+    """PSNR over the pixels of `mask`, bool (…, 1, H, W), pooled; None where there are none.
+
+    Args:
+        output: (…, 3, H, W) in [0, 1].
+        clean: (…, 3, H, W) in [0, 1].
+        mask: (…, 1, H, W), bool.
+    """
     error = (output - clean).square().mean(-3, keepdim=True)[mask]
     return to_decibel(error.mean(dtype=torch.float64)).item() if error.numel() else None
 
@@ -109,7 +115,15 @@ def ssim_window(like: Tensor) -> Tensor:
 
 
 def ssim_map(mean_a: Tensor, mean_b: Tensor, aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-    """SSIM at every place, from the means around it of a, b, a^2, b^2 and a b in [0, 1]."""
+    """SSIM at every place, from the means around it of a, b, a^2, b^2 and a b in [0, 1].
+
+    Args:
+        mean_a: of a.
+        mean_b: of b.
+        aa: of a².
+        bb: of b².
+        ab: of a b.
+    """
     var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
     light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
@@ -200,7 +214,13 @@ def load_lpips(weights: Path | None = None) -> Any:
 
 @torch.inference_mode()
 def lpips_distance(metric: Any, output: Tensor, clean: Tensor) -> float:
-    """Mean LPIPS of frames (T, 3, H, W) in [0, 1] by `load_lpips()`."""
+    """Mean LPIPS of frames (T, 3, H, W) in [0, 1] by `load_lpips()`.
+
+    Args:
+        metric: as `load_lpips` gives it.
+        output: (T, 3, H, W).
+        clean: (T, 3, H, W).
+    """
     pairs = zip(output.split(4), clean.split(4), strict=True)
     return torch.cat([metric(a, b, normalize=True).flatten() for a, b in pairs]).mean().item()
 

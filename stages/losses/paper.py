@@ -159,6 +159,11 @@ def brightness(chance: Tensor) -> Tensor:
 def run_grey(model: TwoStage, level: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
     """A window of one brightness in every slot, with the memories of the clip.
 
+    Args:
+        model: the network.
+        level: (B, 1, 1, 1), the brightness.
+        state: of the clip.
+
     Returns:
         Transmission (B, 3, H, W) before its floor, airlight and picture (B, 3, H, W).
     """
@@ -172,7 +177,13 @@ def run_grey(model: TwoStage, level: Tensor, state: State) -> tuple[Tensor, Tens
 
 
 def physics_terms(frame: Frame, pairs: Batch, index: int) -> Terms:
-    """-SSIM of every layer of one frame."""
+    """-SSIM of every layer of one frame.
+
+    Args:
+        frame: what the network gave.
+        pairs: the truth.
+        index: of the frame in the clip.
+    """
     output, at = frame.output, index + MIDDLE
     assert output.hazy is not None
     assert output.transmission is not None

@@ -40,6 +40,11 @@ def physics_losses(output: Output, batch: Batch, weight: Tensor | None = None) -
 
     The airlight counts only as far as there is haze to see it by, streaks only where no drop hides
     them. `weight` is of the squared error of J.
+
+    Args:
+        output: of a clip.
+        batch: the truth.
+        weight: (B, T, 1, H, W), or None.
     """
     assert output.recovered is not None
     terms = {"recovered": log_mse(output.recovered, batch.clean, weight)}
@@ -63,7 +68,13 @@ def physics_losses(output: Output, batch: Batch, weight: Tensor | None = None) -
 
 
 def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Tensor, Terms]:
-    """The weighted sum, and its terms before weighting."""
+    """The weighted sum, and its terms before weighting.
+
+    Args:
+        output: of a clip.
+        batch: the truth.
+        weights: of the terms.
+    """
     stake = rain_weight(batch.rainy, batch.clean, batch.boldness, weights.rain_weight)
     weight = batch.weight * stake
     # What nobody knows the truth of counts as right, whatever the network makes of it.

@@ -49,14 +49,27 @@ def edges(image: Tensor) -> Tensor:
 
 
 def rainy_mask(rainy: Tensor, clean: Tensor, tolerance: float) -> Tensor:
-    """1 where any channel differs by more than `tolerance`, else 0: (B, 1, H, W)."""
+    """1 where any channel differs by more than `tolerance`, else 0: (B, 1, H, W).
+
+    Args:
+        rainy: (B, 3, H, W) in [0, 1].
+        clean: (B, 3, H, W) in [0, 1].
+        tolerance: in [0, 1].
+    """
     return ((rainy - clean).abs().amax(1, keepdim=True) > tolerance).to(clean.dtype)
 
 
 def rescan_terms(
     stages: list[Tensor], rainy: Tensor, clean: Tensor, config: SingleImageConfig
 ) -> Terms:
-    """The squared error of every stage's estimate, all of equal weight."""
+    """The squared error of every stage's estimate, all of equal weight.
+
+    Args:
+        stages: the estimate of each stage, (B, 3, H, W).
+        rainy: (B, 3, H, W) in [0, 1].
+        clean: (B, 3, H, W) in [0, 1].
+        config: weights of the terms.
+    """
     error = log_mse if config.decibels else F.mse_loss
     return {f"stage {i}": error(stage, clean) for i, stage in enumerate(stages, 1)}
 
@@ -64,13 +77,27 @@ def rescan_terms(
 def remaen_terms(
     stages: list[Tensor], rainy: Tensor, clean: Tensor, config: SingleImageConfig
 ) -> Terms:
-    """The squared error of the last estimate and, with a weight, of its edges."""
+    """The squared error of the last estimate and, with a weight, of its edges.
+
+    Args:
+        stages: the estimate of each stage, (B, 3, H, W).
+        rainy: (B, 3, H, W) in [0, 1].
+        clean: (B, 3, H, W) in [0, 1].
+        config: weights of the terms.
+    """
     edge = F.mse_loss(edges(stages[-1]), edges(clean))
     return {"image": F.mse_loss(stages[-1], clean), "edge": config.edge * edge}
 
 
 def dcsfn_terms(image: Tensor, rainy: Tensor, clean: Tensor, config: SingleImageConfig) -> Terms:
-    """Negative SSIM, and L1 if it has a weight."""
+    """Negative SSIM, and L1 if it has a weight.
+
+    Args:
+        image: the estimate, (B, 3, H, W).
+        rainy: (B, 3, H, W) in [0, 1].
+        clean: (B, 3, H, W) in [0, 1].
+        config: weights of the terms.
+    """
     terms = {"ssim": -same_ssim(image, clean)}
     return terms | ({"l1": config.l1 * F.l1_loss(image, clean)} if config.l1 else {})
 
@@ -78,7 +105,14 @@ def dcsfn_terms(image: Tensor, rainy: Tensor, clean: Tensor, config: SingleImage
 def spanet_terms(
     given: tuple[Tensor, list[Tensor]], rainy: Tensor, clean: Tensor, config: SingleImageConfig
 ) -> Terms:
-    """L1, 1 - SSIM, and the squared error of the first attention map against the rain's place."""
+    """L1, 1 - SSIM, and the squared error of the first attention map against the rain's place.
+
+    Args:
+        given: the estimate, (B, 3, H, W), and the attention maps, (B, 1, H, W).
+        rainy: (B, 3, H, W) in [0, 1].
+        clean: (B, 3, H, W) in [0, 1].
+        config: weights of the terms.
+    """
     image, attention = given[0].float(), given[1]
     mask = rainy_mask(rainy, clean, config.tolerance)
     return {

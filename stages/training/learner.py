@@ -85,7 +85,14 @@ class Learner:
 def make_learners(
     config: TrainingConfig, model: Network, objective: Objective, processes: Processes
 ) -> list[Learner]:
-    """The network, and the discriminator where there is one; each is given the result before it."""
+    """The network, and the discriminator where there is one; each is given the result before it.
+
+    Args:
+        config: of the run.
+        model: the network.
+        objective: what is learned.
+        processes: those that learn together.
+    """
     dtype = choose_precision(config.precision, processes.device)
     dtype = torch.bfloat16 if dtype == torch.float16 else dtype  # float16 needs loss scaling
     run = Running(
@@ -162,7 +169,14 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 @torch.no_grad()
 def update_average(average: dict[str, Tensor], model: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average of the weights; shorter at the start, so that it forgets it."""
+    """Exponential moving average of the weights; shorter at the start, so that it forgets it.
+
+    Args:
+        average: weights by their names, changed in place.
+        model: whose weights enter.
+        decay: in [0, 1).
+        step: of the run, from 1 on.
+    """
     decay = min(decay, (1 + step) / (10 + step))
     for name, value in model.state_dict().items():
         if value.is_floating_point():

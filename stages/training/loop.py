@@ -60,6 +60,14 @@ def train(
 ) -> Path:
     """Train one network, with the other processes under torchrun; returns the weight file.
 
+    Args:
+        config: of the run.
+        folder: for settings, figures, states and weights.
+        device: auto, cpu, cuda, cuda:1, …
+        resume: go on with the run in `folder`.
+        report: told what a person should know.
+        progress: told the step, how many there are, and what is being done.
+
     Raises:
         DerainError: folder in use, nothing to resume from, a loss that is not finite (the last
             good state stays), or no room for what was learned.

@@ -162,7 +162,13 @@ class RunFiles:
             self.report(f"{self.best} cannot be written ({error}); make room for it.")
 
     def save_weights(self, path: Path, state: RunState, **note: float) -> None:
-        """The averaged weights, ready for `load_model`."""
+        """The averaged weights, ready for `load_model`.
+
+        Args:
+            path: of the file.
+            state: of the run.
+            note: figures that the file notes.
+        """
         save_model(
             state.network,
             path,

@@ -25,6 +25,11 @@ from derain.pipeline.video.paths import require_other_file
 def check_target(name: str, source: str, overwrite: bool) -> None:
     """Refuse a file that could not be made in the end.
 
+    Args:
+        name: of the file to make.
+        source: what is derained.
+        overwrite: whether a file that is there may be replaced.
+
     Raises:
         DerainError: it or a part of it is there already, its folder is not, or it is the source.
     """
@@ -51,6 +56,14 @@ def record(
     notice: Log,
 ) -> None:
     """Write all `items`, each at the time it was captured.
+
+    Args:
+        items: finished frames, in order.
+        target: the file to make.
+        rate: frames a second that the container declares.
+        encoding: how to encode.
+        overwrite: whether a file that is there may be replaced.
+        notice: told what is done differently.
 
     Raises:
         DerainError: the file cannot be written, or no frame came.

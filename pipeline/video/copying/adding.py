@@ -90,7 +90,13 @@ def add_streams(output: Output, source: Source) -> dict[int, CopiedStream]:
 
 
 def leave_out(output: Output, stream: Stream, why: str) -> None:
-    """Say that a stream does not go along."""
+    """Say that a stream does not go along.
+
+    Args:
+        output: that it would go into.
+        stream: of the source.
+        why: the end of the sentence.
+    """
     kind = "Cover picture" if is_cover(stream) else f"{stream.type.capitalize()} stream"
     keeper = _keeper(stream, output.container.format.name)
     hint = f"; a {keeper} output may keep it" if keeper else ""

@@ -47,6 +47,12 @@ def from_text(text: str, codec: str) -> bytes:
 
 
 def convert(payload: bytes, source: str, target: str) -> bytes | None:
-    """A packet's payload in another form; None where there is no text in it."""
+    """A packet's payload in another form; None where there is no text in it.
+
+    Args:
+        payload: of a packet.
+        source: the codec it has.
+        target: the codec it is to have.
+    """
     text = to_text(payload, source)
     return from_text(text, target) if text else None

@@ -24,8 +24,8 @@ from derain.models.registry import weights_file
 from derain.models.runtime.tiles import Tiles
 from derain.models.video_model import VideoModel
 from derain.models.weights_io import save_model
-from derain.pipeline.evaluation import clips, tables
-from derain.pipeline.evaluation.clips import INPUT, Options, StatelessAblation
+from derain.pipeline.evaluation import clips, model_runs, tables
+from derain.pipeline.evaluation.model_runs import INPUT, Options, StatelessAblation
 from derain.pipeline.rendered.scenes import SCENES, demo_frames, render_scene
 from derain.pipeline.video import Encoding, write_rgb
 from derain.stages.data.validation_pairs import calibrate
@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ],
         }
     )
-    write_validation(calibrate(pairs, folder, clips.read_clip), folder / "pairs.yaml")
+    write_validation(calibrate(pairs, folder, model_runs.read_clip), folder / "pairs.yaml")
     return folder
 
 
@@ -117,8 +117,8 @@ def test_rows_for_stage_1_and_for_a_reset_hidden_state(folder: Path) -> None:
     assert list(psnr) == [INPUT, "m, stage 1", "m", "m, hidden state reset"]
     assert psnr["m, stage 1"] == pytest.approx(psnr[INPUT], abs=1e-5)
     clip = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.5
-    kept = clips.run_model(models["m"], clip, FP32)["image"] - clip
-    wiped = clips.run_model(StatelessAblation(models["m"]), clip, FP32)["image"] - clip
+    kept = model_runs.run_model(models["m"], clip, FP32)["image"] - clip
+    wiped = model_runs.run_model(StatelessAblation(models["m"]), clip, FP32)["image"] - clip
     torch.testing.assert_close(kept.mean((1, 2, 3)), torch.arange(1, 6) * 0.001, atol=1e-6, rtol=0)
     # Each output was made by a step or flush that had seen nothing before it.
     torch.testing.assert_close(wiped.mean((1, 2, 3)), torch.zeros(5), atol=1e-6, rtol=0)
@@ -128,14 +128,14 @@ def test_rows_of_a_network_and_of_itself_steadied(folder: Path) -> None:
     torch.manual_seed(0)
     net = create_model("rescan", unit="conv", channels=4, depth=3, stages=1)
     save_model(net, folder / "tiny.safetensors")
-    models = clips.load_models([str(folder / "tiny.safetensors")], steady=True)
+    models = model_runs.load_models([str(folder / "tiny.safetensors")], steady=True)
     options = replace(FP32, levels=("heavy",))
     result = clips.evaluate_pairs(models, folder / "pairs.yaml", folder, options)
     temporal = {r["row"]: r["temporal"] for r in result.records}
     assert list(temporal) == [INPUT, "median", "tiny", "tiny, steady"]
     assert temporal["tiny, steady"] < temporal["tiny"]
     with pytest.raises(DerainError, match="--steady is for networks"):
-        clips.load_models(["median"], steady=True)
+        model_runs.load_models(["median"], steady=True)
 
 
 def test_clean_clips_and_scenes_show_harm(folder: Path) -> None:
@@ -204,14 +204,14 @@ def test_weight_files_of_one_name_are_two_models(tmp_path: Path) -> None:
     assert weights is not None
     mine = str(tmp_path / "swift.safetensors")
     shutil.copyfile(weights, mine)
-    assert list(clips.load_models(["swift", mine])) == ["median", "swift", mine]
+    assert list(model_runs.load_models(["swift", mine])) == ["median", "swift", mine]
 
 
 def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DerainError, match="one model"):
-        clips.load_models(["median", "swift"], tmp_path / "w.safetensors")
+        model_runs.load_models(["median", "swift"], tmp_path / "w.safetensors")
     with pytest.raises(DerainError, match="named twice"):
-        clips.load_models(["swift", "swift"])
+        model_runs.load_models(["swift", "swift"])
     with pytest.raises(DerainError, match="no hidden state"):
         StatelessAblation(PerFrame(nn.Identity()))
     with pytest.raises(DerainError, match="no scene"):
@@ -224,5 +224,5 @@ def test_trained_network_leaves_alone_what_is_no_rain(name: str) -> None:
     if weights_file("swift") is None:
         pytest.skip("the trained weights of swift are not in models/weights")
     scene = render_scene(name)
-    image = clips.run_model(load_model("swift"), scene.clean, FP32)["image"]
+    image = model_runs.run_model(load_model("swift"), scene.clean, FP32)["image"]
     assert metrics.psnr(image, scene.clean).mean() >= 38

@@ -19,8 +19,8 @@ from derain.models import DerainError, create_model
 from derain.models.networks.per_frame import PerFrame
 from derain.models.weights_io import save_model
 from derain.pipeline.cli import lab
-from derain.pipeline.evaluation.clips import Options
 from derain.pipeline.evaluation.images import evaluate_images, image_table
+from derain.pipeline.evaluation.model_runs import Options
 
 FP32 = Options(device="cpu", precision="fp32")
 

@@ -8,7 +8,7 @@ import pytest
 
 from derain.models import load_model
 from derain.models.errors import DerainError
-from derain.pipeline.evaluation.clips import INPUT, Options
+from derain.pipeline.evaluation.model_runs import INPUT, Options
 from derain.pipeline.evaluation.real_films import evaluate_real, real_tables
 from derain.pipeline.evaluation.real_rain import film_motion, measure
 from derain.pipeline.video import write_rgb
