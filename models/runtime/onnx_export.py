@@ -104,7 +104,13 @@ def trace_core(network: Swift, path: Path, size: tuple[int, int] | None = None) 
 
 
 def example_inputs(network: Swift, height: int, width: int) -> CoreInputs:
-    """Inputs of the right shapes, grey everywhere."""
+    """Inputs of the right shapes, grey everywhere.
+
+    Args:
+        network: whose widths count.
+        height: of the frame, pixels.
+        width: of the frame, pixels.
+    """
     picture = torch.full((1, 3, height, width), 0.5)
     memory = torch.zeros(1, network.hidden, height // 8, width // 8)
     p = picture
