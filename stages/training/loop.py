@@ -234,7 +234,15 @@ def gradients(
     device: torch.device,
     critic_alone: bool,
 ) -> dict[str, Tensor]:
-    """Put the gradients of one step, of `parts` batches, on the learners; returns what to log."""
+    """Put the gradients of one step, of `parts` batches, on the learners; returns what to log.
+
+    Args:
+        learners: whose gradients are put.
+        stream: of batches.
+        parts: batches of a step, over which gradients are averaged.
+        device: where the networks are.
+        critic_alone: whether the discriminator alone learns.
+    """
     figures: dict[str, Tensor] = {}
     for learner in learners:
         learner.optimiser.zero_grad(set_to_none=True)

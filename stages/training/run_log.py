@@ -41,7 +41,13 @@ class RunLog:
         self.board = SummaryWriter(str(folder), purge_step=start + 1)
 
     def write(self, step: int, row: Row, pictures: dict[str, Tensor] | None = None) -> None:
-        """Figures, and pictures (3, H, W) by what they show."""
+        """Figures, and pictures (3, H, W) by what they show.
+
+        Args:
+            step: of the run.
+            row: figures by their names.
+            pictures: (3, H, W) in [0, 1] by what they show, or None.
+        """
         with self.metrics.open("a") as file:
             file.write(json.dumps({"step": step} | row) + "\n")
         if self.board is not None:
