@@ -188,6 +188,14 @@ class Live:
     ) -> None:
         """Change something while it runs; what is None stays.
 
+        Args:
+            streaks: share to remove, in [0, 1].
+            haze: share to remove, in [0, 1].
+            boldness: in [0, 1], of networks that heed it.
+            model: a name of `list_models()`.
+            paused: whether frames are left as they are on the screen.
+            new_shot: forget the shot.
+
         Raises:
             DerainError: a share is not between 0 and 1, or there is no such model.
         """

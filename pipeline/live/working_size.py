@@ -108,7 +108,13 @@ class AutoSize:
 
 
 def measure(derainer: Derainer, rgb: NDArray[np.float32], seconds: float = 1.0) -> float:
-    """Seconds that the network takes for one pixel, from pushing a moving (H, W, 3) image."""
+    """Seconds that the network takes for one pixel, from pushing a moving (H, W, 3) image.
+
+    Args:
+        derainer: fresh, of the network to measure.
+        rgb: (H, W, 3) float32 in [0, 1].
+        seconds: how long to measure, at least.
+    """
     height, width = rgb.shape[:2]
     scale = min(1.0, (PROBE / (width * height)) ** 0.5)
     small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
