@@ -19,7 +19,7 @@ from typing import Any, cast
 import av
 from av.video.reformatter import VideoReformatter
 
-from derain.models import Derainer, list_models, load_model
+from derain.models import Derainer, VideoModel, list_models, load_model
 from derain.models.errors import DerainError, UsageError
 from derain.models.log import Log, mask_credentials, say_nothing
 from derain.models.output import Output
@@ -52,10 +52,7 @@ class Live:
     """
 
     def __init__(
-        self,
-        options: LiveOptions,
-        model: Any = None,
-        say: Log = say_nothing,
+        self, options: LiveOptions, model: VideoModel | None = None, say: Log = say_nothing
     ) -> None:
         self.options = options
         self.say = lambda text: say(mask_credentials(text))
@@ -189,8 +186,7 @@ class Live:
         """Change something while it runs; what is None stays.
 
         Args:
-            streaks: share to remove, in [0, 1].
-            haze: share to remove, in [0, 1].
+            streaks, haze: shares to remove, in [0, 1].
             boldness: in [0, 1], of networks that heed it.
             model: a name of `list_models()`.
             paused: whether frames are left as they are on the screen.

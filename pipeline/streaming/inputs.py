@@ -46,7 +46,13 @@ Derain = Callable[[Task, Report], object]
 
 
 def expand(inputs: list[str], recursive: bool, notice: Log = say_nothing) -> list[tuple[str, Path]]:
-    """Inputs as (source, place below the output folder): files of folders and patterns, sorted."""
+    """Inputs as (source, place below the output folder): files of folders and patterns, sorted.
+
+    Args:
+        inputs: files, folders, patterns, URLs or `-`.
+        recursive: whether folders in folders are looked into.
+        notice: told what is left out.
+    """
     found: list[tuple[str, Path]] = []
     for name in inputs:
         path = Path(name)
@@ -94,6 +100,7 @@ def plan(
         output: a file, or a folder for several inputs.
         recursive: whether folders in folders are looked into.
         shard: I/N: only the I-th of N parts of the list, from 1 on.
+        notice: told what is left out.
     """
     found = expand(inputs, recursive, notice)
     one = len(inputs) == 1 and [source for source, _ in found] == inputs
