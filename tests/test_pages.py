@@ -35,7 +35,8 @@ def commands(page: Path) -> list[list[str]]:
     """The arguments of every `derain …` line in the code blocks of a page."""
     lines = [line for block in BLOCK.findall(page.read_text()) for line in block.splitlines()]
     words = [shlex.split(line, comments=True) for line in lines if "derain " in line]
-    return [line[line.index("derain") + 1 :] for line in words if "derain" in line]
+    ours = [line[line.index("derain") + 1 :] for line in words if "derain" in line]
+    return [line[: line.index("|")] if "|" in line else line for line in ours]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
