@@ -53,6 +53,10 @@ class FrameProcess:
         Raises:
             DerainError: there is none yet.
         """
+        film = job.film
+        if film is not None:  # to look behind the end takes long
+            done = film.seconds if job.state == "done" else job.frames / film.fps
+            at = min(at, done or at)
         told, data = self._ask(
             {
                 "ask": "pair",

@@ -13,16 +13,17 @@ import sys
 from fractions import Fraction
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
 from derain.pipeline.serve.jobs import Film
-from derain.pipeline.video import VideoReader
+from derain.pipeline.video import Frame, VideoReader
 from derain.pipeline.video.color import to_bytes
 from derain.pipeline.video.encoders import encoder
-from derain.pipeline.video.frames import upright
+from derain.pipeline.video.frames import is_turned, upright
 from derain.pipeline.video.output_files import output_files
 
 QUALITY = 88  # of JPEG
@@ -31,6 +32,7 @@ WHITELIST = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,nut,flv,asf,ogg,gif,"
     "yuv4mpegpipe,h264,hevc,av1,obu,ivf,rm,mxf"
 )
+STEPS_BACK = (0, 20, 120)  # seconds before a frame from which it is looked for
 Picture = NDArray[np.uint8]
 
 
@@ -45,8 +47,8 @@ def probe(path: str, codec: str | None = None) -> Film:
     with VideoReader(path, options={"format_whitelist": WHITELIST}) as reader:
         video = reader.video
         matrix = video.display_matrix
-        turned = matrix is not None and abs(matrix[1]) > abs(matrix[0])
-        size = (video.height, video.width) if turned else (video.width, video.height)
+        size = (video.width, video.height)
+        size = size[::-1] if is_turned(matrix) else size
     return Film(
         width=size[0],
         height=size[1],
@@ -69,7 +71,7 @@ def pair(source: str, target: str, at: float, width: int) -> tuple[bytes, float]
         DerainError: there is no frame yet.
     """
     after, time = frame_near(growing(target), at)
-    before, _ = frame_near(source, float(time))
+    before, _ = frame_near(source, time)
     if after.shape != before.shape:
         raise DerainError("The result is of another size than the film.")
     both = np.concatenate([before, after])
@@ -81,7 +83,7 @@ def pair(source: str, target: str, at: float, width: int) -> tuple[bytes, float]
     ok, data = cv2.imencode(".jpg", both[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not ok:
         raise DerainError("The frame is too large for a JPEG.")
-    return data.tobytes(), float(time)
+    return data.tobytes(), time
 
 
 def growing(target: str) -> str:
@@ -100,27 +102,55 @@ def growing(target: str) -> str:
     return str(max(sizes, key=lambda path: sizes[path]))
 
 
-def frame_near(path: str, at: float) -> tuple[Picture, Fraction]:
+def frame_near(path: str, at: float) -> tuple[Picture, float]:
     """The frame that is shown at a time, else the last one, upright; and its own time.
 
     Args:
         path: a film, perhaps still growing.
-        at: seconds, as its time stamps count.
+        at: seconds from its beginning.
+
+    Raises:
+        DerainError: no frame can be decoded.
     """
     with VideoReader(path) as reader:
+        origin = Fraction(reader.container.start_time or 0, av.time_base)
         # Half a frame early: Matroska rounds to milliseconds, MP4 does not.
-        due = Fraction(at).limit_denominator(100000) - 1 / (2 * Fraction(reader.video.rate))
-        if due > 1:
-            reader.seek(due)
-        found = None
-        for frame in reader.frames():
-            found = frame
-            if frame.pts * frame.time_base >= due:
+        due = origin + Fraction(at).limit_denominator(100000) - 1 / (2 * reader.video.rate)
+        for back in STEPS_BACK:
+            if due - back <= origin + 1:
                 break
+            reader.seek(due - back)
+            found = _first_from(reader, due, False)
+            if found is not None:
+                return _shown(reader, found, origin)
+    with VideoReader(path) as reader:
+        found = _first_from(reader, due, True)
         if found is None:
             raise DerainError("No frame of it can be decoded.")
-        picture = to_bytes(reader.to_rgb(found))
-        return upright(picture, reader.video.display_matrix), found.pts * found.time_base
+        return _shown(reader, found, origin)
+
+
+def _first_from(reader: VideoReader, due: Fraction, whole: bool) -> Frame | None:
+    """The first frame from a time on, else the last one.
+
+    None where nothing can be decoded, or, unless it is read as a `whole`, where what is read begins
+    behind that time: some containers are wound too far.
+    """
+    found = None
+    for frame in reader.frames():
+        time = frame.pts * frame.time_base
+        if found is None and not whole and time > due + 1 / reader.video.rate:
+            return None
+        found = frame
+        if time >= due:
+            break
+    return found
+
+
+def _shown(reader: VideoReader, frame: Frame, origin: Fraction) -> tuple[Picture, float]:
+    picture = to_bytes(reader.to_rgb(frame))
+    time = float(frame.pts * frame.time_base - origin)
+    return upright(picture, reader.video.display_matrix), time
 
 
 def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

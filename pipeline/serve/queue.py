@@ -157,8 +157,13 @@ class Queue:
         """
         with self._lock:
             job = self._job(job_id)
-            if any(running == job_id for running, _ in self._running):
+            if (job_id, "video") in self._running:
                 raise ConflictError("This job is under way; stop it first.")
+            preview = self._running.pop((job_id, "preview"), None)
+            if preview is not None:
+                preview.stop()
+                preview.wait(PACE)
+                preview.close()
             self.store.remove(job_id)
             return job
 

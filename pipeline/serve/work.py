@@ -77,6 +77,7 @@ def _video(order: Order) -> int:
         haze=settings.haze,
         encoding=Encoding(settings.codec, settings.crf),
         resume=True,
+        allow_damaged=True,  # its notices say what was damaged
     )
     with interruptible([order.target]) as stop:
         return run_tasks(

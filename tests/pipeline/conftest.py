@@ -19,7 +19,7 @@ from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video import read_rgb
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(500)
 
 DROP = """
 const data = new DataTransfer();
