@@ -10,10 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 PIPE = "-"
+NONE: frozenset[str] = frozenset()
+RIFF = frozenset(
+    ["title", "artist", "comment", "copyright", "date", "genre", "album", "track", "creation_time"]
+)
 FRAGMENTS = {
     # empty_moov would lose start offsets and the priming of AAC; delay_moov keeps them.
     "movflags": "frag_every_frame+delay_moov+default_base_moof"
 }
+BLU_RAY = {"mpegts_m2ts_mode": "1"}
 # Without it the muxer holds all sound until the first picture comes.
 EARLY_HEADER = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
 NEED_PACKETS = {"ac3", "eac3"}  # an early header has no description of these
@@ -37,6 +42,10 @@ class Container:
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
     stamps_in_blocks: bool = False  # counts sound in blocks: time stamps must rise in its own units
     any_start: bool = True  # plays from its first time stamp on; else from 0
+    words: frozenset[str] | None = None  # the tags that it keeps; None: all
+    chapters: bool = True
+    names_languages: bool = True  # of streams
+    marks: bool = True  # what streams are for: forced, for those who do not hear
     attachments: bool = False
     covers: str | None = None  # "attachment", "stream", or None
     needs_asc: bool = False  # wants the header of AAC once, not in each packet
@@ -68,10 +77,21 @@ TRANSPORT = Container(
     suffix=".ts",
     lists_codecs=False,
     rotation=False,
+    words=NONE,
+    chapters=False,
 )
-PROGRAM = replace(TRANSPORT, suffix=".mpg", lists_codecs=True, written=False)
+PROGRAM = replace(
+    TRANSPORT,
+    suffix=".mpg",
+    lists_codecs=True,
+    names_languages=False,
+    marks=False,
+    written=False,
+)
 OTHER = Container(suffix="", written=False)  # whatever else FFmpeg writes
-PICTURES = replace(OTHER, rotation=False)
+PICTURES = replace(
+    OTHER, rotation=False, words=NONE, chapters=False, names_languages=False, marks=False
+)
 
 CONTAINERS = {
     c.suffix: c
@@ -79,7 +99,7 @@ CONTAINERS = {
         MP4,
         replace(MP4, suffix=".m4v"),
         replace(MP4, suffix=".mov", muxer="mov", languages=QUICKTIME),
-        replace(MP4, suffix=".3gp", written=False, covers=None),
+        replace(MP4, suffix=".3gp", written=False, covers=None, words=NONE),
         MATROSKA,
         replace(
             MATROSKA,
@@ -95,19 +115,33 @@ CONTAINERS = {
             b_frames=False,
             any_start=False,
             stamps_in_blocks=True,
+            words=RIFF,
+            chapters=False,
+            names_languages=False,
+            marks=False,
         ),
         TRANSPORT,
-        replace(TRANSPORT, suffix=".m2ts"),
-        replace(TRANSPORT, suffix=".mts", written=False),
+        replace(TRANSPORT, suffix=".m2ts", part_options=BLU_RAY),
+        replace(TRANSPORT, suffix=".mts", written=False, part_options=BLU_RAY),
         PROGRAM,
         replace(PROGRAM, suffix=".mpeg"),
         replace(PROGRAM, suffix=".vob"),
         Container(suffix=".nut", encoder="ffv1"),
-        Container(suffix=".flv", rotation=False, any_start=False, written=False),
-        Container(suffix=".wmv", any_start=False, written=False),
+        Container(
+            suffix=".flv",
+            rotation=False,
+            any_start=False,
+            chapters=False,
+            names_languages=False,
+            marks=False,
+            written=False,
+        ),
+        Container(suffix=".mxf", words=NONE, chapters=False, written=False),
+        Container(suffix=".wmv", any_start=False, b_frames=False, written=False),
         Container(suffix=".ogv", written=False),
-        Container(suffix=".gif", encoder="gif", rotation=False, any_start=False),
-        replace(PICTURES, suffix=".y4m", encoder="wrapped_avframe"),
+        replace(PICTURES, suffix=".gif", encoder="gif", any_start=False, written=True),
+        # More than eight bits are no standard, but what all readers know.
+        replace(PICTURES, suffix=".y4m", encoder="wrapped_avframe", part_options={"strict": "-1"}),
         replace(PICTURES, suffix=".png", encoder="png"),
         replace(PICTURES, suffix=".jpg", encoder="mjpeg"),
         replace(PICTURES, suffix=".jpeg", encoder="mjpeg"),

@@ -30,11 +30,25 @@ EDITABLE = (
     + [f"yuvj{s}p" for s in ("420", "422", "444", "440", "411")]
     + [f"yuv{s}p{b}le" for s in ("420", "422", "444") for b in (9, 10, 12, 14, 16)]
     + [f"yuva{s}p" for s in ("420", "422", "444")]
-    + [f"yuva{s}p{b}le" for s in ("420", "422", "444") for b in (10, 12, 16)]
+    + [f"yuva{s}p{b}le" for s in ("420", "422", "444") for b in (10, 16)]
+    + ["yuva422p12le", "yuva444p12le"]
     + ["gray", "gray10le", "gray12le", "gray16le", "rgb24"]
     + ["gbrp", "gbrp9le", "gbrp10le", "gbrp12le", "gbrp14le", "gbrp16le", "gbrap"]
 )
 
+# Side data of pictures by FFmpeg's numbers, some of which PyAV has no names for.
+LOST = {
+    2: "the stereo mode",
+    13: "the spherical projection",
+    15: "the ICC profile",
+    17: "HDR10+",
+    23: "Dolby Vision",
+    24: "Dolby Vision",
+    25: "HDR Vivid",
+    26: "the ambient light",
+    28: "the reference displays",
+    29: "the views of spatial video",
+}
 INDEXED = ("mov", "avi")  # containers whose index lists every frame
 
 
@@ -51,6 +65,7 @@ class Video:
     aspect: Fraction | None = None  # of one pixel
     display_matrix: tuple[int, ...] | None = None  # 9 numbers, as in the MP4 track header
     light: dict[str, str] = field(default_factory=dict)  # HDR: master-display, max-cll of x265
+    unkept: tuple[str, ...] = ()  # what its pictures say besides, and no new picture can
     codec: str = ""
     frames: int = 0  # to be shown, as declared or estimated; 0 where nobody knows
     counted: bool = False  # `frames` is the file's own count, not an estimate
@@ -236,6 +251,7 @@ def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
         aspect=stream.sample_aspect_ratio or context.sample_aspect_ratio,
         display_matrix=display_matrix(first),
         light=light(first),
+        unkept=unkept(first),
         codec=context.name,
         frames=counted or (round(duration * rate) if duration else 0),
         counted=bool(counted),
@@ -286,6 +302,12 @@ def side_data(picture: av.VideoFrame, name: str) -> bytes | None:
         if item.type.name == name:
             return bytes(item)
     return None
+
+
+def unkept(picture: av.VideoFrame) -> tuple[str, ...]:
+    """What a picture says of itself that is not written again, as users call it."""
+    names = [LOST[kind] for item in picture.side_data if (kind := int(item.type.value)) in LOST]
+    return tuple(dict.fromkeys(names))
 
 
 def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:

@@ -21,6 +21,7 @@ from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import EARLY_HEADER, NEED_PACKETS, PIPE, container_of
 from derain.pipeline.video.copying.adding import Output, add_streams
+from derain.pipeline.video.copying.kept import lasting, losses
 from derain.pipeline.video.copying.mp4_finalize import Extras, contents_of, remux
 from derain.pipeline.video.copying.streams import (
     CopiedStream,
@@ -42,7 +43,6 @@ from derain.pipeline.video.timestamps import (
 
 # Packets, and bytes, that may wait for their picture before they are written without it.
 HELD, HELD_BYTES = 5000, 32 << 20
-OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 NOT_TAKEN = {errno.EINVAL, errno.EPERM}  # what muxers say of packets, not of the disk
 MAKE_ROOM = "make room for it, or choose another place"
 ADVICE = {
@@ -120,7 +120,10 @@ class Muxer:
             self.container.container_options["movie_timescale"] = scale
             if source.late_picture and not NEED_PACKETS & {s.name for s in source.others}:
                 self.container.container_options.update(EARLY_HEADER)
-        words = {k: v for k, v in container.metadata.items() if k.lower() not in OWN_TAGS}
+        words = lasting(container.metadata)
+        chapters = len(container.chapters())
+        for text in losses(self.kind, words, chapters, source.stream, source.others):
+            self.notice(text)
         words = self.without_timecode(words)
         self.extras.metadata |= words
         self.container.metadata.update(words)

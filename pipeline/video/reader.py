@@ -291,6 +291,8 @@ class VideoReader:
                 f"{self.name} is encrypted; give --input-opt decryption_key=HEX, or a copy "
                 "without encryption."
             )
+        if not packet.size and packet.dts is not None:
+            return  # shows the picture before it for longer; to a decoder it would be the end
         order.begin(packet)
         try:
             decoded = self.stream.codec_context.decode(packet if packet.size else None)

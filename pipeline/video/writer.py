@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.color import RGB_MATRIX, Color, Residual, add_residual
+from derain.pipeline.video.copying.kept import lasting
 from derain.pipeline.video.encoders import Encoding, choose, configure, other_codec, target_color
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
 from derain.pipeline.video.muxer import Muxer
@@ -94,7 +95,9 @@ class VideoWriter:
         muxer = self.muxer
         if not muxer.is_file:
             return
-        trial = av.open(BytesIO(), "w", format=muxer.container.format.name)
+        options = dict(muxer.kind.part_options)
+        name = muxer.container.format.name
+        trial = av.open(BytesIO(), "w", format=name, container_options=options)
         try:
             self._new_stream(trial)
             trial.start_encoding()
@@ -135,7 +138,10 @@ class VideoWriter:
             )
         if video.display_matrix:
             stream.set_display_matrix(list(video.display_matrix))
-        stream.metadata.update(self.muxer.without_timecode(video.metadata))
+        if video.unkept:
+            names = " and ".join(video.unkept)
+            self.muxer.notice(f"The new picture does not keep {names}, which FFmpeg cannot write.")
+        stream.metadata.update(self.muxer.without_timecode(lasting(video.metadata)))
         if video.disposition:
             stream.disposition = video.disposition
         return stream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from io import BytesIO
 
@@ -45,7 +46,7 @@ class Output:
         """Every way in which the streams will be written."""
         muxer, blocks = self.container.format.name, self.kind.stamps_in_blocks
         if not self.fragmented:
-            return [Mode(muxer, {}, True, blocks)]
+            return [Mode(muxer, self.kind.part_options, True, blocks)]
         flags = {"movflags": self.container.container_options["movflags"]}
         return [Mode(muxer, flags, False), Mode(muxer, {}, True)]
 
@@ -163,10 +164,21 @@ def _captions(
             made.output = captions.add_to(output.container)
         copied[stream.index] = made
 
+    # Captions may begin late, but some containers have no code for them; this shows it, too.
+    packets = packets or [_blank(codec)]
     candidate = Candidate(
         codec, captions.add_to, partial(_same, made.convert), packets, output.fragmented
     )
     return _Choice(stream, candidate, take)
+
+
+def _blank(codec: str) -> av.Packet:
+    """A caption that says nothing, in a form that muxers take for one."""
+    text = b"0,0,Default,,0,0,0,,-" if codec in ("ass", "ssa") else b"-"
+    packet = av.Packet(b"\0\1-" if codec == "mov_text" else text)
+    packet.pts = packet.dts = 0
+    packet.duration, packet.time_base, packet.is_keyframe = 1000, Fraction(1, 1000), True
+    return packet
 
 
 def _cover(output: Output, source: str, stream: Stream) -> list[_Choice]:

@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import Container
+from derain.pipeline.video.copying.kept import has_free_tags
 from derain.pipeline.video.paths import local
 from derain.pipeline.video.timestamps import (
     TimestampLog,
@@ -99,7 +100,7 @@ def remux(
         FFmpegError, OSError, ValueError: FFmpeg cannot write it.
     """
     flags = "faststart"
-    if any(key.startswith("com.") for key in extras.metadata):
+    if has_free_tags(extras.metadata):
         flags += "+use_metadata_tags"
     with av.open(local(part), metadata_errors="replace") as source:
         options = {"movflags": flags, "movie_timescale": exact_timescale(list(source.streams))}

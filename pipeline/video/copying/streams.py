@@ -20,6 +20,7 @@ from derain.models.errors import VideoError
 from derain.models.log import say_nothing
 from derain.pipeline.video.containers import Container
 from derain.pipeline.video.copying import subtitles
+from derain.pipeline.video.copying.kept import lasting
 from derain.pipeline.video.copying.mp4_finalize import Captions, Cover, add_like
 from derain.pipeline.video.copying.trial import Filter
 from derain.pipeline.video.opening import open_source
@@ -89,7 +90,7 @@ def add_copy(container: OutputContainer, stream: Stream) -> Stream:
 
 def tags_of(stream: Stream, kind: Container) -> dict[str, str]:
     """The metadata of a stream, in the container's words."""
-    tags = dict(stream.metadata)
+    tags = lasting(stream.metadata)
     if tags.get("language") in kind.languages:
         tags["language"] = kind.languages[tags["language"]]
     return tags

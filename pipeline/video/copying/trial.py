@@ -7,6 +7,7 @@ that fails.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from derain.pipeline.video.timestamps import enforce_monotonic_dts, in_units_of
 
 Filter = Callable[[av.Packet], list[av.Packet]]
 NewStream = Callable[[OutputContainer], Stream]
+
+# What FFmpeg calls the readers of what is too short to be known by itself.
+READERS = {"mpegts": "mpegts", "mpeg": "mpeg", "vob": "mpeg", "svcd": "mpeg", "dvd": "mpeg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ class _RefusedError(Exception):
 
 
 def _write(candidates: list[Candidate], mode: Mode, new_video: NewStream) -> None:
-    trial = av.open(BytesIO(), "w", format=mode.muxer, container_options=dict(mode.options))
+    file = BytesIO()
+    trial = av.open(file, "w", format=mode.muxer, container_options=dict(mode.options))
     name = candidates[-1].name if candidates else "the film"
     try:
         new_video(trial)
@@ -110,6 +115,34 @@ def _write(candidates: list[Candidate], mode: Mode, new_video: NewStream) -> Non
             trial.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise _RefusedError(f"refuses the packets of {name} ({reason})") from error
+    _read_back(file, READERS.get(mode.muxer), candidates, streams)
+
+
+def _read_back(
+    file: BytesIO, reader: str | None, candidates: list[Candidate], streams: list[Stream]
+) -> None:
+    """Check that streams are found again as what they are: some muxers write what nobody reads.
+
+    Of sound only that it is sound: a few packets are too little to be sure of its codec.
+    """
+    file.seek(0)
+    found: Counter[str] = Counter()
+    with suppress(av.FFmpegError, ValueError), av.open(file, format=reader) as again:
+        found.update(map(_kind, again.streams))
+    if not found:
+        return  # too little of a file to be opened
+    for candidate, stream in zip(candidates, streams, strict=True):
+        if stream.codec_context is None:
+            continue  # a code that was asked for by name, as for captions that change their form
+        if candidate.packets and not found[_kind(stream)]:
+            raise _RefusedError(f"has no code for {candidate.name}")
+        found[_kind(stream)] -= 1
+
+
+def _kind(stream: Stream) -> str:
+    if stream.type != "subtitle" or stream.codec_context is None:
+        return str(stream.type)
+    return f"subtitle {stream.codec_context.codec.canonical_name}"
 
 
 def _ready(candidate: Candidate) -> list[av.Packet]:

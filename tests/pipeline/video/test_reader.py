@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import nn
 from derain.models.errors import VideoError
 from derain.pipeline.streaming.options import Report
 from derain.pipeline.video import VideoReader, muxer, reader
+from derain.pipeline.video.demuxing import PacketReader
 
 Run = Callable[..., tuple[Path, Report]]
 
@@ -261,3 +262,24 @@ def test_a_pipe_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(VideoError, match="write it to a file first"):
             VideoReader(pipe)
         feeder.kill()
+
+
+def test_packets_that_repeat_a_picture_do_not_end_the_film(
+    make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Theora has empty packets for them, which a decoder takes for the end."""
+    real = PacketReader.__iter__
+
+    def with_empty(self: PacketReader) -> Iterator[av.Packet]:
+        for number, packet in enumerate(real(self)):
+            if number == 4:
+                empty = av.Packet()
+                empty.pts = empty.dts = packet.dts
+                empty.time_base, empty.stream = packet.time_base, packet.stream
+                yield empty
+            yield packet
+
+    monkeypatch.setattr(PacketReader, "__iter__", with_empty)
+    with VideoReader(make_clip("in.mkv")) as reader:
+        assert len(list(reader.frames())) == 12
+        assert reader.damaged == 0

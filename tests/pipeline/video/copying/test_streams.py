@@ -293,3 +293,18 @@ def test_packets_that_are_refused_half_way_do_not_cost_the_film(
     # FFmpeg fills the gap with the packet behind it; from there on all is in its place.
     times = [0.02 * number for number in range(20) if number != 7]
     assert [time for time, _ in after.packets[1]] == pytest.approx(times, abs=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+def test_captions_that_nobody_would_find_again_are_left_out(
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    identity: nn.Module,
+    suffix: str,
+) -> None:
+    """FFmpeg writes them without a code that says what they are."""
+    source = make_clip("in.mkv", captions=[(0.04, 0.2, "first")])
+    target = source.with_name(f"out{suffix}")
+    [notice] = derain_video(source, target, X264, model=identity).notices
+    assert f"Subtitle stream 1 is left out: {suffix} has no code for" in notice
+    assert len(contents(target).times) == 12
