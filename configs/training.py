@@ -75,8 +75,8 @@ class LossConfig(Strict):
     hazy: float = 1.0
     transmission: float = 0.05
     airlight: float = 0.25
-    streaks: float = 0.0
-    occlusion: float = 0.0
+    streaks: float = 0.1
+    occlusion: float = 0.02
     ssim: float = 0.05
     rain_weight: float = Field(0.0, ge=0, le=4)  # of rainy pixels over others (losses.rain_weight)
     temporal: float = 0.2

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+# The fields of an output that show what a network thinks of the rain.
+LAYERS = ("recovered", "hazy", "streaks", "occlusion", "transmission", "airlight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Output:
 
     image: Tensor  # (B, 3, H, W) the finished frame
     recovered: Tensor | None = None  # (B, 3, H, W) stage-1 result, J
-    streaks: Tensor | None = None  # (B, 3, H, W) additive streak layer, signed
+    streaks: Tensor | None = None  # (B, 3, H, W) additive streak layer, signed, in [-1, 1]
     occlusion: Tensor | None = None  # (B, 1, H, W) in [0, 1]
     transmission: Tensor | None = None  # (B, 1, H, W) in [t_min, 1]
     airlight: Tensor | None = None  # (B, 3, 1, 1) in [0, 1], or a map of the image's size
@@ -47,6 +50,25 @@ class Output:
             pictures,
             self.features,
         )
+
+
+def without_layers(output: Output, names: Collection[str]) -> Output:
+    """The same without some of the layers beside its image."""
+    if not names:
+        return output
+
+    def kept(name: str, layer: Tensor | None) -> Tensor | None:
+        return None if name in names else layer
+
+    return replace(
+        output,
+        recovered=kept("recovered", output.recovered),
+        hazy=kept("hazy", output.hazy),
+        streaks=kept("streaks", output.streaks),
+        occlusion=kept("occlusion", output.occlusion),
+        transmission=kept("transmission", output.transmission),
+        airlight=kept("airlight", output.airlight),
+    )
 
 
 def stack_outputs(outputs: list[Output]) -> Output:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from derain.models.errors import DerainError
 from derain.models.networks.haze_estimator import Haze, HazeEstimator
-from derain.models.output import Output, stack_outputs
+from derain.models.output import LAYERS, Output, stack_outputs
 from derain.models.runtime.tiles import Mean, Tiles, spatial_mean
 
 S = TypeVar("S", bound=tuple[Any, ...])
@@ -45,6 +45,17 @@ class Description:
     name: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     note: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def unlearned(self) -> frozenset[str]:
+        """Layers of an output (`LAYERS`) that these weights were not taught: not to be shown.
+
+        Trained weights name those that they were taught; before 0.2.0 all were but occlusion.
+        """
+        taught = self.note.get("layers")
+        if isinstance(taught, list):
+            return frozenset(LAYERS).difference(map(str, taught))
+        return frozenset({"occlusion"} if "steps" in self.note else ())
 
 
 class Network(nn.Module, ABC):

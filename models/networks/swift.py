@@ -272,7 +272,8 @@ class Swift(VideoModel[SwiftState]):
         pictures = [clear, *seen[2:6], previous - clear, seen.stillness]
         half, h1 = self.trunk1(concatenate(pictures, self.rain.weight), h1)
         rain = F.pixel_shuffle(self.rain(half), 2).float()
-        streaks, occlusion = rain[:, :3], torch.sigmoid(rain[:, 3:])
+        # No light adds more than white to black, whatever a layer gives.
+        streaks, occlusion = rain[:, :3].clamp(-1, 1), torch.sigmoid(rain[:, 3:])
         recovered = remove_streaks(clear, streaks, occlusion, seen.median).clamp(-0.2, 1.2)
         image = recovered
         if self.stages == 2:

@@ -310,7 +310,7 @@ class CorrectedStages(nn.Module):
         layers, rain_memory = self.rain(seen.deep, rain_memory, seen)
         layers = F.pixel_shuffle(layers.to(kind), self.unshuffle)
         streaks, opaque, fill, detail = layers.split((3, 1, 3, 1), 1)
-        occlusion = torch.sigmoid(opaque)
+        streaks, occlusion = streaks.clamp(-1, 1), torch.sigmoid(opaque)
         hazy = remove_streaks(frame, streaks, occlusion, frame + fill)
 
         haze, haze_memory = self.haze(seen.deep, haze_memory)

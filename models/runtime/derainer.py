@@ -20,7 +20,7 @@ from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
 from derain.models.ops.frame_window import Window
 from derain.models.ops.scattering import recompose
-from derain.models.output import Output
+from derain.models.output import Output, without_layers
 from derain.models.runtime.engines import Engine, with_engine
 from derain.models.runtime.frame_input import FrameLike
 from derain.models.runtime.preparation import Prepared, Preparer
@@ -265,12 +265,14 @@ class Derainer:
             return value[..., :height, :width] if full else value
 
         output = output.map(crop)
+        # The dials need transmission and airlight whether they were learned or not.
+        shown = without_layers(output, self.model.description.unlearned)
         if self.streaks == 1 and self.haze == 1:
-            return output
+            return shown
         image = recompose(
             rainy, output.image, output.transmission, output.airlight, self.streaks, self.haze
         )
-        return replace(output, image=image)
+        return replace(shown, image=image)
 
 
 def _finite(value: Any) -> bool:

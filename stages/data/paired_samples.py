@@ -20,7 +20,7 @@ from derain.models.errors import DerainError
 from derain.models.log import Log
 from derain.stages.data.clip_pairs import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import ImagePair, find_pairs, read_pair
-from derain.stages.data.rendered_clips import Batch, Samples, cached_clip
+from derain.stages.data.rendered_clips import UNKNOWN, Batch, Samples, cached_clip
 from derain.stages.data.validation_clips import FRAMES, ValidationClip, to_clip
 
 Rng = np.random.Generator
@@ -109,7 +109,7 @@ def without_physics(rainy: Tensor, clean: Tensor) -> Batch:
         transmission=rainy.new_ones(frames, 1, height, width),
         airlight=rainy.new_ones(frames, 3, 1, 1),
         streaks=rainy - clean,
-        occlusion=rainy.new_zeros(frames, 1, height, width),
+        occlusion=rainy.new_full((frames, 1, height, width), UNKNOWN),
         boldness=rainy.new_full((1, 1, 1), 0.5),
         weight=rainy.new_ones(frames, 1, height, width),
     )

@@ -30,6 +30,7 @@ from derain.stages.data.thumbnails import draw_thumbnails
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+UNKNOWN = -1.0
 CAPTION_WEIGHT = 16.0  # of the error on captions: they are few pixels, and people read them
 
 
@@ -41,7 +42,7 @@ class Batch(NamedTuple):
     transmission: Tensor  # C = 1
     airlight: Tensor  # C = 3, H = W = 1
     streaks: Tensor
-    occlusion: Tensor  # C = 1
+    occlusion: Tensor  # C = 1; UNKNOWN where nobody knows which rain is drops and which streaks
     boldness: Tensor  # (B, 1, 1, 1) in [0, 1], what the network is asked for
     weight: Tensor  # C = 1: of the squared error; 0 where nobody knows the truth
     # Small whole frames for a haze estimator (thumbnails.py), with their number in the place of T.
@@ -180,7 +181,7 @@ class RainyClips(Samples):
             transmission=torch.ones_like(weight),
             airlight=torch.ones_like(rainy[..., :1, :1]),
             streaks=rainy - clean,
-            occlusion=torch.zeros_like(weight),
+            occlusion=torch.full_like(weight, UNKNOWN),
             boldness=augment.boldness(rng),
             weight=weight,
         )

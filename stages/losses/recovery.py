@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from derain.configs.training import LossConfig
+from derain.configs.training import LossConfig, TrainingConfig
 from derain.models.networks.haze_estimator import GRID, Haze
 from derain.models.ops.scattering import add_haze
-from derain.models.output import Output
+from derain.models.output import LAYERS, Output
 from derain.models.video_model import VideoModel
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.data.thumbnails import Thumbnails
@@ -59,11 +59,13 @@ def physics_losses(output: Output, batch: Batch, weight: Tensor | None = None) -
             "transmission": transmission_loss(output.transmission, batch.transmission),
             "airlight": (weight * (output.airlight - batch.airlight).abs()).mean(),
         }
+    known = (batch.occlusion >= 0).to(batch.occlusion.dtype)
     if output.streaks is not None:
         error = (output.streaks - batch.streaks).abs()
-        terms["streaks"] = ((1 - batch.occlusion) * error).mean()
+        terms["streaks"] = (known * (1 - batch.occlusion) * error).mean()
     if output.occlusion is not None:
-        terms["occlusion"] = bernoulli_kl(output.occlusion, batch.occlusion)
+        there = torch.where(batch.occlusion < 0, output.occlusion, batch.occlusion)
+        terms["occlusion"] = bernoulli_kl(output.occlusion, there.detach())
     return terms
 
 
@@ -104,6 +106,25 @@ def known_haze(batch: Batch) -> Haze:
     """The truth, as a haze estimator would give it; it changes little within a clip."""
     transmission = F.adaptive_avg_pool2d(batch.transmission.mean(1), GRID)
     return Haze(transmission, batch.airlight.mean(1))
+
+
+def learned_layers(config: TrainingConfig) -> list[str]:
+    """Which of `LAYERS` a run teaches, for the note of its weights."""
+    if config.single_image is not None:
+        return []
+    if config.recipe == "paper":
+        return [name for name in LAYERS if name != "occlusion"]
+    weights = config.loss
+    taught = {
+        "recovered": weights.recovered,
+        "hazy": weights.hazy,
+        "streaks": weights.streaks,
+        # Pairs from disk do not say which rain is opaque drops.
+        "occlusion": weights.occlusion if config.pairs is None else 0,
+        "transmission": weights.transmission or weights.haze_transmission,
+        "airlight": weights.airlight or weights.haze_airlight,
+    }
+    return [name for name in LAYERS if taught[name]]
 
 
 def thumbnails_of(batch: Batch) -> Thumbnails:

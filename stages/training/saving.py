@@ -21,6 +21,7 @@ from derain.models.log import Log
 from derain.models.video_model import Network
 from derain.models.weights_io import read_weights, save_model
 from derain.models.whole_file import write_whole
+from derain.stages.losses.recovery import learned_layers
 from derain.stages.training.learner import Learner
 
 WEIGHT_TYPES = {"fp16": torch.float16, "fp32": torch.float32}
@@ -161,18 +162,19 @@ class RunFiles:
         except OSError as error:
             self.report(f"{self.best} cannot be written ({error}); make room for it.")
 
-    def save_weights(self, path: Path, state: RunState, **note: float) -> None:
+    def save_weights(self, path: Path, state: RunState, **more: float) -> None:
         """The averaged weights, ready for `load_model`.
 
         Args:
             path: of the file.
             state: of the run.
-            note: figures that the file notes.
+            more: figures that the file notes.
         """
+        note = {"steps": state.step, "seed": self.config.seed}
         save_model(
             state.network,
             path,
             state=state.average,
             dtype=WEIGHT_TYPES[self.config.weights],
-            note={"steps": state.step, "seed": self.config.seed} | note,
+            note=note | more | {"layers": learned_layers(self.config)},
         )

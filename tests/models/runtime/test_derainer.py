@@ -167,6 +167,30 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
         torch.testing.assert_close(again.state_dict()[name], value)
 
 
+@pytest.mark.parametrize(
+    ("note", "hidden"),
+    [
+        ({}, set()),
+        ({"steps": 9}, {"occlusion"}),  # weights of 0.1.0 were not taught it
+        (
+            {"steps": 9, "layers": ["recovered", "occlusion", "transmission"]},
+            {"streaks", "airlight"},
+        ),
+        ({"layers": "all"}, set()),
+    ],
+)
+def test_layers_that_were_not_learned_are_not_shown(
+    note: dict[str, Any], hidden: set[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "swift.safetensors"
+    save_model(create_model("swift"), path, note=note)
+    for streaks in (1.0, 0.5):
+        derainer = Derainer(load_model(path), device="cpu", streaks=streaks)
+        (output,) = derainer.stream([torch.rand(1, 3, 32, 32)])
+        layers = ("recovered", "streaks", "occlusion", "transmission", "airlight")
+        assert {name for name in layers if getattr(output, name) is None} == hidden
+
+
 def test_weights_that_cannot_be_loaded_are_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
     save_model(create_model("swift", widths=(8, 16, 16), hidden=8), path)

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from derain.configs.training import LossConfig
+from derain.configs.single_image import PairsConfig, SingleImageConfig
+from derain.configs.training import LossConfig, TrainingConfig
 from derain.models import create_model
 from derain.models.networks.haze_estimator import FINE, GRID, Haze
 from derain.models.ops.scattering import T_MIN, add_haze
-from derain.models.output import Output
-from derain.stages.data.rendered_clips import Batch
+from derain.models.output import LAYERS, Output
+from derain.stages.data.rendered_clips import UNKNOWN, Batch
 from derain.stages.losses import haze
 from derain.stages.losses.losses import (
     LOG_MSE_FLOOR,
@@ -21,7 +22,7 @@ from derain.stages.losses.losses import (
     bernoulli_kl,
     transmission_loss,
 )
-from derain.stages.losses.recovery import physics_losses, run, training_loss
+from derain.stages.losses.recovery import learned_layers, physics_losses, run, training_loss
 
 TERMS = set(LossConfig.model_fields) - {"rain_weight"}
 HAZE = {name for name in TERMS if name.startswith("haze_")}
@@ -93,6 +94,47 @@ def test_streaks_count_only_where_no_drop_hides_them() -> None:
     batch = haze_free(clean)
     batch.occlusion[..., :16] = 1
     assert float(physics_losses(wrong, batch)["streaks"]) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_layers_that_nobody_knows_teach_nothing() -> None:
+    clean = torch.rand(1, 3, 3, 32, 32)
+    output, _ = create_model("swift").train()(clean)
+    wrong = replace(output, streaks=torch.full_like(clean, 0.1))
+    batch = haze_free(clean)
+    batch = batch._replace(occlusion=torch.full_like(batch.occlusion, UNKNOWN))
+    terms = physics_losses(wrong, batch)
+    assert float(terms["streaks"]) == 0
+    assert float(terms["occlusion"]) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({}, set()),
+        ({"loss": LossConfig(occlusion=0)}, {"occlusion"}),
+        ({"loss": LossConfig(streaks=0, hazy=0)}, {"streaks", "hazy"}),
+        ({"pairs": PairsConfig(folder="x", layout="videos")}, {"occlusion"}),
+        ({"recipe": "paper"}, {"occlusion"}),
+        ({"single_image": SingleImageConfig(loss="rescan")}, set(LAYERS)),
+    ],
+)
+def test_weights_say_which_layers_they_were_taught(
+    changes: dict[str, object], missing: set[str]
+) -> None:
+    config = TrainingConfig(model="swift").model_copy(update=changes)
+    assert set(LAYERS) - set(learned_layers(config)) == missing
+
+
+@pytest.mark.parametrize("name", ["swift", "two_stage"])
+def test_streaks_are_bounded(name: str) -> None:
+    """Whatever the last layer gives."""
+    model = create_model(name).train()
+    head = model.rain if name == "swift" else model.stages.rain.decoder.out
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.fill_(3.0)
+    streaks = model(torch.rand(1, 3, 3, 32, 32))[0].streaks
+    assert float(streaks.abs().max()) <= 1
 
 
 def test_networks_that_lack_layers_have_fewer_terms() -> None:

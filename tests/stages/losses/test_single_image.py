@@ -21,7 +21,7 @@ from derain.models import DerainError, create_model, load_model
 from derain.models.networks.per_frame import PerFrame
 from derain.stages.data.image_pairs import ImagePair
 from derain.stages.data.paired_samples import PairedImages, paired_data, without_physics
-from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips
+from derain.stages.data.rendered_clips import UNKNOWN, Batch, RainyClips, cached_clip, find_clips
 from derain.stages.losses.single_image import (
     RECIPES,
     edges,
@@ -286,7 +286,7 @@ def test_physics_of_pairs_is_what_can_be_known() -> None:
     batch = without_physics(rainy, clean)
     torch.testing.assert_close(batch.streaks, rainy - clean)
     assert float(batch.transmission.min()) == 1
-    assert float(batch.occlusion.max()) == 0
+    assert float(batch.occlusion.max()) == UNKNOWN
 
 
 def test_wrong_choices_are_sentences(folders: Path, clips: Path, tmp_path: Path) -> None:
