@@ -42,7 +42,7 @@ def with_engine(model: VideoModel, engine: Engine, device: torch.device, notice:
     try:
         from derain.models.runtime.openvino_engine import OpenVinoCore
 
-        found = _with_core(model, lambda network: OpenVinoCore(network, notice))
+        found = with_core(model, lambda network: OpenVinoCore(network, notice))
     except (DerainError, RuntimeError, OSError) as error:
         if asked:
             raise DerainError(f"OpenVINO cannot be used: {error}") from error
@@ -53,10 +53,10 @@ def with_engine(model: VideoModel, engine: Engine, device: torch.device, notice:
     return found
 
 
-def _with_core(model: VideoModel, core_of: Callable[[Swift], Core]) -> VideoModel:
+def with_core(model: VideoModel, core_of: Callable[[Swift], Core]) -> VideoModel:
     """A copy of the network that shares its weights and has another core."""
     if isinstance(model, HalfSize):
-        inner = _with_core(model.model, core_of)
+        inner = with_core(model.model, core_of)
         return model if inner is model.model else HalfSize(inner).eval()
     if not isinstance(model, Swift) or not model.has_hidden_state:
         return model

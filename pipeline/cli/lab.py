@@ -9,7 +9,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -17,6 +17,7 @@ from derain.pipeline.cli.common import (
     Boldness,
     Debug,
     Device,
+    Engine,
     Json,
     Model,
     Overwrite,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from derain.pipeline.evaluation.model_runs import Options
 
 Rain = Literal["drizzle", "shower", "slant", "downpour", "storm", "curtain", "random"]
+
+
+SIZES = ["640x360", "1280x720", "1920x1080", "3840x2160"]
 
 
 class LevelName(StrEnum):
@@ -257,38 +261,59 @@ def bench(
     weights: Weights = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, both even.")] = "640x360",
+    engine: Engine = "auto",
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="WIDTHxHEIGHT, both even; repeatable.", show_default="640x360"),
+    ] = None,
+    sizes: Annotated[bool, typer.Option("--sizes", help="360p, 720p, 1080p and 4K.")] = False,
     frames: Annotated[int, typer.Option(min=2, help="Of the clip.")] = 120,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved; medians are kept.")] = 3,
     long: Annotated[
         int, typer.Option(help="Also memory and PSNR at both ends of so many frames.")
     ] = 0,
+    against: Annotated[
+        Path | None, typer.Option(help="An earlier --json: times as a share of its own.")
+    ] = None,
     json: Json = None,
     debug: Debug = False,
 ) -> None:
     """Measure speed and memory: decode, network and encode apart, and the whole."""
     from derain.pipeline.evaluation.bench import BenchOptions, run_bench
-    from derain.pipeline.evaluation.tables import write_json
+    from derain.pipeline.evaluation.network_parts import ratios
+    from derain.pipeline.evaluation.tables import read_bench, write_json
 
-    options = BenchOptions(
-        model=model,
-        weights=weights,
-        device=device,
-        precision=precision,
-        size=parse_size(size, "--size", 32),
-        frames=frames,
-        rounds=rounds,
-        long=long,
-    )
-    found = run_bench(options, say)
+    before = read_bench(against) if against else {}
+    results = {}
+    for text in SIZES if sizes else size or ["640x360"]:
+        options = BenchOptions(
+            model=model,
+            weights=weights,
+            device=device,
+            precision=precision,
+            engine=engine,
+            size=parse_size(text, "--size", 32),
+            frames=frames,
+            rounds=rounds,
+            long=long,
+        )
+        found = results[text] = run_bench(options, say)
+        _show_bench(found)
+        for name, share in ratios(found, before.get(text, {})).items():
+            show(f"{name.replace('_', ' ')}: {share:.2f} of {against}")
+    if json is not None:
+        write_json(results, json)
+
+
+def _show_bench(found: dict[str, Any]) -> None:
     for name, value in found.items():
-        if isinstance(value, dict):
+        if name == "network_cpu_ms":
+            value = ", ".join(f"{part} {ms:.1f}" for part, ms in value.items())
+        elif isinstance(value, dict):
             value = f"{1e3 * value['wall']:.1f} ms a frame, CPU time {1e3 * value['cpu']:.1f} ms"
         elif isinstance(value, float):
             value = f"{value:.2f}"
         show(f"{name.replace('_', ' ')}: {value}")
-    if json is not None:
-        write_json(found, json)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -7,11 +7,9 @@ rounds, and medians are kept, since other programs come and go. Quality is evalu
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +23,9 @@ from numpy.typing import NDArray
 from derain.models import Derainer, DerainError, VideoModel, load_model
 from derain.models.log import Log, say_nothing
 from derain.models.runtime.derainer import choose_device
+from derain.models.runtime.engines import Engine
+from derain.pipeline.evaluation.clock import Clock
+from derain.pipeline.evaluation.network_parts import engine_name, network_parts
 from derain.pipeline.evaluation.nothing import Nothing
 from derain.pipeline.rendered.demo import as_float, read_8_bit
 from derain.pipeline.rendered.scenes import demo_frames
@@ -57,33 +58,11 @@ class BenchOptions:
     weights: str | None = None
     device: str = "auto"
     precision: str = "auto"
+    engine: Engine = "auto"
     size: tuple[int, int] = (640, 360)
     frames: int = 120
     rounds: int = 3
     long: int = 0
-
-
-@dataclass(slots=True)
-class Clock:
-    """Wall and CPU seconds of a piece of work; all threads of this process and its children."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-
-    def __enter__(self) -> Clock:
-        self._start = time.perf_counter(), _cpu_seconds()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        wall, cpu = self._start
-        self.wall += time.perf_counter() - wall
-        self.cpu += _cpu_seconds() - cpu
-
-    _start: tuple[float, float] = (0.0, 0.0)
-
-
-def _cpu_seconds() -> float:
-    return sum(os.times()[:4])  # user and system, own and children's
 
 
 def memory(field: str) -> float | None:
@@ -119,7 +98,7 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, A
         DerainError: model, device, precision or size cannot be used.
     """
     model = load_model(options.model, options.weights)
-    derainer = Derainer(model, options.device, options.precision)
+    derainer = Derainer(model, options.device, options.precision, engine=options.engine)
     width, height = options.size
     if width % 2 or height % 2 or min(options.size) < 32 or options.frames < 2:
         raise DerainError("Use an even --size of at least 32x32 and 2 --frames or more.")
@@ -129,6 +108,7 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, A
         "model": options.model,
         "device": _device_name(derainer.device),
         "precision": str(derainer.dtype).removeprefix("torch."),
+        "engine": engine_name(derainer.model),
         "size": f"{width}x{height}",
         "frames": options.frames,
         "threads": torch.get_num_threads(),
@@ -144,9 +124,22 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, A
             found |= long_run(folder, model, clean, rainy, options, progress)
         # Last: what holding whole clips leaves behind would count as memory of the long run.
         found |= parts(source, folder, model, options, progress)
+    progress("flow, alignment and core of the network")
+    derainer = Derainer(model, options.device, options.precision, engine=options.engine)
+    found["network_cpu_ms"] = network_parts(derainer, map(_picture, rainy))
     progress("difference from float32 on the CPU")
     found["db_from_cpu_float32"] = from_float32(model, rainy[:HELD], options)
     return found
+
+
+def _settings(options: BenchOptions) -> VideoOptions:
+    return VideoOptions(
+        device=options.device,
+        precision=options.precision,
+        engine=options.engine,
+        encoding=ENCODING,
+        overwrite=True,
+    )
 
 
 def whole(
@@ -162,14 +155,15 @@ def whole(
         progress: told what is being measured.
     """
     target = folder / "out.mp4"
-    settings = VideoOptions(
-        device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
-    )
+    settings = _settings(options)
     nothing = Nothing()
     runs: dict[str, Callable[[], object]] = {
         "pipeline": lambda: derain_video(source, target, settings, model=model),
         "pipeline_without_network": lambda: derain_video(
-            source, target, replace(settings, device="cpu", precision="auto"), model=nothing
+            source,
+            target,
+            replace(settings, device="cpu", precision="auto", engine="torch"),
+            model=nothing,
         ),
     }
     program = shutil.which("ffmpeg")
@@ -226,7 +220,9 @@ def parts(
                         break
             clocks["decode"].append(clock)
             pictures = [_tensor(frame) for frame in frames]
-            derainer = Derainer(model, options.device, options.precision, notice=progress)
+            derainer = Derainer(
+                model, options.device, options.precision, notice=progress, engine=options.engine
+            )
             with Clock() as clock:
                 images = derained(derainer, pictures)
             clocks["network"].append(clock)
@@ -292,9 +288,7 @@ def long_run(
         raise DerainError(f"A long run has at least {EARLY + WINDOW} frames; raise --long.")
     source, target = folder / "long.mp4", folder / "long_out.mp4"
     write_rgb(source, forth_and_back(rainy, options.long), encoding=ENCODING)
-    settings = VideoOptions(
-        device=options.device, precision=options.precision, encoding=ENCODING, overwrite=True
-    )
+    settings = _settings(options)
     resident: dict[int, list[float]] = {EARLY: [], options.long: []}
 
     def watch(report: Report) -> None:
@@ -333,8 +327,10 @@ def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: Ben
         options: device and precision.
     """
     results = []
-    for device, precision in ((options.device, options.precision), ("cpu", "fp32")):
-        derainer = Derainer(model, device, precision)
+    chosen = (options.device, options.precision, options.engine)
+    plain: tuple[str, str, Engine] = ("cpu", "fp32", "torch")
+    for device, precision, engine in (chosen, plain):
+        derainer = Derainer(model, device, precision, engine=engine)
         results.append(torch.stack(derained(derainer, map(_picture, rainy))).float())
     return psnr(*results).mean().item()
 

@@ -157,3 +157,20 @@ def write_json(content: dict[str, Any], path: Path) -> None:
         path.write_text(json.dumps(content, indent=1, default=str) + "\n")
     except OSError as error:
         raise DerainError(f"{path} cannot be written ({error.strerror}); name another.") from error
+
+
+def read_bench(path: Path) -> dict[str, dict[str, Any]]:
+    """What `derain bench --json` wrote: figures by name, by size.
+
+    Raises:
+        DerainError: it cannot be read, or is something else.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DerainError(f"{path} cannot be read; make it by derain bench --json.") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(found, dict) and "pipeline" in found for found in content.values()
+    ):
+        raise DerainError(f"{path} is not of derain bench; make it by derain bench --json.")
+    return content

@@ -27,7 +27,8 @@ def test_every_part_is_measured() -> None:
         assert found[name]["wall"] > 0
         assert found[name]["cpu"] >= 0
     assert found["fps"] == pytest.approx(1 / found["pipeline"]["wall"])
-    assert found["size"] == "64x48"
+    assert found["size"] == "64x48" and found["engine"] == "torch"
+    assert set(found["network_cpu_ms"]) == {"flow", "alignment", "core", "rest"}
     assert found["db_from_cpu_float32"] == 100  # it is float32 on the CPU
     if bench.memory("VmHWM") is not None:
         assert found["peak_memory_mib"] > 50
