@@ -17,7 +17,7 @@ from torch import nn
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video.copying.kept import has_free_tags, lasting
-from derain.pipeline.video.frames import unkept
+from derain.pipeline.video.copying.side_data import unkept
 
 OPTIONS = VideoOptions(precision="fp32")
 WORDS = {"title": "Rain", "artist": "Cloud", "comment": "Wet", "lens": "Fifty"}

@@ -1,0 +1,77 @@
+"""What a decoded picture says of itself besides its samples: turning, light, and what is lost."""
+
+from __future__ import annotations
+
+import struct
+from enum import Enum
+from fractions import Fraction
+
+import av
+from av.sidedata.sidedata import Type as SideDataType
+
+# Side data of pictures by FFmpeg's numbers, some of which PyAV has no names for.
+LOST = {
+    2: "the stereo mode",
+    13: "the spherical projection",
+    15: "the ICC profile",
+    17: "HDR10+",
+    23: "Dolby Vision",
+    24: "Dolby Vision",
+    25: "HDR Vivid",
+    26: "the ambient light",
+    28: "the reference displays",
+    29: "the views of spatial video",
+}
+
+
+def _name_unknown_side_data(cls: type[Enum], value: int) -> Enum:
+    member = object.__new__(cls)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value
+    return member
+
+
+# PyAV's list of kinds is older than FFmpeg's: reading any side data of a picture would fail at the
+# first kind that is not in it (EXIF, views of spatial video).
+SideDataType._missing_ = classmethod(_name_unknown_side_data)
+
+
+def side_data(picture: av.VideoFrame, name: str) -> bytes | None:
+    """One kind of side data of a picture; the others have odd sizes and are left alone."""
+    for item in picture.side_data:
+        if item.type.name == name:
+            return bytes(item)
+    return None
+
+
+def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    """How players must turn the picture, or None."""
+    data = side_data(picture, "DISPLAYMATRIX")
+    return struct.unpack("<9i", data[:36]) if data else None
+
+
+def unkept(picture: av.VideoFrame) -> tuple[str, ...]:
+    """What a picture says of itself that is not written again, as users call it."""
+    names = [LOST[kind] for item in picture.side_data if (kind := int(item.type.value)) in LOST]
+    return tuple(dict.fromkeys(names))
+
+
+def light(picture: av.VideoFrame) -> dict[str, str]:
+    """Mastering display and content light level, in the words of x265's parameters."""
+    words = {}
+    data = side_data(picture, "MASTERING_DISPLAY_METADATA")
+    if data and len(data) >= 88:
+        numbers = struct.unpack("<20i2i", data[:88])
+        pairs = zip(numbers[0:20:2], numbers[1:20:2], strict=True)
+        value = [Fraction(n, d) if d else Fraction(0) for n, d in pairs]
+        red, green, blue, white = (value[i : i + 2] for i in (0, 2, 4, 6))
+        points = "".join(
+            f"{letter}({round(x * 50000)},{round(y * 50000)})"
+            for letter, (x, y) in zip(("G", "B", "R", "WP"), (green, blue, red, white), strict=True)
+        )
+        if numbers[20] and numbers[21]:
+            low, high = value[8], value[9]
+            words["master-display"] = f"{points}L({round(high * 10000)},{round(low * 10000)})"
+    data = side_data(picture, "CONTENT_LIGHT_LEVEL")
+    if data and len(data) >= 8:
+        words["max-cll"] = "{},{}".format(*struct.unpack("<2I", data[:8]))
+    return words
