@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
@@ -149,7 +149,7 @@ def find_entry(name: str) -> Entry:
     return ENTRIES[name]
 
 
-def check_settings(name: str, given: dict[str, Any]) -> dict[str, Any]:
+def check_settings(name: str, given: dict[str, object]) -> dict[str, object]:
     """All settings of a network: the registered ones, and over them those `given`.
 
     Raises:
@@ -165,7 +165,7 @@ def check_settings(name: str, given: dict[str, Any]) -> dict[str, Any]:
     return chosen.model_dump()
 
 
-def create_model(name: str, **settings: Any) -> Network:
+def create_model(name: str, **settings: object) -> Network:
     """Build a network by name with random weights; `settings` override the registered ones.
 
     Raises:

@@ -43,8 +43,8 @@ class Description:
     """
 
     name: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-    note: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    note: dict[str, object] = field(default_factory=dict)
 
     @property
     def unlearned(self) -> frozenset[str]:

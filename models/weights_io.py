@@ -47,7 +47,7 @@ class Metadata(BaseModel):
 
     name: str
     settings: dict[str, Any]
-    note: dict[str, Any] = {}
+    note: dict[str, object] = {}
 
 
 def load_model(name_or_path: str | Path, weights: str | Path | None = None) -> VideoModel:
@@ -174,7 +174,7 @@ def save_model(
     *,
     state: dict[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float16,
-    note: dict[str, Any] | None = None,
+    note: Mapping[str, object] | None = None,
 ) -> None:
     """Write a model's weights with its name and settings.
 
@@ -205,7 +205,7 @@ def load_reference(
     path: str | Path,
     name: str | None = None,
     channel_order: str | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> Network:
     """Build a network from a file of the original authors, recognised by its keys.
 
@@ -239,7 +239,7 @@ def convert_file(
     target: str | Path,
     name: str | None = None,
     channel_order: str | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> Network:
     """Write the weights of an original file as one of ours, in float32, and return the network.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import derain.models  # noqa: F401  (says how torch's threads wait, before torch is loaded)
 
 __all__ = ["VideoOptions", "derain_video"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # PyTorch and PyAV take seconds to load: only when something is really used.
     if name in __all__:
         from derain.pipeline.streaming import derain_video

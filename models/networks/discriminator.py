@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -95,8 +94,8 @@ def recognises(keys: Collection[str]) -> bool:
 
 
 def convert_reference(
-    state_dict: dict[str, Tensor], channel_order: str = "rgb", **settings: Any
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    state_dict: dict[str, Tensor], channel_order: str = "rgb", **settings: object
+) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Settings and state dict for `ReferenceDiscriminator` from the authors' weights.
 
     Args:

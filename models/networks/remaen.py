@@ -7,8 +7,6 @@ it is per_frame.py's.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -160,7 +158,7 @@ def recognises(keys: set[str]) -> bool:
 
 def convert_reference(
     state_dict: dict[str, Tensor], channel_order: str, stages: int = 3
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Turn the original's variables into (settings, state dict) of `ReMAEN`.
 
     Args:

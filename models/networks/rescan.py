@@ -8,8 +8,6 @@ whose file it is convert.py, and making a video model of it per_frame.py.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -148,7 +146,7 @@ def convert_reference(
     channel_order: str,
     composition: str = "full",
     stages: int = 4,
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Turn the original's state dict into (settings, state dict) of `Rescan`.
 
     Args:

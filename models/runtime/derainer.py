@@ -72,7 +72,7 @@ def cpu_has_bf16() -> bool:
 def on_device(model: M, device: torch.device) -> M:
     """The model on `device` in the layout that convolutions are fastest in."""
     # torch's types lack this form of `to`.
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types no memory_format alone
 
 
 @dataclass
@@ -275,7 +275,7 @@ class Derainer:
         return replace(shown, image=image)
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> bool:
     """Whether what a model gave back is finite: images, and everything it will remember.
 
     The window of input frames is not looked at: a model that broke shows it in its own numbers.
@@ -285,7 +285,7 @@ def _finite(value: Any) -> bool:
     return not sums or bool(torch.stack(sums).isfinite().all())
 
 
-def _floats(item: Any) -> Iterator[Tensor]:
+def _floats(item: object) -> Iterator[Tensor]:
     # No closure that calls itself: it would keep every frame's tensors until Python looks for
     # cycles, which took tens of megabytes.
     if isinstance(item, Tensor):

@@ -12,7 +12,7 @@ from fractions import Fraction
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
@@ -80,7 +80,7 @@ class Plan(BaseModel):
     product: str
     weights: str
     source: str
-    fingerprint: dict[str, Any]
+    fingerprint: dict[str, object]
     options: VideoOptions
     suffix: str
     streams: list[StreamNote]

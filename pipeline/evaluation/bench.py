@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to
 from derain.pipeline.streaming.derain_video import Report, VideoOptions, derain_video
 from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
 from derain.stages.losses.metrics import psnr
+
+T = TypeVar("T")
 
 ENCODING = Encoding(codec="libx264", crf=18, preset="veryfast")
 # Rendered frames; longer clips play them forth and back, which comes round every 50 frames: both
@@ -83,7 +85,7 @@ def clips(size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
     return clean, rainy
 
 
-def forth_and_back(items: list[Any], count: int) -> Iterator[Any]:
+def forth_and_back(items: list[T], count: int) -> Iterator[T]:
     """0, 1, …, n-1, n-2, …, 1, 0, 1, … so that a clip goes on without a cut."""
     period = max(1, 2 * len(items) - 2)
     for t in range(count):
@@ -91,7 +93,7 @@ def forth_and_back(items: list[Any], count: int) -> Iterator[Any]:
         yield items[t if t < len(items) else period - t]
 
 
-def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, Any]:
+def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, object]:
     """Measure; returns figures by name, ready for JSON. Times are seconds a frame.
 
     Raises:
@@ -104,7 +106,7 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, A
         raise DerainError("Use an even --size of at least 32x32 and 2 --frames or more.")
     progress(f"rendering a rainy scene of {width}x{height}")
     clean, rainy = clips(options.size)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "model": options.model,
         "device": _device_name(derainer.device),
         "precision": str(derainer.dtype).removeprefix("torch."),
@@ -144,7 +146,7 @@ def _settings(options: BenchOptions) -> VideoOptions:
 
 def whole(
     source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Log
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The pipeline as users run it, the same with a network that does nothing, and ffmpeg.
 
     Args:
@@ -180,23 +182,22 @@ def whole(
             with Clock() as clock:
                 run()
             clocks[name].append(clock)
-    found: dict[str, Any] = {}
-    for name, measured in clocks.items():
-        found[name] = _per_frame(measured, options.frames)
-    found["fps"] = 1 / found["pipeline"]["wall"]
+    times = {name: _per_frame(measured, options.frames) for name, measured in clocks.items()}
+    found: dict[str, object] = {**times}
+    found["fps"] = 1 / times["pipeline"]["wall"]
     found["peak_memory_mib"] = memory("VmHWM")
     device = choose_device(options.device)
     if device.type == "cuda":
         found["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
     if program:
-        ratio = found["pipeline_without_network"]["cpu"] / found["ffmpeg"]["cpu"]
+        ratio = times["pipeline_without_network"]["cpu"] / times["ffmpeg"]["cpu"]
         found["cpu_ratio_without_network_to_ffmpeg"] = ratio
     return found
 
 
 def parts(
     source: Path, folder: Path, model: VideoModel, options: BenchOptions, progress: Log
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Decode, network and encode by themselves, one after the other in this thread.
 
     Args:
@@ -267,7 +268,7 @@ def long_run(
     rainy: list[NDArray[np.uint8]],
     options: BenchOptions,
     progress: Log,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Memory and PSNR of the WINDOW frames that end at EARLY, and of the last WINDOW.
 
     Memory is the median of what is resident at each of these frames: it goes up and down with

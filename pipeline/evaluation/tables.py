@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.table import Table
@@ -43,7 +42,7 @@ def _text(value: float | None, digits: int, signed: bool = False) -> str:
     return "–" if value is None else f"{value:{'+' if signed else ''}.{digits}f}"
 
 
-def _select(records: list[Record], **where: Any) -> list[Record]:
+def _select(records: list[Record], **where: object) -> list[Record]:
     return [r for r in records if all(r[k] == v for k, v in where.items())]
 
 
@@ -130,9 +129,9 @@ def definitions(result: Result) -> str:
     return "\n".join(f"{name}: {text}" for name, text in DEFINITIONS.items() if name in seen)
 
 
-def as_json(results: dict[str, Result], options: Options) -> dict[str, Any]:
+def as_json(results: dict[str, Result], options: Options) -> dict[str, object]:
     """Everything: settings, definitions, records and averages of every part (pairs, clean, …)."""
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "torch": torch.__version__,
         "options": asdict(options),
         "definitions": DEFINITIONS,
@@ -147,7 +146,7 @@ def as_json(results: dict[str, Result], options: Options) -> dict[str, Any]:
     return content
 
 
-def write_json(content: dict[str, Any], path: Path) -> None:
+def write_json(content: dict[str, object], path: Path) -> None:
     """Write a file of JSON.
 
     Raises:

@@ -19,7 +19,7 @@ from contextlib import aclosing
 from importlib.resources import files
 from importlib.util import find_spec
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
@@ -122,7 +122,7 @@ class LiveServer(WebServer):
 
         return router
 
-    def status(self, viewer: str = "") -> dict[str, Any]:
+    def status(self, viewer: str = "") -> dict[str, object]:
         """What the page shows beside the image; latencies are those of `viewer`."""
         number = int(viewer) if viewer.isdecimal() and len(viewer) < 10 else 0
         more = {"viewers": len(self.viewers), "webrtc": self.webrtc is not None}

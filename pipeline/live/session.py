@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import av
 from av.video.reformatter import VideoReformatter
@@ -221,7 +221,7 @@ class Live:
         ready = [name for name in list_models() if is_ready(name)]
         return ready if self.model_name in ready else [self.model_name, *ready]
 
-    def status(self, times: Times | None = None) -> dict[str, Any]:
+    def status(self, times: Times | None = None) -> dict[str, object]:
         """Everything a viewer may want to know, as JSON; latencies are of `times`, in ms."""
         newest, derainer = self.broadcaster.newest, self.derainer
         state = self.capture.state

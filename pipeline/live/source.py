@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import av
 import cv2
@@ -191,7 +191,7 @@ class CameraReader:
     has_sound = False
 
     def __init__(self, source: Source) -> None:
-        name: Any = int(source.name) if source.name.isdecimal() else source.name
+        name: int | str = int(source.name) if source.name.isdecimal() else source.name
         self.name = source.name
         self.capture = cv2.VideoCapture(name)
         if not self.capture.isOpened():

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +144,7 @@ def _look_over(source: str) -> tuple[Findings, list[float]]:
 
 def _derain_spots(
     source: str,
-    model: VideoModel[Any],
+    model: VideoModel,
     options: VideoOptions,
     times: list[float],
     video: Video,

@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from derain.models.errors import DerainError
 from derain.pipeline.serve.jobs import Job
@@ -75,7 +74,7 @@ class Store:
             self._jobs[job.id] = job
         self._changed()
 
-    def update(self, job_id: str, *, saved: bool = True, **values: Any) -> None:
+    def update(self, job_id: str, *, saved: bool = True, **values: object) -> None:
         """Change fields of a job; one that is gone stays gone.
 
         Args:

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import av
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
@@ -58,12 +59,12 @@ def is_replayable(source: str) -> bool:
     return not found or scheme not in STREAMS
 
 
-def fingerprint_of(source: str, settings: object) -> dict[str, Any]:
+def fingerprint_of(source: str, settings: object) -> dict[str, object]:
     """What must be the same when a run goes on: the input's contents and all that forms the output.
 
     Files are known by their sizes and a hash of the first one's first bytes, not by their names.
     """
-    known: dict[str, Any] = {"settings": str(settings), "source": source}
+    known: dict[str, object] = {"settings": str(settings), "source": source}
     files = [path for path in files_of(source) if path.is_file()]
     if files:
         with files[0].open("rb") as file:
@@ -72,7 +73,7 @@ def fingerprint_of(source: str, settings: object) -> dict[str, Any]:
     return known
 
 
-def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, Any]) -> None:
+def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, object]) -> None:
     """Write a checkpoint; the one before it stays whole until this one is.
 
     Args:
@@ -102,7 +103,7 @@ def save(files: OutputFiles, checkpoint: Checkpoint, fingerprint: dict[str, Any]
         raise DerainError(f"{path} cannot be written ({error}); make room for it.") from error
 
 
-def load(path: Path, fingerprint: dict[str, Any]) -> Checkpoint:
+def load(path: Path, fingerprint: dict[str, object]) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
@@ -158,7 +159,7 @@ class Saver:
         seconds: between two checkpoints, at least.
     """
 
-    def __init__(self, files: OutputFiles, fingerprint: dict[str, Any], seconds: float) -> None:
+    def __init__(self, files: OutputFiles, fingerprint: dict[str, object], seconds: float) -> None:
         self.files = files
         self.fingerprint, self.seconds = fingerprint, seconds
         self._next = time.monotonic() + seconds
@@ -192,7 +193,7 @@ class Saver:
         self._key_time = time
         return True
 
-    def packet(self, packet: Any) -> None:
+    def packet(self, packet: av.Packet) -> None:
         """Look at a packet of the picture that was written."""
         if self._waiting is None or self._key_time is None:
             return
@@ -219,7 +220,7 @@ class Saver:
         self.files.previous.unlink(missing_ok=True)
 
 
-def tensors_of(value: Any) -> Iterator[Tensor]:
+def tensors_of(value: object) -> Iterator[Tensor]:
     """All tensors of a state, in order: tuples, named tuples and lists of them, nested."""
     if isinstance(value, Tensor):
         yield value

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from derain.models.log import printable
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from derain.pipeline.streaming.options import Report
 
 
@@ -138,7 +140,7 @@ class JsonEvents(PlainLines):
     def say(self, text: str, kind: str = "notice") -> None:
         self._event(kind, text=text)
 
-    def _event(self, event: str, **values: Any) -> None:
+    def _event(self, event: str, **values: object) -> None:
         line = json.dumps({"event": event, "time": round(time.time(), 3)} | values)
         self._write(line.replace("\x7f", "\\u007f"))  # the one control that JSON lets pass
 
@@ -167,7 +169,7 @@ class Bar(Reporter):
             refresh_per_second=4,
         )
         self.progress.start()
-        self.tasks: dict[str, Any] = {}
+        self.tasks: dict[str, TaskID] = {}
 
     def frame(self, report: Report) -> None:
         if report.source not in self.tasks:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any
 
 import av
+from av.stream import Stream
 
 from derain.pipeline.video.frames import Frame
 
@@ -30,7 +30,7 @@ def runs_since_before(format_name: str, source: str) -> bool:
     return bool(RUNNING & set(format_name.split(","))) or source.startswith(STREAMED)
 
 
-def first_time(streams: Iterable[Any], items: Iterable[Frame | av.Packet]) -> Fraction:
+def first_time(streams: Iterable[Stream], items: Iterable[Frame | av.Packet]) -> Fraction:
     """When the first picture or sound is due, in seconds.
 
     Args:

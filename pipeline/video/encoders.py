@@ -6,10 +6,10 @@ Writing with it is writer.py's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import av
 from av.codec.codec import Capabilities, UnknownCodecError, find_best_pix_fmt_of_list
+from av.video.codeccontext import VideoCodecContext
 
 from derain.models.errors import VideoError
 from derain.models.log import Log
@@ -208,7 +208,7 @@ def trial(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) ->
     """
     edit, encode = pixel_formats(codec, video)
     options = quality(codec, encoding, video, kind)
-    context: Any = codec.create("video")
+    context: VideoCodecContext = codec.create("video")
     configure(context, video, encode)
     context.options = dict(options)
     try:
@@ -221,7 +221,7 @@ def trial(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) ->
     return Choice(codec.name, options, edit, encode)
 
 
-def configure(context: Any, video: Video, encode_format: str) -> None:
+def configure(context: VideoCodecContext, video: Video, encode_format: str) -> None:
     """Tell an encoder size, time base and colour; all before it is opened.
 
     Args:

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.format import Flags
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from derain.pipeline.video.color import JPEG_MATRIX, SWSCALE, Color, to_float
@@ -192,7 +194,7 @@ def reformat(
     )
 
 
-def frame_rate(container: Any, stream: Any) -> Fraction:
+def frame_rate(container: InputContainer, stream: VideoStream) -> Fraction:
     """Frames per second."""
     bare = Flags.no_timestamps in Flags(container.format.flags)
     if bare and "framerate" not in container.options:
@@ -204,7 +206,7 @@ def frame_rate(container: Any, stream: Any) -> Fraction:
     return Fraction(rate)
 
 
-def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
+def describe(container: InputContainer, stream: VideoStream, first: av.VideoFrame) -> Video:
     """What the stream is, by its header and its first decoded picture.
 
     Args:
@@ -250,7 +252,7 @@ def describe(container: Any, stream: Any, first: av.VideoFrame) -> Video:
     )
 
 
-def transparent(stream: Any, first: av.VideoFrame) -> bool:
+def transparent(stream: VideoStream, first: av.VideoFrame) -> bool:
     """Whether a stream has an alpha channel that could matter."""
     if any(k.lower() == "alpha_mode" and v != "0" for k, v in stream.metadata.items()):
         return True  # FFmpeg's own decoders of VP8 and VP9 leave it out
@@ -260,7 +262,7 @@ def transparent(stream: Any, first: av.VideoFrame) -> bool:
     return has_alpha(first.format.name)
 
 
-def count(container: Any, stream: Any) -> tuple[int, int]:
+def count(container: InputContainer, stream: VideoStream) -> tuple[int, int]:
     """Frames that are to be shown, and frames that an edit list leaves out; 0 where unknown."""
     stored, index = stream.frames, stream.index_entries
     if not (stored and len(index) and container.format.name.startswith(INDEXED)):

@@ -10,7 +10,9 @@ from typing import Any, BinaryIO
 
 import av
 from av.codec.hwaccel import HWAccel
-from av.stream import Disposition
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
 from derain.models.log import Log
@@ -37,7 +39,7 @@ def open_source(
     hwaccel: str | None,
     notice: Log,
     allow_network_playlists: bool = False,
-) -> Any:
+) -> InputContainer:
     """PyAV's input container.
 
     Args:
@@ -91,11 +93,13 @@ def _protocols(source: str, format: str | None, all_of_them: bool) -> dict[str, 
     return {"protocol_whitelist": f"{own},{LOCAL}"}
 
 
-def _open_local(name: str, source: str, format: str | None, settings: dict[str, Any]) -> Any:
+def _open_local(
+    name: str, source: str, format: str | None, settings: dict[str, Any]
+) -> InputContainer:
     """Open what is no playlist, or one that stays within its folder."""
     options = settings.pop("options")
 
-    def attempt(allowed: str, opener: Opener | None = None) -> Any:
+    def attempt(allowed: str, opener: Opener | None = None) -> InputContainer:
         chosen = {"format_whitelist": allowed} | options
         return av.open(source, format=format, options=chosen, io_open=opener, **settings)
 
@@ -141,12 +145,12 @@ def _plain_formats() -> str:
     return ",".join(sorted(av.formats_available - PLAYLISTS))
 
 
-def is_cover(stream: Any) -> bool:
+def is_cover(stream: Stream) -> bool:
     """Whether a video stream is a still picture attached to the file."""
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def film_stream(container: Any, name: str) -> Any:
+def film_stream(container: InputContainer, name: str) -> VideoStream:
     """The video stream that is the film: FFmpeg's choice, but none of one picture beside a longer.
 
     Args:
@@ -168,7 +172,7 @@ def film_stream(container: Any, name: str) -> Any:
     return stream
 
 
-def is_announcing_still(stream: Any, film: Any) -> bool:
+def is_announcing_still(stream: Stream, film: VideoStream) -> bool:
     """Whether a stream is the still image that AVIF and HEIF have before their animation.
 
     Args:

@@ -13,10 +13,10 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
+from av.stream import Stream
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -118,7 +118,7 @@ class VideoReader:
         except av.FFmpegError:
             self.notice(f"{self.name} cannot be wound forward; it is read from its beginning.")
 
-    def _is_spare(self, stream: Any) -> bool:
+    def _is_spare(self, stream: Stream) -> bool:
         """Whether a stream does not go along: the film, and the still that announces it."""
         if stream is self.stream:
             return True

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor, lcm
-from typing import Any
 
 import av
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from derain.models.log import Log
 
@@ -31,7 +31,7 @@ class AviTimestampFixer:
     one for one, in the order to show them: each gets the time of a packet, the first one the first.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
         self.times: deque[int] = deque()  # of packets whose picture is not yet out
 
@@ -66,7 +66,7 @@ class DisplayOrderFixer:
     held back while an earlier time is still to come, and get their times in rising order.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
         self.times: deque[int] = deque()  # of packets whose picture is not yet out, rising
         self.held: list[av.VideoFrame] = []

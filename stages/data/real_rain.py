@@ -52,7 +52,7 @@ class RefinementSamples(Samples):
     def __post_init__(self) -> None:
         self.config, self.length = self.pairs.config, self.pairs.length
 
-    def __getitem__(self, index: int) -> RefinementBatch:  # type: ignore[override]
+    def __getitem__(self, index: int) -> RefinementBatch:  # type: ignore[override]  # a batch of another kind
         pairs = self.pairs[index]
         prob = self.config.real_prob
         # Evenly among all samples of a run, however they are divided among batches and processes.

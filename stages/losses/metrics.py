@@ -6,14 +6,14 @@ Functions of tensors only: what is compared with what, and averaging over clips,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from derain.models.errors import DerainError
 from derain.models.ops.optical_flow import warp
@@ -172,7 +172,7 @@ def temporal_error(output: Tensor, clean: Tensor, flows: Tensor | None = None) -
 
 
 @cache
-def load_lpips(weights: Path | None = None) -> Any:
+def load_lpips(weights: Path | None = None) -> nn.Module:
     """LPIPS with AlexNet's trained backbone; it never downloads and never uses random weights.
 
     Args:
@@ -213,7 +213,7 @@ def load_lpips(weights: Path | None = None) -> Any:
 
 
 @torch.inference_mode()
-def lpips_distance(metric: Any, output: Tensor, clean: Tensor) -> float:
+def lpips_distance(metric: nn.Module, output: Tensor, clean: Tensor) -> float:
     """Mean LPIPS of frames (T, 3, H, W) in [0, 1] by `load_lpips()`.
 
     Args:
@@ -240,7 +240,7 @@ def structural(output: Tensor, clean: Tensor) -> dict[str, float]:
         ) from error
     pairs = list(zip(output.clamp(0, 1).split(4), clean.split(4), strict=True))
 
-    def mean(metric: Any) -> float:
+    def mean(metric: Callable[..., Tensor]) -> float:
         return torch.cat([metric(a, b, reduction="none") for a, b in pairs]).mean().item()
 
     return {"haarpsi": mean(haarpsi), "gmsd": mean(gmsd)}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -113,7 +113,7 @@ def init_distributed(device: str) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def local_gradients(running: nn.Module) -> Any:
+def local_gradients(running: nn.Module) -> AbstractContextManager[None]:
     """A context in which gradients add up in this process and are not exchanged."""
     if isinstance(running, DistributedDataParallel):
         return running.no_sync()

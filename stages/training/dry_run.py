@@ -91,7 +91,7 @@ def _kept(stream: Any, first: list[Any]) -> Any:
         yield batch
 
 
-def shapes(batch: Any) -> str:
+def shapes(batch: object) -> str:
     """`rainy 2x11x3x104x104, …` of what a batch has of pictures."""
     pairs = batch.pairs if isinstance(batch, RefinementBatch) else batch
     parts = {name: getattr(pairs, name) for name in ("rainy", "thumbnails")}

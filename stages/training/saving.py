@@ -155,8 +155,10 @@ class RunFiles:
 
     def save_best(self, state: RunState, score: float) -> None:
         """Write the weights anew where no earlier ones had as high a score."""
-        if self.best.exists() and read_weights(self.best)[1].note.get("score", 0.0) >= score:
-            return
+        if self.best.exists():
+            before = read_weights(self.best)[1].note.get("score")
+            if isinstance(before, float) and before >= score:
+                return
         try:
             self.save_weights(self.best, state, score=score)
         except OSError as error:
@@ -170,7 +172,7 @@ class RunFiles:
             state: of the run.
             more: figures that the file notes.
         """
-        note = {"steps": state.step, "seed": self.config.seed}
+        note: dict[str, object] = {"steps": state.step, "seed": self.config.seed}
         save_model(
             state.network,
             path,
