@@ -6,9 +6,10 @@ Measuring is evaluate.py's; nothing is computed here but averages over records.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -146,7 +147,7 @@ def as_json(results: dict[str, Result], options: Options) -> dict[str, object]:
     return content
 
 
-def write_json(content: dict[str, object], path: Path) -> None:
+def write_json(content: Mapping[str, object], path: Path) -> None:
     """Write a file of JSON.
 
     Raises:
