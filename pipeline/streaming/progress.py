@@ -74,17 +74,16 @@ class PlainLines(Reporter):
 
     def __init__(self, interval: float = 5.0) -> None:
         self.interval = interval
-        self._began = self._last = time.monotonic()
-        self._source = ""
+        self._last = time.monotonic()
+        self._began: dict[str, float] = {}  # when the first frame of each source was done
 
     def frame(self, report: Report) -> None:
         now = time.monotonic()
-        if report.source != self._source:
-            self._source, self._began = report.source, now
+        began = self._began.setdefault(report.source, now)
         if now - self._last >= self.interval:
             self._last = now
             fresh = report.frames_out - report.resumed_at  # those before took no time of this run
-            self._progress(report, fresh / max(now - self._began, 1e-3))
+            self._progress(report, fresh / max(now - began, 1e-3))
 
     def _progress(self, report: Report, fps: float) -> None:
         done, total = report.frames_out, report.total

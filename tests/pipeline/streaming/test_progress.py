@@ -58,3 +58,16 @@ def test_names_and_tags_are_shown_not_obeyed(
     text = stream.getvalue()
     assert "[2J[/red][bold]" in text.replace("\n", "")
     assert "\x1b" not in text and "\udcff" not in text
+
+
+def test_inputs_side_by_side_have_each_their_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 1.0, 2.0, 11.0, 22.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    lines = PlainLines()
+    one, other = Report("a.mp4", "a"), Report("b.mp4", "b")
+    for report in (one, other, one, other):
+        report.frames_out += 100
+        lines.frame(report)
+    assert capsys.readouterr().err == "a.mp4: 200 frames, 20.0 fps\nb.mp4: 200 frames, 10.0 fps\n"
