@@ -134,7 +134,7 @@ def test_video_needs_of_models_no_networks() -> None:
     assert used <= {"derain.models.errors", "derain.models.log"}
 
 
-@pytest.mark.parametrize("command", [[], ["video"], ["live"], ["train"], ["eval"]])
+@pytest.mark.parametrize("command", [[], ["video"], ["live"], ["serve"], ["train"], ["eval"]])
 def test_help_loads_neither_torch_nor_av(command: list[str]) -> None:
     program = (
         "import sys\n"

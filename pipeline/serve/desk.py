@@ -25,7 +25,14 @@ from derain.pipeline.serve.store import Store
 
 
 class Desk:
-    """Takes films in and puts them into the queue."""
+    """Takes films in and puts them into the queue.
+
+    Args:
+        folders: where uploads and results go.
+        store: the jobs, for names that are promised already.
+        queue: what a film goes to.
+        frames: tells what a film is, and whether it is one.
+    """
 
     def __init__(self, folders: Folders, store: Store, queue: Queue, frames: FrameProcess) -> None:
         self.folders, self.store, self.queue, self.frames = folders, store, queue, frames

@@ -26,6 +26,9 @@ class Settings(BaseModel):
     quality: Quality = Field("balanced", description="how good, how slow")
     streaks: float = Field(1.0, ge=0, le=1, description="share of the streaks to remove")
     haze: float = Field(1.0, ge=0, le=1, description="share of the haze to remove")
+    boldness: float = Field(
+        0.5, ge=0, le=1, description="0 leaves what might not be rain, 1 removes what might be"
+    )
     codec: str | None = Field(
         None, pattern=r"^[a-z0-9_-]{1,40}$", description="encoder by FFmpeg's name; by container"
     )

@@ -44,7 +44,7 @@ function newCard(id) {
     radio.name = `quality-${id}`;
     radio.onchange = () => change(id);
   }
-  for (const query of [".streaks", ".haze", ".codec", ".crf"]) find(query).onchange = () => change(id);
+  for (const query of [".streaks", ".haze", ".boldness", ".codec", ".crf"]) find(query).onchange = () => change(id);
   for (const range of card.querySelectorAll("input[type=range]")) range.oninput = () => percent(range);
   return card;
 }
@@ -56,6 +56,7 @@ async function change(id) {
   const job = await ask("PATCH", `jobs/${id}`, {
     quality: find("input[type=radio]:checked").value,
     streaks: Number(find(".streaks").value), haze: Number(find(".haze").value),
+    boldness: Number(find(".boldness").value),
     codec: find(".codec").value || null, crf: crf.value === "" ? null : Number(crf.value),
   });
   if (job) show(job);
@@ -100,12 +101,13 @@ function show(job) {
 }
 
 function showDials(card, job) {
-  const find = query => card.querySelector(query), { quality, streaks, haze, codec, crf } = job.settings;
+  const find = query => card.querySelector(query), { quality, streaks, haze, boldness, codec, crf } = job.settings;
   find(".dials").hidden = job.state !== "held";
   if (card.contains(document.activeElement) && document.activeElement.matches("input, select")) return;
   find(`input[value=${quality}]`).checked = true;
   find(".streaks").value = streaks;
   find(".haze").value = haze;
+  find(".boldness").value = boldness;
   find(".codec").value = codec ?? "";
   find(".crf").value = crf ?? "";
   for (const range of card.querySelectorAll(".dials input[type=range]")) percent(range);

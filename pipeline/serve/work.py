@@ -75,6 +75,7 @@ def _video(order: Order) -> int:
         device=order.device,
         streaks=settings.streaks,
         haze=settings.haze,
+        boldness=settings.boldness,
         encoding=Encoding(settings.codec, settings.crf),
         resume=True,
         allow_damaged=True,  # its notices say what was damaged
@@ -92,7 +93,11 @@ def _preview(order: Order) -> int:
     settings = order.settings
     model, _ = choose_model("video", quality=settings.quality)
     options = VideoOptions(
-        model=model, device=order.device, streaks=settings.streaks, haze=settings.haze
+        model=model,
+        device=order.device,
+        streaks=settings.streaks,
+        haze=settings.haze,
+        boldness=settings.boldness,
     )
     found = preview(order.source, options)
     write_sheet(Path(order.target), found.spots)

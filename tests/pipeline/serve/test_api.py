@@ -28,7 +28,8 @@ def test_an_upload_becomes_a_result(within: Start, film: Film) -> None:
     assert (job["name"], job["result"]) == ("räin.MP4", "räin_clean.mp4")
     assert job["size"] == len(body) and job["film"]["frames"] == job["total"] == 12
     assert job["settings"] == {
-        "quality": "balanced", "streaks": 0.5, "haze": 1.0, "codec": None, "crf": 20.0
+        "quality": "balanced", "streaks": 0.5, "haze": 1.0, "boldness": 0.5,
+        "codec": None, "crf": 20.0,
     }  # fmt: skip
     job = server.wait(job["id"], lambda job: job["state"] == "done")
     assert job["frames"] == 40 and job["notices"] == ["A notice."] and job["result_size"] == 400
