@@ -23,8 +23,8 @@ def with_engine(model: VideoModel, engine: Engine, device: torch.device, notice:
     """The network, run by the chosen engine; the given one stays as it is.
 
     `auto` is OpenVINO where it was measured to be faster: on a CPU with AMX the core takes 39 ms of
-    a 640x360 frame where torch takes 58. With AVX512-BF16 alone it takes 53 for 65 of CPU time, which
-    its longer start eats on short films.
+    a 640x360 frame where torch takes 58. With AVX512-BF16 alone it takes 53 ms of CPU time for 65,
+    which its longer start eats on short films.
 
     Args:
         model: under the contract.
