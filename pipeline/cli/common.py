@@ -234,6 +234,30 @@ AllowNetworkPlaylists = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("-y", help="Replace outputs that are there.", rich_help_panel=COMMON)
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Processes that share each film; 0 is this one alone.",
+        rich_help_panel=FILES,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|local|ADDRESS",
+        help="Share films among the nodes of a Ray cluster.",
+        rich_help_panel=FILES,
+    ),
+]
+SegmentSeconds = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds that a worker takes at once; 0 divides no shot.",
+        rich_help_panel=FILES,
+    ),
+]
 Recursive = Annotated[
     bool,
     typer.Option("--recursive", "-r", help="Folders in folders too.", rich_help_panel=FILES),

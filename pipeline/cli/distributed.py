@@ -1,4 +1,4 @@
-"""The commands that share one film out to many workers: plan, work, join.
+"""The commands that share films out to many workers: plan, work, join, corpus.
 
 Thin: options in, one call, an exit code out. Heavy imports stay inside the commands.
 """
@@ -6,7 +6,6 @@ Thin: options in, one call, an exit code out. Heavy imports stay inside the comm
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ import typer
 
 from derain.models.errors import UsageError
 from derain.pipeline.cli.common import (
+    ADVANCED,
     COMMON,
     FILES,
     Boldness,
@@ -33,13 +33,19 @@ from derain.pipeline.cli.common import (
     Overwrite,
     Precision,
     Preset,
+    Protect,
     Quality,
+    Ray,
+    Recursive,
     SceneReset,
+    SegmentSeconds,
+    Speed,
     Start,
     Steady,
     Streaks,
     Tile,
     Weights,
+    Workers,
     key_values,
     say,
     seconds,
@@ -47,9 +53,7 @@ from derain.pipeline.cli.common import (
 from derain.pipeline.streaming.quality import choose_model
 
 if TYPE_CHECKING:
-    from derain.pipeline.streaming.inputs import Derain, Task
-    from derain.pipeline.streaming.options import Report, VideoOptions
-    from derain.pipeline.streaming.progress import Reporter
+    from derain.pipeline.streaming.options import VideoOptions
 
 JobFolder = Annotated[Path, typer.Argument(metavar="JOB", help="The folder of derain plan.")]
 
@@ -70,14 +74,7 @@ def plan(
             rich_help_panel=COMMON,
         ),
     ] = None,
-    segment: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Seconds of a segment at most; 0 divides no shot.",
-            rich_help_panel=COMMON,
-        ),
-    ] = 60.0,
+    segment: SegmentSeconds = 60.0,
     ending: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +87,7 @@ def plan(
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
     boldness: Boldness = 0.5,
+    protect: Protect = None,
     steady: Steady = False,
     compare: Compare = None,
     interlaced: Interlaced = "auto",
@@ -102,6 +100,7 @@ def plan(
     model: ChosenModel = None,
     weights: Weights = None,
     precision: Precision = "auto",
+    speed: Speed = "best",
     scene_reset: SceneReset = "auto",
     input_format: InputFormat = None,
     input_opt: InputOpt = None,
@@ -126,6 +125,8 @@ def plan(
         streaks=streaks,
         haze=haze,
         boldness=boldness,
+        protect=tuple(protect or ()),
+        speed=speed,
         steady=steady,
         encoding=Encoding(codec, crf, preset, key_values(encoder_opt)),
         input_format=input_format,
@@ -245,34 +246,73 @@ def say_estimate(source: str, options: VideoOptions, estimate: str, segment: flo
     typer.echo(estimates.explain(estimates.estimate(load), load))
 
 
-def share_out(
-    options: VideoOptions, workers: int, segment: float, reporter: Reporter, stop: threading.Event
-) -> Derain:
-    """What `derain video --workers` does with each film.
+def corpus(
+    inputs: Annotated[
+        list[str], typer.Argument(help="Folders, patterns, films, or lists of them (.txt).")
+    ],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="Folder for the films.", rich_help_panel=COMMON),
+    ],
+    quality: Quality = None,
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
+    boldness: Boldness = 0.5,
+    codec: Codec = None,
+    crf: Crf = None,
+    preset: Preset = None,
+    recursive: Recursive = False,
+    workers: Workers = 1,
+    ray: Ray = None,
+    segment: SegmentSeconds = 60.0,
+    model: ChosenModel = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    speed: Speed = "best",
+    tile: Tile = "auto",
+    log_json: Annotated[
+        bool,
+        typer.Option("--log-json", help="Progress as lines of JSON.", rich_help_panel=ADVANCED),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Remove the rain from many films, the longest first: what is missing or changed, no more."""
+    from derain.pipeline.distributed.corpus import run_corpus
+    from derain.pipeline.distributed.pool import PoolOptions
+    from derain.pipeline.streaming.inputs import interruptible
+    from derain.pipeline.streaming.options import VideoOptions
+    from derain.pipeline.streaming.progress import choose_reporter
+    from derain.pipeline.video import Encoding
 
-    Args:
-        options: of every film.
-        workers: processes.
-        segment: seconds of a segment at most.
-        reporter: told how far it is.
-        stop: set to end early.
-    """
-    from derain.pipeline.distributed.pool import PoolOptions, derain_with_workers
-
-    pool = PoolOptions(workers, segment)
-
-    def derain(task: Task, report: Report) -> None:
-        derain_with_workers(
-            task.source,
-            task.target,
-            options,
-            pool,
-            report=report,
-            progress=reporter.frame,
-            stop=stop,
-        )
-
-    return derain
+    network, network_weights = choose_model("video", model, weights, quality)
+    options = VideoOptions(
+        model=network,
+        weights=network_weights,
+        device=device,
+        precision=precision,
+        streaks=streaks,
+        haze=haze,
+        boldness=boldness,
+        speed=speed,
+        tile=tile,
+        encoding=Encoding(codec, crf, preset),
+    )
+    reporter = choose_reporter(log_json)
+    try:
+        with interruptible() as stop:
+            code = run_corpus(
+                inputs,
+                output,
+                options,
+                PoolOptions(workers, segment, ray=ray),
+                reporter,
+                recursive=recursive,
+                stop=stop,
+            )
+    finally:
+        reporter.close()
+    sys.exit(code)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -281,3 +321,4 @@ def add_commands(app: typer.Typer) -> None:
     app.command("plan", rich_help_panel=panel)(plan)
     app.command("work", rich_help_panel=panel)(work)
     app.command("join", rich_help_panel=panel)(join)
+    app.command("corpus", rich_help_panel=panel)(corpus)

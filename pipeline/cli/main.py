@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 
 from derain.models.errors import DerainError, UsageError
-from derain.pipeline.cli import distributed, lab, live, preview, restore, serve, tools, train
+from derain.pipeline.cli import (
+    distributed,
+    lab,
+    live,
+    preview,
+    restore,
+    serve,
+    tools,
+    train,
+)
 from derain.pipeline.cli.allocator import keep_memory
 from derain.pipeline.cli.common import say
 from derain.pipeline.cli.signals import Terminated

@@ -38,19 +38,21 @@ from derain.pipeline.cli.common import (
     Preset,
     Protect,
     Quality,
+    Ray,
     Recursive,
     SceneReset,
+    SegmentSeconds,
     Speed,
     Start,
     Steady,
     Streaks,
     Tile,
     Weights,
+    Workers,
     key_values,
     say,
     seconds,
 )
-from derain.pipeline.cli.distributed import share_out
 from derain.pipeline.streaming.quality import choose_model
 
 if TYPE_CHECKING:
@@ -90,18 +92,9 @@ def video(
     jobs: Annotated[
         int, typer.Option(min=1, help="Inputs at the same time.", rich_help_panel=FILES)
     ] = 1,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Processes that share each film; 0 is this one alone.",
-            rich_help_panel=FILES,
-        ),
-    ] = 0,
-    segment: Annotated[
-        float,
-        typer.Option(min=0, help="Seconds that a worker takes at once.", rich_help_panel=FILES),
-    ] = 60.0,
+    workers: Workers = 0,
+    ray: Ray = None,
+    segment: SegmentSeconds = 60.0,
     shard: Annotated[
         str | None, typer.Option(help="Only part I/N of the inputs.", rich_help_panel=FILES)
     ] = None,
@@ -177,7 +170,12 @@ def video(
     reporter = choose_reporter(log_json)
     try:
         with interruptible([task.target for task in tasks]) as stop:
-            shared = share_out(options, workers, segment, reporter, stop) if workers else None
+            shared = None
+            if workers or ray:
+                from derain.pipeline.distributed.pool import PoolOptions, sharing
+
+                pool = PoolOptions(workers, segment, ray=ray)
+                shared = sharing(options, pool, reporter, stop)
             code = run_tasks(tasks, options, reporter, jobs=jobs, stop=stop, derain=shared)
     finally:
         reporter.close()

@@ -63,7 +63,8 @@ class Film:
 def thumbnail(frame: Frame) -> NDArray[np.uint8]:
     """The brightness of a frame in 8x8 pixels."""
     luma = np.ascontiguousarray(frame.luma())
-    return cv2.resize(luma, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(luma, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def make_plan(

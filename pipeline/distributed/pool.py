@@ -23,7 +23,9 @@ from derain.pipeline.distributed.leases import attempts_in
 from derain.pipeline.distributed.plan import Job, Plan, read_plan
 from derain.pipeline.distributed.planning import SEGMENT, make_plan
 from derain.pipeline.streaming.checkpoints import fingerprint_of
+from derain.pipeline.streaming.inputs import Derain, Task
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
+from derain.pipeline.streaming.progress import Reporter
 from derain.pipeline.video.output_files import check_target
 from derain.pipeline.video.paths import is_file
 
@@ -38,10 +40,15 @@ class PoolOptions:
     """How one machine shares a film among its own processes.
 
     workers: processes. segment: seconds of a segment at most; 0 divides no shot.
+    threads: of each process; None shares the cores out.
+    ray: instead of processes of this machine, actors of this Ray cluster: auto, local, or an
+        address; `workers` is then the most that are wanted, 0 as many as fit.
     """
 
     workers: int
     segment: float = SEGMENT
+    threads: int | None = None
+    ray: str | None = None
 
 
 def job_of(target: str | Path) -> Job:
@@ -103,6 +110,32 @@ def derain_with_workers(
     return report
 
 
+def sharing(
+    options: VideoOptions, pool: PoolOptions, reporter: Reporter, stop: threading.Event
+) -> Derain:
+    """`derain_with_workers` as `run_tasks` wants it.
+
+    Args:
+        options: of every film.
+        pool: the workers.
+        reporter: told how far it is.
+        stop: set to end early.
+    """
+
+    def derain(task: Task, report: Report) -> None:
+        derain_with_workers(
+            task.source,
+            task.target,
+            options,
+            pool,
+            report=report,
+            progress=reporter.frame,
+            stop=stop,
+        )
+
+    return derain
+
+
 def _plan(
     source: str,
     target: str,
@@ -118,11 +151,12 @@ def _plan(
         plan = read_plan(job)
         same = replace(plan.options, encoding=plain.encoding).output_settings()
         known = fingerprint_of(plan.source, "") == plan.fingerprint
-        if same != plain.output_settings() or not known:
+        if same == plain.output_settings() and known:
+            return plan
+        if not options.overwrite:
             raise DerainError(
                 f"{job.folder} is of another input or other options; use -y to start again."
             )
-        return plan
     if job.folder.exists():
         if not options.overwrite and not options.resume:
             raise DerainError(
@@ -142,12 +176,13 @@ class _Processes:
     job: Job
     count: int
     options: VideoOptions
+    threads: int
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     starts: dict[int, int] = field(default_factory=dict)
 
     def start(self, index: int) -> None:
         """Start one; what it says goes into a file of its own."""
-        threads = max(1, (os.cpu_count() or 1) // self.count)
+        threads = self.threads
         arguments = ["work", str(self.job.folder), "--index", str(index), "--count"]
         arguments += [str(self.count), "--threads", str(threads), "--with-parent"]
         arguments += ["--device", self.options.device, "--tile", self.options.tile]
@@ -205,20 +240,21 @@ def _work(
     progress: Callable[[Report], None],
     stop: threading.Event,
 ) -> None:
-    """Let processes work until every segment has its part."""
-    count = max(1, min(pool.workers, len(plan.segments)))
-    processes = _Processes(job, count, options)
+    """Let workers work until every segment has its part."""
+
+    def look() -> None:
+        report.frames_out = _frames_done(job, plan)
+        progress(report)
+
     words = ""
-    try:
-        if len(finished(job.parts)) < len(plan.segments):
-            for index in range(count):
-                processes.start(index)
-        while processes.running and not stop.wait(LOOK):
-            words = processes.look() or words
-            report.frames_out = _frames_done(job, plan)
-            progress(report)
-    finally:
-        processes.end()
+    if len(finished(job.parts)) < len(plan.segments):
+        if pool.ray is not None:
+            from derain.pipeline.distributed.ray_driver import Cluster
+
+            cluster = Cluster(pool.ray, pool.workers, pool.threads, options.device, options.tile)
+            words = cluster.work(job, plan, look, stop)
+        else:
+            words = _work_here(job, plan, options, pool, look, stop)
     if stop.is_set():
         raise Interrupted(
             f"Stopped after {_frames_done(job, plan)} frames, which are in {job.folder}; --resume "
@@ -226,8 +262,32 @@ def _work(
         )
     if len(finished(job.parts)) < len(plan.segments):
         lost = failed(job)
-        why = next(iter(lost.values()), words or "the workers ended")
+        why = next(iter(lost.values()), words or "The workers ended.")
         raise DerainError(f"{why} What was done is in {job.folder}; --resume goes on from there.")
+
+
+def _work_here(
+    job: Job,
+    plan: Plan,
+    options: VideoOptions,
+    pool: PoolOptions,
+    look: Callable[[], None],
+    stop: threading.Event,
+) -> str:
+    """Let processes of this machine work; the last words of one that failed."""
+    count = max(1, min(pool.workers, len(plan.segments)))
+    threads = pool.threads or max(1, (os.cpu_count() or 1) // count)
+    processes = _Processes(job, count, options, threads)
+    words = ""
+    try:
+        for index in range(count):
+            processes.start(index)
+        while processes.running and not stop.wait(LOOK):
+            words = processes.look() or words
+            look()
+    finally:
+        processes.end()
+    return words
 
 
 def _frames_done(job: Job, plan: Plan) -> int:
