@@ -103,6 +103,20 @@ def caution_of(boldness: Tensor) -> Tensor:
     return 2 * (1 - boldness)
 
 
+def darken_transients(image: Tensor, bound: Tensor, caution: Tensor) -> Tensor:
+    """Take off what is brighter than the neighbours, the more the less caution there is.
+
+    The network leaves rain in doubt; what is brighter than three of four aligned neighbours may be
+    rain and may be anything else that passes.
+
+    Args:
+        image: (B, 3, H, W), derained, in [0, 1].
+        bound: (B, 3, H, W), the second brightest of the neighbours.
+        caution: (B, 1, 1, 1): at 1 nothing is taken off, at 0 all that lies above the bound.
+    """
+    return image - (1 - caution).clamp(0, 1) * (image - bound.clamp(0, 1)).clamp_min(0)
+
+
 class Swift(VideoModel[SwiftState]):
     """The network under the model contract.
 
@@ -255,6 +269,8 @@ class Swift(VideoModel[SwiftState]):
         seen = (clear, previous, dark, low, high, bright, median, stillness, h1, h2)
         found = core(CoreInputs(*seen))
         shown = found.image.clamp(0, 1)
+        if not self.training and bool((state.caution < 1).any()):
+            shown = darken_transients(shown, clear + high, state.caution)
         output = Output(
             # Training sees what lies outside [0, 1], or it could not pull it back.
             image=found.image if self.training else shown,

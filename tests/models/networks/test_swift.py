@@ -32,12 +32,11 @@ def test_the_default_scales_nothing() -> None:
     assert Derainer(load_model("swift"), "cpu").boldness == 0.5
 
 
-def test_streaks_go_at_any_boldness() -> None:
+def test_bolder_removes_more_of_what_passes() -> None:
     model = load_model("swift")
     rain = (torch.stack(_rainy()) - 0.4).clamp_min(0.1).mean() - 0.1
-    left = [(_derain(model, [bold] * 7) - 0.4).clamp_min(0.1).mean() - 0.1 for bold in (0, 0.5, 1)]
-    assert max(left) < 0.8 * rain
-    assert len(set(map(float, left))) == 3
+    left = [(_derain(model, [b] * 7) - 0.4).clamp_min(0.1).mean() - 0.1 for b in (0.5, 0.75, 1)]
+    assert 0.8 * rain > left[0] > left[1] > left[2]
 
 
 def test_the_dial_may_turn_within_a_shot() -> None:
