@@ -59,3 +59,17 @@ def test_python_in_readme_imports_what_there_is() -> None:
     imports = [line for line in block.splitlines() if line.startswith("from ")]
     assert len(imports) == 3
     exec("\n".join(imports), {})
+
+
+def test_files_named_in_the_code_are_there() -> None:
+    """Docstrings send readers to other files by their names."""
+    code = [path for room in ROOMS[1:4] for path in (ROOT / room).rglob("*.py")]
+    there = {path.name for path in [*code, *(ROOT / "configs").glob("*.py")]}
+    there |= {path.name for path in (ROOT / "tests").rglob("*.py")}
+    stale = {
+        f"{named(path)}: {name}"
+        for path in code
+        for name in re.findall(r"\b[a-z_0-9]+\.py\b", path.read_text())
+        if name not in there
+    }
+    assert not stale

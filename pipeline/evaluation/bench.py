@@ -2,7 +2,7 @@
 
 Parts are timed one by one (decode, network, encode), the whole as users run it, against the ffmpeg
 program transcoding the same file with the same settings. What is compared is run in interleaved
-rounds, and medians are kept, since other programs come and go. Quality is evaluate.py's.
+rounds, and medians are kept, since other programs come and go. Quality is measured in clips.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each picture is a shot of one frame. As the protocols want, what is measured is rounded to 8 bits,
 picture by picture, and averaged; figures are `derain.stages.losses.metrics`', pairs are found by
-`derain.stages.data.image_pairs`. Clips are evaluate.py's.
+`derain.stages.data.image_pairs`. Clips are measured in clips.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What `derain eval` shows of a result: tables for people, JSON for programs.
 
-Measuring is evaluate.py's; nothing is computed here but averages over records.
+Measuring is in clips.py; nothing is computed here but averages over records.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One input on its way: decode, flow, network and encode in four threads with short queues between.
 
-The order of frames within the network's window is shots.py's, reading and writing are video.py's,
-what is saved to go on from checkpoints.py's.
+The order of frames within the network's window is in shot_runner.py, reading and writing are in
+video/, what is saved to go on from checkpoints.py's.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A cut is a frame whose structure does not fit the last one's, wherever the camera may have turned.
 Local contrast is compared, not brightness: flashes and fades keep it, cuts do not. What a cut means
-for the network is shots.py's.
+for the network is in shot_runner.py.
 """
 
 from __future__ import annotations

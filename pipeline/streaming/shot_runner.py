@@ -1,6 +1,6 @@
 """Frames in, as many out, in order: shots, repeated frames, and the network's window.
 
-Which frames begin a shot or repeat is scenes.py's; files are video.py's.
+Which frames begin a shot or repeat is found in shot_detection.py; files are in video/.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A frame is never turned into RGB and back: the network sees RGB, and what it changed is converted to
 its own planes and added there, in float. What it did not change stays bit for bit.
-Only numpy and OpenCV here; frames and files belong to video.py.
+Only numpy and OpenCV here; frames and files belong to reader.py and writer.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pictures of a video: what a stream is, one frame of it, its planes, and conversions with swscale.
 
-Files are video.py's, arithmetic of colour is color.py's.
+Files are in reader.py and writer.py, arithmetic of colour in color.py.
 """
 
 from __future__ import annotations

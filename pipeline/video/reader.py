@@ -1,7 +1,7 @@
 """Reading one video with PyAV: frames with exact time stamps, and the packets of all other streams.
 
 A source is read once, in order, and never held in memory. What pictures are is in frames.py, time
-stamps that jump are timeline.py's; nothing here knows of networks.
+stamps that jump are in timestamps.py; nothing here knows of networks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Data sets of clips on disk: which rainy clip belongs to which clean one, and their layers.
 
-Layouts are in CLIP_LAYOUTS. Pairs of single images are pairs_data.py's, samples for training are
+Layouts are in CLIP_LAYOUTS. Pairs of single images are in image_pairs.py, samples for training are
 made in paired_samples.py.
 """
 

@@ -1,7 +1,7 @@
 """Training on pairs from disk: samples and validation clips of image pairs and of clip pairs.
 
-Which files belong together is pairs_data.py's and clips_data.py's; rain rendered on clean clips,
-which needs no pairs, is data.py's.
+Which files belong together is in image_pairs.py and clip_pairs.py; rain rendered on clean clips,
+which needs no pairs, is in rendered_clips.py.
 """
 
 from __future__ import annotations
