@@ -7,9 +7,19 @@ from pathlib import Path
 
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
-from derain.pipeline.background.estimate import Background, estimate_background
-from derain.pipeline.background.frames import FrameSample, read_frames
+from derain.pipeline.background.estimate import (
+    SWAY,
+    Background,
+    camera_shift,
+    estimate_background,
+    take_percentile,
+    vote,
+)
+from derain.pipeline.background.frames import FrameSample, Image, read_frames
 from derain.pipeline.background.pairs import save_image, write_pairs
+from derain.pipeline.background.registration import Registration
+
+GAIN = 1.2  # of the share of pixels that agree, from which frames are put onto one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +71,41 @@ def background_command(
             sample.capacity = fitting
             notice(f"Frames of this size leave room for {fitting} frames of the clip.")
         sample.add(image)
-    background = estimate_background(sample.frames, settings.percentile)
+    kept, sways = steadied(sample.frames, notice)
+    background = estimate_background(kept, settings.percentile)
     for warning in background.warnings:
         notice(warning)
     if target is not None:
         save_image(target, background.image)
     if pairs is not None:
         write_pairs(
-            source, Path(pairs), background, sample.frames,
+            source, Path(pairs), background, kept, sways=sways,
             every=every, overwrite=overwrite, elected=settings.percentile is None, notice=notice,
         )  # fmt: skip
     return background
+
+
+def steadied(frames: list[Image], notice: Log) -> tuple[list[Image], bool]:
+    """The frames as one camera that stands still would have seen them; whether theirs sways.
+
+    Frames that fit nowhere are left out. All stay as they are where most fit nowhere, or where the
+    background gains nothing: the camera stands still, and some frames are of another scene.
+    """
+    shift = camera_shift(frames)
+    if shift <= SWAY:
+        return frames, False
+    template, found = frames[len(frames) // 2], list[Image]()
+    for _ in range(2):  # once more onto what they have in common, which has less rain
+        registration = Registration(template)
+        found = [image for frame in frames if (image := registration.register(frame)) is not None]
+        if len(found) <= len(frames) // 2:
+            return frames, False
+        template = take_percentile(found, 50)
+    before, after = (float(vote(each)[0].max()) for each in (frames, found))
+    if after < GAIN * before:
+        return frames, False
+    notice(
+        f"The camera sways by about {shift:.1f} pixels: {len(found)} of {len(frames)} frames were "
+        "put onto one of them first."
+    )
+    return found, True

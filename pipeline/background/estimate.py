@@ -25,6 +25,7 @@ from derain.pipeline.background.frames import Image
 
 BAND = 1 << 16  # pixels that are voted on at a time
 UNSTEADY = 40  # grey levels between a pixel's quartiles; rain is too rare to part them so far
+SWAY = 0.3  # pixels by which a camera that stands still may seem to move
 DARKER = 6  # grey levels below the background that noise does not reach
 
 
@@ -184,7 +185,7 @@ def _warnings(found: Background) -> list[str]:
     moving = float(found.unsteady.mean())
     checks = [
         (
-            found.shift > 0.3,
+            found.shift > SWAY,
             f"The camera moves by about {found.shift:.1f} pixels: "
             "steady the clip first, or choose a part where it stands still.",
         ),

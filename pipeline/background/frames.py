@@ -49,18 +49,18 @@ class FrameSample:
 def read_frames(
     source: str | Path, wanted: Callable[[], bool] = lambda: True
 ) -> Iterator[tuple[int, Image]]:
-    """Index and image of the frames of a video for which `wanted()`, asked once each, is true.
+    """Index and upright image of a video's frames for which `wanted()`, asked once each, is true.
 
     Raises:
         DerainError: the video cannot be read.
     """
-    from derain.pipeline.video import VideoReader
+    from derain.pipeline.video import VideoReader, upright_rgb
 
     try:
         with VideoReader(source) as reader:
             for frame in reader.frames():
                 if wanted():
-                    rgb = reader.to_rgb(frame)
+                    rgb = upright_rgb(reader, frame)
                     yield frame.index, np.rint(rgb * 255).clip(0, 255).astype(np.uint8)
     except OSError as error:
         raise DerainError(str(error)) from error

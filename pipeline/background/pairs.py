@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -28,9 +29,11 @@ from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.background.estimate import Background, elect, take_percentile, vote
 from derain.pipeline.background.frames import Image, read_frames
+from derain.pipeline.background.registration import Registration
 
 CROP = 256  # pixels, height and width
 TOLERANCE = 8  # grey levels, of any channel, up to which a pixel counts as clean
+LEAST_AGREEMENT = 0.5  # share of a crop's pixels that must be clean; else the scene is another
 LEAST_RAIN = 0.005  # share of a crop's pixels; crops with less teach nothing
 MOST_UNSTEADY = 0.1  # share of a crop where the scene itself changes; more would teach wrong
 COUNTS = (20, 50, 100, 200)  # frames of the candidates
@@ -45,6 +48,7 @@ def write_pairs(
     every: int = 1,
     overwrite: bool = False,
     elected: bool = True,
+    sways: bool = False,
     notice: Log = say_nothing,
 ) -> int:
     """Write pairs of every frame of `source` and its background.
@@ -57,6 +61,7 @@ def write_pairs(
         every: only each so many-th frame, at least 1.
         overwrite: whether pairs of this video that are there already are replaced.
         elected: whether votes chose the background's percentile, not a person.
+        sways: whether frames must be put onto the background first.
         notice: called with a sentence about crops that were left out.
 
     Returns:
@@ -75,19 +80,47 @@ def write_pairs(
     candidates = write_candidates(home, background, kept)
     areas = crop_areas(*background.image.shape[:2])
     steady = {k: a for k, a in areas.items() if background.unsteady[a].mean() <= MOST_UNSTEADY}
-    lines, dry = _write_frames(source, home, background.image, steady, every)
-    listing.write_text("".join(lines))
+    found = _write_frames(source, home, background.image, steady, every, sways)
+    listing.write_text("".join(found.agreement))
     unsteady = len(areas) - len(steady)
-    counts = {"pairs": len(lines), "crops_without_rain": dry, "unsteady_places": unsteady}
+    agreement = list(found.agreement.values())
+    counts = {
+        "pairs": len(agreement),
+        "crops_without_rain": found.dry,
+        "crops_that_disagree": found.other,
+        "frames_that_fit_nowhere": found.lost,
+        "unsteady_places": unsteady,
+        # Of each pair, in the order of the list: share of its pixels that are the background's.
+        "agreement": [round(share, 3) for share in agreement],
+    }
     manifest = describe(Path(source).name, background, elected) | counts
     manifest["candidates"] = candidates
     (home / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    if dry or unsteady:
+    if found.dry or found.other or found.lost or unsteady:
         notice(
-            f"{dry} crops without rain and {unsteady} of {len(areas)} places that are not still "
-            f"were left out of {listing.name}."
+            f"Left out of {listing.name}: {found.dry} crops without rain, {found.other} in which "
+            f"less than {LEAST_AGREEMENT:.0%} is the background's, {found.lost} frames that fit "
+            f"nowhere, {unsteady} of {len(areas)} places that are not still."
         )
-    return len(lines)
+    if agreement:
+        notice(
+            f"{len(agreement)} pairs: {min(agreement):.0%} to {max(agreement):.0%} of their "
+            f"pixels are the background's, {np.median(agreement):.0%} in the middle."
+        )
+    return len(agreement)
+
+
+@dataclass
+class _Written:
+    """What became of the crops: the lines of the list, with how far each agrees; what is left out.
+
+    dry: crops without rain. other: of another scene. lost: frames that fit nowhere.
+    """
+
+    agreement: dict[str, float] = field(default_factory=dict)
+    dry: int = 0
+    other: int = 0
+    lost: int = 0
 
 
 def _write_frames(
@@ -96,26 +129,33 @@ def _write_frames(
     clean: Image,
     areas: dict[str, tuple[slice, slice]],
     every: int,
-) -> tuple[list[str], int]:
-    """Write frames, masks and crops; the list's lines, and how many crops had too little rain."""
+    sways: bool,
+) -> _Written:
+    """Write frames, masks and crops of the areas by their names."""
     name = home.name
     for place, area in areas.items():
         save_image(home / f"crops/clean/{name}_{place}.png", clean[area])
-    lines, dry = [], 0
-    for index, frame in read_frames(source):
+    found, registration = _Written(), Registration(clean) if sways else None
+    for index, seen in read_frames(source):
         if index % every:
+            continue
+        frame = seen if registration is None else registration.register(seen)
+        if frame is None:
+            found.lost += 1
             continue
         mask = rain_mask(frame, clean)
         save_image(home / f"rain/{name}-{index:06d}.png", frame)
         save_image(home / f"mask/{name}-{index:06d}.png", mask.astype(np.uint8) * 255)
         for place, area in areas.items():
-            if mask[area].mean() < LEAST_RAIN:
-                dry += 1
+            agreement = 1 - float(mask[area].mean())
+            if 1 - agreement < LEAST_RAIN or agreement < LEAST_AGREEMENT:
+                found.dry += agreement > LEAST_AGREEMENT
+                found.other += agreement < LEAST_AGREEMENT
                 continue
             rainy = f"{name}/crops/rain/{name}-{index:06d}_{place}.png"
             save_image(home.parent / rainy, frame[area])
-            lines.append(f"{rainy} {name}/crops/clean/{name}_{place}.png\n")
-    return lines, dry
+            found.agreement[f"{rainy} {name}/crops/clean/{name}_{place}.png\n"] = agreement
+    return found
 
 
 def crop_areas(height: int, width: int) -> dict[str, tuple[slice, slice]]:

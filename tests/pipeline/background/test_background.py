@@ -9,12 +9,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
-from derain.pipeline.background.command import BackgroundSettings, background_command
+from derain.pipeline.background.command import BackgroundSettings, background_command, steadied
 from derain.pipeline.background.estimate import (
     camera_shift,
     count_votes,
@@ -24,7 +25,7 @@ from derain.pipeline.background.estimate import (
     sorted_luma,
 )
 from derain.pipeline.background.frames import FrameSample, Image
-from derain.pipeline.background.pairs import grid, rain_mask
+from derain.pipeline.background.pairs import LEAST_AGREEMENT, grid, rain_mask
 from derain.pipeline.video import Encoding, write_rgb
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 
@@ -278,3 +279,57 @@ def test_command_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         background_command("-", pairs=tmp_path)
     with pytest.raises(DerainError, match="no file"):
         background_command(tmp_path / "none.mp4", tmp_path / "clean.png")
+
+
+def test_a_camera_that_sways_is_put_right_first(tmp_path: Path) -> None:
+    """Frames shifted and turned a little come back to one of them, and so do their pairs."""
+    clean = scene(96, 160)
+    frames = []
+    for i, frame in enumerate(rain_over(clean, 24)):
+        frames.append(cv2.warpAffine(frame, turns(i), (160, 96), borderMode=cv2.BORDER_REFLECT_101))
+    notices = list[str]()
+    still, sways = steadied(frames, notices.append)
+    assert sways
+    assert "put onto one of them" in notices[0]
+    found, shaken = estimate_background(still), estimate_background(frames)
+    middle = cv2.warpAffine(clean, turns(12), (160, 96), borderMode=cv2.BORDER_REFLECT_101)
+    inner = np.s_[10:-10, 10:-10]
+    assert psnr(found.image[inner], middle[inner]) > psnr(shaken.image[inner], middle[inner]) + 5
+    assert found.shift < 0.4 * shaken.shift
+    video = tmp_path / "sway.mkv"
+    write_rgb(video, frames, Fraction(25), LOSSLESS)
+    background_command(video, pairs=tmp_path / "pairs", notice=notices.append)
+    manifest = json.loads((tmp_path / "pairs/sway/manifest.json").read_text())
+    assert manifest["pairs"] > 12
+    assert min(manifest["agreement"]) >= LEAST_AGREEMENT
+
+
+def turns(i: int) -> NDArray[np.float64]:
+    turn = cv2.getRotationMatrix2D((80, 48), 0.4 * np.sin(i), 1.0)
+    turn[:, 2] += 2.5 * np.sin(i), 1.5 * np.cos(i)
+    return np.asarray(turn)
+
+
+def test_frames_of_another_scene_make_no_pairs(
+    tmp_path: Path, clean: Image, frames: list[Image]
+) -> None:
+    other = [np.ascontiguousarray(frame[::-1, ::-1]) for frame in frames[20:26]]
+    video, notices = tmp_path / "two.mkv", list[str]()
+    write_rgb(video, [*frames[:20], *other], Fraction(25), LOSSLESS)
+    background_command(video, pairs=tmp_path / "pairs", notice=notices.append)
+    manifest = json.loads((tmp_path / "pairs/two/manifest.json").read_text())
+    assert (manifest["pairs"], manifest["crops_that_disagree"]) == (20, 6)
+    lines = (tmp_path / "pairs/two.txt").read_text().splitlines()
+    assert all("-0000" in line and int(line.split("-")[1][:6]) < 20 for line in lines)
+    assert len(manifest["agreement"]) == 20
+    assert any("6 in which less than 50%" in notice for notice in notices)
+
+
+def test_a_turned_camera_gives_an_upright_background(tmp_path: Path, clean: Image) -> None:
+    exif = PIL.Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    for index in range(4):
+        PIL.Image.fromarray(clean).save(tmp_path / f"{index:04d}.jpg", exif=exif, quality=95)
+    found = background_command(tmp_path / "%04d.jpg", tmp_path / "clean.png")
+    assert found.image.shape == (128, 72, 3)
+    assert psnr(found.image, np.ascontiguousarray(np.rot90(clean, -1))) > 25
