@@ -83,31 +83,12 @@ def write_pairs(
     found = _write_frames(source, home, background.image, steady, every, sways)
     listing.write_text("".join(found.agreement))
     unsteady = len(areas) - len(steady)
-    agreement = list(found.agreement.values())
-    counts = {
-        "pairs": len(agreement),
-        "crops_without_rain": found.dry,
-        "crops_that_disagree": found.other,
-        "frames_that_fit_nowhere": found.lost,
-        "unsteady_places": unsteady,
-        # Of each pair, in the order of the list: share of its pixels that are the background's.
-        "agreement": [round(share, 3) for share in agreement],
-    }
-    manifest = describe(Path(source).name, background, elected) | counts
-    manifest["candidates"] = candidates
+    manifest = describe(Path(source).name, background, elected) | found.counts()
+    manifest |= {"unsteady_places": unsteady, "candidates": candidates}
     (home / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    if found.dry or found.other or found.lost or unsteady:
-        notice(
-            f"Left out of {listing.name}: {found.dry} crops without rain, {found.other} in which "
-            f"less than {LEAST_AGREEMENT:.0%} is the background's, {found.lost} frames that fit "
-            f"nowhere, {unsteady} of {len(areas)} places that are not still."
-        )
-    if agreement:
-        notice(
-            f"{len(agreement)} pairs: {min(agreement):.0%} to {max(agreement):.0%} of their "
-            f"pixels are the background's, {np.median(agreement):.0%} in the middle."
-        )
-    return len(agreement)
+    for text in found.sentences(listing.name, unsteady, len(areas)):
+        notice(text)
+    return len(found.agreement)
 
 
 @dataclass
@@ -121,6 +102,33 @@ class _Written:
     dry: int = 0
     other: int = 0
     lost: int = 0
+
+    def counts(self) -> dict[str, object]:
+        """What manifest.json says of them."""
+        return {
+            "pairs": len(self.agreement),
+            "crops_without_rain": self.dry,
+            "crops_that_disagree": self.other,
+            "frames_that_fit_nowhere": self.lost,
+            # Of each pair, in the order of the list: share of its pixels that are the background's.
+            "agreement": [round(share, 3) for share in self.agreement.values()],
+        }
+
+    def sentences(self, listing: str, unsteady: int, places: int) -> list[str]:
+        """What a user should know: crops that were left out, and how far the pairs agree."""
+        found, shares = [], list(self.agreement.values())
+        if self.dry or self.other or self.lost or unsteady:
+            found.append(
+                f"Left out of {listing}: {self.dry} crops without rain, {self.other} in which "
+                f"less than {LEAST_AGREEMENT:.0%} is the background's, {self.lost} frames that "
+                f"fit nowhere, {unsteady} of {places} places that are not still."
+            )
+        if shares:
+            found.append(
+                f"{len(shares)} pairs: {min(shares):.0%} to {max(shares):.0%} of their pixels are "
+                f"the background's, {np.median(shares):.0%} in the middle."
+            )
+        return found
 
 
 def _write_frames(
