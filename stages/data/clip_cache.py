@@ -49,8 +49,10 @@ def store_clip(path: Path, cache: Path, read_clip: Callable[[Path], NDArray[np.u
         cache: folder, made where it is missing, for its owner alone.
         read_clip: decodes to (T, H, W, 3).
     """
-    stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    # A folder's own time does not change where a frame in it is written over.
+    stats = [each.stat() for each in (path, *(sorted(path.iterdir()) if path.is_dir() else ()))]
+    marks = " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
+    key = hashlib.sha256(f"{path.resolve()} {marks}".encode())
     target = cache / f"{path.stem[:40]}-{key.hexdigest()[:12]}.npy"
     if target.is_file():
         os.utime(target)

@@ -76,3 +76,22 @@ def test_the_folder_is_where_the_standard_says(
     assert cache_folder() == tmp_path / "derain" / "clips"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert cache_folder() == Path.home() / ".cache" / "derain" / "clips"
+
+
+def test_a_frame_written_over_is_noticed(tmp_path: Path) -> None:
+    folder, times = tmp_path / "walk", []
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"{number}.png").write_bytes(b"old")
+
+    def read(path: Path) -> np.ndarray:
+        times.append(path)
+        return np.zeros((1, 2, 2, 3), np.uint8)
+
+    first = store_clip(folder, tmp_path / "cache", read)
+    assert store_clip(folder, tmp_path / "cache", read) == first
+    stat = folder.stat()
+    (folder / "2.png").write_bytes(b"new one")
+    os.utime(folder, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert store_clip(folder, tmp_path / "cache", read) != first
+    assert len(times) == 2
