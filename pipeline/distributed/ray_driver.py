@@ -117,6 +117,9 @@ class Cluster:
     def _connect(self) -> None:
         import ray
 
+        if self.address == "local":
+            # Ray's own 15 would let a worker starve beside anything else that computes.
+            os.environ.setdefault("RAY_worker_niceness", "0")
         try:
             ray.init(
                 address=None if self.address == "local" else self.address,
