@@ -34,6 +34,8 @@ def test_links_lead_to_files(page: Path) -> None:
 def commands(page: Path) -> list[list[str]]:
     """The arguments of every `derain …` line in the code blocks of a page."""
     lines = [line for block in BLOCK.findall(page.read_text()) for line in block.splitlines()]
+    # A variable of the shell stands for a number, such as that of a task of an array.
+    lines = [re.sub(r"\$\{?[A-Z_]+\}?", "1", line) for line in lines]
     words = [shlex.split(line, comments=True) for line in lines if "derain " in line]
     ours = [line[line.index("derain") + 1 :] for line in words if "derain" in line]
     return [line[: line.index("|")] if "|" in line else line for line in ours]

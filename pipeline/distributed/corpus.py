@@ -130,13 +130,7 @@ def run_corpus(
     tasks = plan(list(expand_lists(inputs)), str(folder) + os.sep, recursive=recursive)
     known = read_manifest(folder)
     wanted = {task.target: made_from(task.source, options) for task in tasks}
-    missing = [
-        task
-        for task in tasks
-        if task.target not in known
-        or known[task.target].made_from != wanted[task.target]
-        or not Path(task.target).is_file()
-    ]
+    missing = [task for task in tasks if _is_missing(task, wanted[task.target], known)]
     reporter.say(f"{len(tasks) - len(missing)} of {len(tasks)} films are done already.")
     lengths = {task.source: length(task.source) for task in missing}
     missing.sort(key=lambda task: -lengths[task.source])
@@ -165,6 +159,12 @@ def run_corpus(
         alone = replace(pool, workers=1, threads=threads)
         codes.append(run(short, alone, many))
     return max(codes, default=0)
+
+
+def _is_missing(task: Task, wanted: str, known: dict[str, Entry]) -> bool:
+    """Whether a film is not there, or is made from something else by now."""
+    entry = known.get(task.target)
+    return entry is None or entry.made_from != wanted or not Path(task.target).is_file()
 
 
 def length(source: str) -> float:
