@@ -29,7 +29,7 @@ from derain.pipeline.video.paths import require_other_file
 from derain.pipeline.video.reader import VideoReader
 
 PLAIN = Encoding()
-LONGEST_DELAY = 10**6  # seconds; no encoder holds a frame for so long
+MOST_HELD = 20  # frames; no encoder lets a frame be shown so many steps after it is decoded
 
 
 class VideoWriter:
@@ -79,6 +79,8 @@ class VideoWriter:
             self.muxer.abandon()
             raise
         self._last_dts: int | None = None
+        self._last_shown: Fraction | None = None  # seconds, of the picture given last
+        self._longest_step = Fraction(1)  # seconds between two pictures, one at least
         self._scaler, self._packer = VideoReformatter(), VideoReformatter()
 
     def __enter__(self) -> VideoWriter:
@@ -181,6 +183,10 @@ class VideoWriter:
         if choice.edit_format != choice.encode_format:
             picture = reformat(picture, choice.encode_format, self.color, self._packer)
         picture.pts, picture.time_base, picture.duration = pts, time_base, duration
+        shown = pts * time_base
+        if self._last_shown is not None:
+            self._longest_step = max(self._longest_step, shown - self._last_shown)
+        self._last_shown = shown
         picture.pict_type = 1 if key else 0  # never the source's, which would fix the new one's
         self._submit(picture)
 
@@ -196,11 +202,14 @@ class VideoWriter:
             self.muxer.write_video(packet)
 
     def _check_times(self, packet: av.Packet) -> None:
-        """Mend decode times that cannot be: x265 leaves them unset in streams of a frame or two."""
-        if packet.pts is None or packet.dts is None or not packet.time_base:
+        """Mend decode times that cannot be: x265 leaves them unset in streams of a frame or two.
+
+        What stands there then is any number, so only what an encoder may do is believed.
+        """
+        if packet.pts is None or not packet.time_base:
             return
-        late = (packet.pts - packet.dts) * packet.time_base
-        if not 0 <= late < LONGEST_DELAY:
+        late = -1 if packet.dts is None else (packet.pts - packet.dts) * packet.time_base
+        if not 0 <= late <= MOST_HELD * self._longest_step:
             before = packet.pts - 1 if self._last_dts is None else self._last_dts
             packet.dts = min(packet.pts, before + 1)
         self._last_dts = packet.dts
