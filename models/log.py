@@ -28,10 +28,15 @@ def say_nothing(text: str) -> None:
 
 def mask_credentials(text: str) -> str:
     """Any text with the users, passwords and keys of the URLs in it replaced by `***`."""
-    text = USER_INFO.sub(r"\1***@", text)
-    return STREAM_KEY.sub(r"\1***", SECRET.sub(r"\1***", text))
+    return STREAM_KEY.sub(r"\1***", SECRET.sub(r"\1***", mask_users(text)))
+
+
+def mask_users(text: str) -> str:
+    """Any text with the users and passwords of the URLs in it replaced by `***`."""
+    return USER_INFO.sub(r"\1***@", text)
 
 
 def printable(text: str) -> str:
-    """One line that a terminal shows and does not obey, whatever names and tags are in it."""
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """One line that a terminal shows and does not obey, and no user or password of a URL in it."""
+    plain = mask_users(text)
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), plain)

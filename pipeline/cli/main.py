@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from derain.models.errors import DerainError, UsageError
+from derain.models.log import mask_credentials
 from derain.pipeline.cli import (
     distributed,
     lab,
@@ -57,7 +58,7 @@ def report_error(error: BaseException) -> int:
         say("interrupted")
         return error.exit_code if isinstance(error, Terminated) else 130
     if isinstance(error, (DerainError, OSError)):
-        say(f"error: {error}")
+        say(f"error: {mask_credentials(str(error))}")
         return 2 if isinstance(error, UsageError) else 1
     if not isinstance(error, Exception):
         raise error

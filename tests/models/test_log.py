@@ -26,3 +26,8 @@ def test_users_passwords_and_keys_are_masked(text: str, shown: str | None) -> No
 def test_terminals_obey_no_name() -> None:
     name = "a\x1b]0;owned\x07\x9b2J\r\n\u202egpj.mp4\udcff é雨"
     assert printable(name) == r"a\x1b]0;owned\x07\x9b2J\r\n\u202egpj.mp4\udcff é雨"
+
+
+def test_no_line_on_a_terminal_shows_a_password() -> None:
+    line = printable("rtsp://admin:hunter2@camera/1 cannot be opened")
+    assert line == "rtsp://***@camera/1 cannot be opened"
