@@ -58,7 +58,8 @@ def report_error(error: BaseException) -> int:
         say("interrupted")
         return error.exit_code if isinstance(error, Terminated) else 130
     if isinstance(error, (DerainError, OSError)):
-        say(f"error: {mask_credentials(str(error))}")
+        text = str(error)  # an address may hold a password; "key=value" is none
+        say(f"error: {mask_credentials(text) if '://' in text else text}")
         return 2 if isinstance(error, UsageError) else 1
     if not isinstance(error, Exception):
         raise error
