@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from derain.models.errors import UsageError
 from derain.pipeline.video import read_rgb
+from derain.pipeline.video.color import to_bytes
 from derain.stages.data.rain_layers import split_film
 from derain.stages.data.rainy_films import PARTS, write_film
 
@@ -44,7 +43,7 @@ def write_layers(source: str, folder: Path, count: int, *, overwrite: bool = Fal
     for part in PARTS:
         if (folder / f"{name}.{part}.npy").exists() and not overwrite:
             raise UsageError(f"{folder} holds {name}.{part}.npy already; add -y to replace it.")
-    frames = [np.rint(frame * 255).astype(np.uint8) for frame in read_rgb(source, count)]
+    frames = [to_bytes(frame) for frame in read_rgb(source, count)]
     split = split_film(frames)
     write_film(split, folder, name)
     return CutRain(

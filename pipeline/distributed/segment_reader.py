@@ -12,6 +12,7 @@ from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.distributed.plan import Plan, Segment
 from derain.pipeline.distributed.planning import thumbnail
+from derain.pipeline.streaming.derain_video import reader_settings
 from derain.pipeline.video import VideoReader
 from derain.pipeline.video.frames import Frame
 
@@ -46,19 +47,8 @@ class SegmentReader(VideoReader):
     def __init__(
         self, plan: Plan, segment: Segment, *, threads: int | None, notice: Log = say_nothing
     ) -> None:
-        options = plan.options
-        super().__init__(
-            plan.source,
-            format=options.input_format,
-            options=options.input_options,
-            threads=threads,
-            interlaced=options.interlaced,
-            start=options.start,
-            end=options.end,
-            warm_up=options.warm_up,
-            hwaccel=options.hwaccel,
-            notice=notice,
-        )
+        settings = reader_settings(plan.options)
+        super().__init__(plan.source, threads=threads, notice=notice, **settings)
         self.plan, self.segment = plan, segment
 
     def find(self, margin: Fraction | None) -> bool:

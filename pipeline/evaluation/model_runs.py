@@ -16,6 +16,7 @@ from derain.models.log import Log, say_nothing
 from derain.models.runtime.tiles import Tiles
 from derain.pipeline.streaming.temporal_smoothing import TemporalSmoother
 from derain.pipeline.video import read_rgb
+from derain.pipeline.video.color import to_bytes
 from derain.stages.data.validation_pairs import Condition
 
 State = tuple[Tensor, ...]
@@ -115,7 +116,7 @@ def load_models(
 
 def read_clip(path: Path) -> Tensor:
     """Decode a clip: (T, 3, H, W) uint8 RGB."""
-    frames = [np.rint(frame * 255).astype(np.uint8) for frame in read_rgb(path)]
+    frames = [to_bytes(frame) for frame in read_rgb(path)]
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
 
 

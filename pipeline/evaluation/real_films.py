@@ -29,6 +29,7 @@ from derain.pipeline.evaluation.real_rain import (
 from derain.pipeline.streaming.compare import contact_sheet
 from derain.pipeline.streaming.inputs import expand
 from derain.pipeline.video import read_rgb
+from derain.pipeline.video.color import to_bytes
 
 FRAMES = 60  # of each film, where nothing else is asked for
 SPOTS = 4  # frames on a sheet
@@ -81,7 +82,7 @@ def evaluate_real(
 
 def read_frames(film: Path, count: int) -> Frames:
     """The first `count` frames of a film, (T, H, W, 3) uint8."""
-    return np.stack([np.rint(frame * 255).astype(np.uint8) for frame in read_rgb(film, count)])
+    return np.stack([to_bytes(frame) for frame in read_rgb(film, count)])
 
 
 def to_frames(image: Tensor) -> Frames:

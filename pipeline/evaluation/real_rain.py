@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from derain.stages.data.rain_layers import distinct
+
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Grey = NDArray[np.uint8]  # (H, W)
 
@@ -50,18 +52,9 @@ class Motion:
     inside: NDArray[np.bool_]  # (H, W)
 
 
-def distinct(frames: Frames) -> list[int]:
-    """Indices of frames that do not repeat the one before: a repeat votes for its streaks."""
-    kept = [0]
-    for k in range(1, len(frames)):
-        if cv2.absdiff(frames[k], frames[kept[-1]]).mean() > REPEATED:
-            kept.append(k)
-    return kept
-
-
 def film_motion(frames: Frames) -> list[Motion]:
     """The motion around every distinct frame that has two distinct neighbours on each side."""
-    kept = distinct(frames)
+    kept = distinct(list(frames), REPEATED)
     soft = {k: cv2.GaussianBlur(_grey(frames[k]), (0, 0), BLUR) for k in kept}
     height, width = frames.shape[1:3]
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)

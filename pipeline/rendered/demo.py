@@ -33,6 +33,7 @@ from derain.pipeline.video import (
     read_rgb,
     write_rgb,
 )
+from derain.pipeline.video.color import to_bytes
 from derain.stages.losses.metrics import psnr
 
 RATE = 25
@@ -111,7 +112,7 @@ def as_float(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def read_8_bit(path: Path) -> Iterator[NDArray[np.uint8]]:
     """Decode a file to (H, W, 3) uint8 RGB."""
-    return (np.rint(frame * 255).astype(np.uint8) for frame in read_rgb(path))
+    return (to_bytes(frame) for frame in read_rgb(path))
 
 
 def mean_psnr(pictures: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]]) -> float:

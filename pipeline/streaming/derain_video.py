@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict
 
 from derain.models import VideoModel
 from derain.models.errors import DerainError
@@ -27,6 +28,19 @@ from derain.pipeline.video.paths import require_other_file
 __all__ = ["Interrupted", "Report", "VideoOptions", "derain_video"]
 
 DEFAULTS = VideoOptions()
+
+
+class ReaderSettings(TypedDict):
+    """Arguments of `VideoReader` that options decide."""
+
+    format: str | None
+    options: dict[str, str]
+    interlaced: str
+    start: float | None
+    end: float | None
+    warm_up: int
+    hwaccel: str | None
+    allow_network_playlists: bool
 
 
 def derain_video(
@@ -126,19 +140,21 @@ def open_video(
         notice: told what was done differently.
         threads: of the decoder; None chooses.
     """
-    return VideoReader(
-        source,
-        format=options.input_format,
-        options=options.input_options,
-        threads=threads,
-        interlaced=options.interlaced,
-        start=options.start,
-        end=options.end,
-        warm_up=options.warm_up,
-        hwaccel=options.hwaccel,
-        allow_network_playlists=options.allow_network_playlists,
-        notice=notice,
-    )
+    return VideoReader(source, threads=threads, notice=notice, **reader_settings(options))
+
+
+def reader_settings(options: VideoOptions) -> ReaderSettings:
+    """What options say of how a source is read, as `VideoReader` takes it."""
+    return {
+        "format": options.input_format,
+        "options": options.input_options,
+        "interlaced": options.interlaced,
+        "start": options.start,
+        "end": options.end,
+        "warm_up": options.warm_up,
+        "hwaccel": options.hwaccel,
+        "allow_network_playlists": options.allow_network_playlists,
+    }
 
 
 def _expected(video: Video, options: VideoOptions) -> int:

@@ -9,7 +9,7 @@ claimed: no truth there and no rain.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,7 +73,7 @@ def split_film(frames: list[Frame], settings: HarvestSettings | None = None) -> 
 
 
 def _split_frames(frames: list[Frame], how: HarvestSettings) -> Iterator[Split]:
-    frames = _distinct(frames, how.repeated)
+    frames = [frames[k] for k in distinct(frames, how.repeated)]
     if len(frames) <= 2 * how.reach:
         raise DerainError(
             f"The film has {len(frames)} frames that differ; cutting out rain takes "
@@ -101,11 +101,15 @@ def _split_frames(frames: list[Frame], how: HarvestSettings) -> Iterator[Split]:
         yield _split(np.stack(aligned), how)
 
 
-def _distinct(frames: list[Frame], repeated: float) -> list[Frame]:
-    kept = frames[:1]
-    for frame in frames[1:]:
-        if cv2.absdiff(frame, kept[-1]).mean() > repeated:
-            kept.append(frame)
+def distinct(frames: Sequence[Frame], repeated: float) -> list[int]:
+    """Indices of frames that do not repeat the one before: a repeat votes for its streaks.
+
+    `repeated` is the mean change in grey levels below which a frame is one.
+    """
+    kept = [0]
+    for k in range(1, len(frames)):
+        if cv2.absdiff(frames[k], frames[kept[-1]]).mean() > repeated:
+            kept.append(k)
     return kept
 
 

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from derain.models.errors import DerainError
-from derain.stages.data.rain_layers import Split, sample_layer
+from derain.stages.data.rain_layers import PLACES, Split, sample_layer
 
 Rng = np.random.Generator
 PARTS = ("rainy", "truth", "certain", "opacity")
-PLACES = 6  # of which the wettest is taken
 EMPTY = 1e-4  # mean opacity below which a film holds no rain worth laying over others
 
 
