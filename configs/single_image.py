@@ -17,7 +17,7 @@ class SingleImageConfig(Strict):
     """A single-image network by its paper's loss; settings of other losses have no effect."""
 
     loss: Literal["rescan", "remaen", "dcsfn", "spanet"]
-    # RESCAN: every picture's squared error in decibels, so that dry pictures stay as they are.
+    # RESCAN: every image's squared error in decibels, so that dry images stay as they are.
     decibels: bool = False
     edge: float = Field(0.1, ge=0)  # ReMAEN: weight of the edge maps' difference
     l1: float = Field(0.0, ge=0)  # DCSFN: weight of an L1 term, which SSIM alone lacks
@@ -32,6 +32,6 @@ class PairsConfig(Strict):
 
     folder: str  # or a list file
     layout: str  # a name of `derain.stages.data.image_pairs.LAYOUTS` or `DATA_SETS`
-    clean_side: Literal["left", "right"] | None = None  # of pictures that hold both
+    clean_side: Literal["left", "right"] | None = None  # of images that hold both
     validation: str | None = None  # a folder or list of the same layout
     distort: bool = False  # stretch each side by 3/4 to 5/4 and turn by up to 30 degrees

@@ -110,7 +110,7 @@ class RefinementConfig(Strict):
     critic_warmup: int = Field(50, ge=0)  # first steps, in which the discriminator learns alone
     dark: float = Field(0.01, ge=0)  # dark channel: that of the truth, or 0 in real rain
     flicker: float = Field(0.1, ge=0)  # change of real rain's dark channel along the motion
-    grey: float = Field(0.01, ge=0)  # pictures of one brightness must come back
+    grey: float = Field(0.01, ge=0)  # images of one brightness must come back
     lpips: float = Field(0.0, ge=0)
     lpips_weights: str | None = None  # torchvision's AlexNet file; torch's cache without it
 

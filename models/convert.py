@@ -30,7 +30,7 @@ def from_reference(
         name: one of FOREIGN.
         state_dict: tensors under the authors' names, with or without a prefix `module.`; for
             "two_stage" a dict of three of these, {"res": …, "haze": …, "s2": …}.
-        channel_order: of the pictures it was trained on. "bgr" weights are turned round, so that
+        channel_order: of the images it was trained on. "bgr" weights are turned round, so that
             the network takes RGB; "rgb" ones are taken as they are. None: as its authors trained
             it, which is "bgr" for all but "two_stage".
         settings: what no tensor tells, such as the number of RESCAN's stages.

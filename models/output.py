@@ -27,18 +27,18 @@ class Output:
     airlight: Tensor | None = None  # (B, 3, 1, 1) in [0, 1], or a map of the image's size
     hazy: Tensor | None = None  # (B, 3, H, W) streak-free, still hazy frame, H
     # What else there is to see, by name: (B, 1 or 3, H, W).
-    pictures: dict[str, Tensor] | None = None
+    layers: dict[str, Tensor] | None = None
     features: object = None  # anything else a training stage needs; never encoded
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Output:
-        """Apply `function` to every tensor field and to every picture."""
+        """Apply `function` to every tensor field and to every layer."""
 
         def mapped(value: Tensor | None) -> Tensor | None:
             return None if value is None else function(value)
 
-        pictures = self.pictures
-        if pictures is not None:
-            pictures = {name: function(value) for name, value in pictures.items()}
+        layers = self.layers
+        if layers is not None:
+            layers = {name: function(value) for name, value in layers.items()}
         return Output(
             function(self.image),
             mapped(self.recovered),
@@ -47,7 +47,7 @@ class Output:
             mapped(self.transmission),
             mapped(self.airlight),
             mapped(self.hazy),
-            pictures,
+            layers,
             self.features,
         )
 
@@ -74,7 +74,7 @@ def without_layers(output: Output, names: Collection[str]) -> Output:
 def stack_outputs(outputs: list[Output]) -> Output:
     """Stack outputs of single frames to one with a time axis: (B, …) -> (B, T, …).
 
-    Pictures and features are left out.
+    Layers and features are left out.
     """
 
     def column(values: list[Tensor | None]) -> Tensor | None:

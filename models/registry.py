@@ -29,7 +29,7 @@ class Foreign(NamedTuple):
 
     module: file in networks/ with `recognises(keys)` and `convert_reference(state_dict,
         channel_order, **settings)`.
-    channel_order: "bgr" or "rgb", of the pictures that the authors trained with.
+    channel_order: "bgr" or "rgb", of the images that the authors trained with.
     """
 
     module: str

@@ -1,6 +1,6 @@
 """Shared fixtures: small clips of every kind, made with PyAV, and tiny models.
 
-Nothing here is random between runs: pictures are made of sines and of generators with seeds.
+Nothing here is random between runs: frames are made of sines and of generators with seeds.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def layered() -> nn.Module:
     return Layered()
 
 
-def picture(index: int, width: int, height: int, scene: int = 0) -> np.ndarray:
+def pattern(index: int, width: int, height: int, scene: int = 0) -> np.ndarray:
     """(H, W, 3) uint8: a smooth coloured pattern of its `scene`, moving with `index`."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     x = x + 2 * index
@@ -130,8 +130,8 @@ def picture(index: int, width: int, height: int, scene: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def draw_picture() -> Callable[..., np.ndarray]:
-    return picture
+def draw_pattern() -> Callable[..., np.ndarray]:
+    return pattern
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         audio: str | None = None,
         audio_start: float = 0.0,
         captions: list[tuple[float, float, str]] | None = None,
-        draw: Callable[[int, int, int], np.ndarray] = picture,
+        draw: Callable[[int, int, int], np.ndarray] = pattern,
         prepare: Callable[[Any, Any], None] = lambda container, stream: None,
         adjust: Callable[[av.VideoFrame, int], av.VideoFrame] = lambda frame, index: frame,
     ) -> Path:
@@ -223,13 +223,13 @@ def _write_tone(container: Any, stream: Any, seconds: float, start: float) -> No
 class Contents(NamedTuple):
     """What is in a file, for comparing two."""
 
-    times: list[float]  # of the pictures, in seconds
+    times: list[float]  # of the frames, in seconds
     planes: list[list[np.ndarray]]
     packets: dict[int, list[tuple[float, bytes]]]  # time and payload, by stream index
     stream: dict[str, Any]
 
-    def same_pictures(self, other: Contents) -> bool:
-        """Whether both have some pictures, and these are equal to the last bit."""
+    def same_frames(self, other: Contents) -> bool:
+        """Whether both have some frames, and these are equal to the last bit."""
         return len(self.planes) == len(other.planes) > 0 and all(
             np.array_equal(x, y)
             for one, two in zip(self.planes, other.planes, strict=True)
@@ -239,7 +239,7 @@ class Contents(NamedTuple):
 
 @pytest.fixture
 def contents() -> Callable[[Path], Contents]:
-    """`contents(path)`: decode the pictures, read all other packets."""
+    """`contents(path)`: decode the frames, read all other packets."""
 
     def read(path: Path) -> Contents:
         times, planes = [], []

@@ -186,11 +186,11 @@ class Dcsfn(SingleImageModel):
         unit: "gru", "lstm" or "rnn", the cells that run across the scales.
         cross: whether the three scales inform each other.
         single: the full scale alone; then there is no crossing.
-        native: feed pictures of any size as they are, as the authors do, whose pools then drop the
+        native: feed images of any size as they are, as the authors do, whose pools then drop the
             last rows and shift the features. Otherwise `multiple` asks for padding to whole cells.
 
     Raises:
-        DerainError: a setting is out of its range; in `forward`, a picture smaller than `minimum`.
+        DerainError: a setting is out of its range; in `forward`, an image smaller than `minimum`.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class Dcsfn(SingleImageModel):
         """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little."""
         if min(rainy.shape[-2:]) < self.minimum:
             raise DerainError(
-                f"DCSFN takes pictures of at least {self.minimum} x {self.minimum} pixels; "
+                f"DCSFN takes images of at least {self.minimum} x {self.minimum} pixels; "
                 "pad this one."
             )
         if not torch.is_grad_enabled():  # else as the authors do, see _needs_original_order
@@ -272,7 +272,7 @@ def convert_reference(
     Args:
         state_dict: tensors under the original's names.
         channel_order: "bgr" as the original was trained, turned to RGB here; "rgb" is kept.
-        native: as in `Dcsfn`; what the network computes of a picture is the same.
+        native: as in `Dcsfn`; what the network computes of an image is the same.
 
     Raises:
         DerainError: a tensor is missing or unexpected.

@@ -1,4 +1,4 @@
-"""Discriminators of the adversarial stage: which pictures look real?
+"""Discriminators of the adversarial stage: which images look real?
 
 `PatchDiscriminator` is the one to train with: it judges overlapping patches of short aligned clips
 (Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, with
@@ -100,7 +100,7 @@ def convert_reference(
 
     Args:
         state_dict: tensors under the authors' names.
-        channel_order: of the pictures the weights were trained on; "bgr" weights are turned round.
+        channel_order: of the images the weights were trained on; "bgr" weights are turned round.
         settings: override what is read from the shapes.
 
     Raises:

@@ -24,9 +24,9 @@ from derain.models.ops.scattering import T_MIN
 
 GRID = 16  # cells on each side
 THIN = 0.82  # mean transmission above which haze is left alone
-FLAT = 0.2  # spread of the cells' brightness below which a picture tells nothing of haze
+FLAT = 0.2  # spread of the cells' brightness below which an image tells nothing of haze
 STEEPNESS = 50.0  # of the change at THIN and at FLAT
-FINE = 128  # pixels on each side of the picture from which the cells take their extremes
+FINE = 128  # pixels on each side of the image from which the cells take their extremes
 ROUNDS = 3  # of comparing each cell with the whole
 
 
@@ -80,7 +80,7 @@ def _seen(small: Tensor) -> tuple[Tensor, Tensor]:
     """Features of a thumbnail (B, 3, FINE, FINE).
 
     Returns:
-        Mean, darkest, brightest, spread and edges of each cell, and its height in the picture,
+        Mean, darkest, brightest, spread and edges of each cell, and its height in the image,
         about -1 to 1, (B, 16, GRID, GRID); and `_contrast_confidence`.
     """
     small = small.contiguous()

@@ -66,7 +66,7 @@ def scan_backward(grad: Tensor, out: Tensor, weight: Tensor) -> tuple[Tensor, Te
 def _walk(height, width, channels, BLOCK: tl.constexpr):
     """Where this program walks: lane, channel, mask, first pixel, step in pixels, length.
 
-    Directions are up, right, down, left: the even ones walk along columns of the picture, and
+    Directions are up, right, down, left: the even ones walk along columns of the image, and
     0 and 3 start at the far end.
     """
     direction = tl.program_id(1)
@@ -78,7 +78,7 @@ def _walk(height, width, channels, BLOCK: tl.constexpr):
     step = tl.where(vertical, width, 1)
     backwards = (direction == 0) | (direction == 3)
     first = line * tl.where(vertical, 1, width) + tl.where(backwards, (length - 1) * step, 0)
-    # 64 bits: a batch of large pictures has more numbers than 32 bits count.
+    # 64 bits: a batch of large images has more numbers than 32 bits count.
     first = tl.program_id(2).to(tl.int64) * height * width + first
     return lane, channel, inside, first, tl.where(backwards, -step, step), length
 

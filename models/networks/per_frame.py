@@ -34,7 +34,7 @@ class Plain(SingleImageModel):
 class PerFrame(VideoModel[EmptyState]):
     """Run a single-image network on every frame by itself: latency 0, empty state.
 
-    Its layers become the output's `pictures`.
+    Its layers become the output's `layers`.
     """
 
     latency = 0
@@ -54,10 +54,10 @@ class PerFrame(VideoModel[EmptyState]):
         self, frame: Tensor, state: EmptyState, tiles: Tiles | None = None
     ) -> tuple[Output, EmptyState]:
         def work(tile: Tile) -> Output:
-            image, pictures = self.net.forward_layers(tile.crop(frame), tile.mean)
+            image, layers = self.net.forward_layers(tile.crop(frame), tile.mean)
             # Clamping would turn an infinity into white; Derainer must see that the numbers broke.
             image = image.float().nan_to_num(nan, nan, nan).clamp_(0, 1)
-            return Output(image=image, pictures=pictures)
+            return Output(image=image, layers=layers)
 
         return compute(work, frame, tiles, means=self.net.uses_means), state
 

@@ -24,7 +24,7 @@ OPTIMISER = {"Adam", "Adam_1", "beta1_power", "beta2_power", "global_step"}
 class ReMAEN(SingleImageModel):
     """Rainy RGB in, derained RGB out, not clamped; each stage takes rain off the last one's result.
 
-    The hidden state goes from stage to stage of one picture, never from frame to frame.
+    The hidden state goes from stage to stage of one image, never from frame to frame.
 
     Args:
         stages: how often the network runs; the number of weights does not depend on it.
@@ -43,7 +43,7 @@ class ReMAEN(SingleImageModel):
         if stages < 1:
             raise DerainError("ReMAEN needs at least one stage.")
         self.stages = stages
-        # Pixels around a tile; the means of squeeze-and-excitation are of the whole picture still.
+        # Pixels around a tile; the means of squeeze-and-excitation are of the whole image still.
         self.halo = 36 + 43 * (stages - 1)
         self.aggregate = nn.ModuleList(
             Aggregation(channels if k else 3, channels, se_hidden) for k in range(4)
@@ -62,7 +62,7 @@ class ReMAEN(SingleImageModel):
                     nn.init.xavier_uniform_(gate)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-        # Of a small picture a good part of the time went into turning weights round.
+        # Of a small image a good part of the time went into turning weights round.
         for weight in self.parameters():
             if weight.ndim == 4:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
@@ -70,7 +70,7 @@ class ReMAEN(SingleImageModel):
     def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
         """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little.
 
-        `mean` takes (B, C, h, w) to (B, C), over the whole picture where `rainy` is a tile of it.
+        `mean` takes (B, C, h, w) to (B, C), over the whole image where `rainy` is a tile of it.
         """
         return self.forward_stages(rainy, mean)[-1]
 

@@ -31,7 +31,7 @@ class Rescan(SingleImageModel):
     """Rainy RGB in, derained RGB out, not clamped.
 
     A stack of cells predicts the rain from the estimate so far, several times over; the hidden
-    state goes from stage to stage of one picture, never from frame to frame.
+    state goes from stage to stage of one image, never from frame to frame.
 
     Args:
         unit: "conv", "rnn", "gru" or "lstm".
@@ -70,7 +70,7 @@ class Rescan(SingleImageModel):
         self.adds = composition == "add"
         self.stages = stages
         dilations = [2 ** max(k - 1, 0) for k in range(depth - 2)]
-        # Pixels around a tile; the means of squeeze-and-excitation are of the whole picture still.
+        # Pixels around a tile; the means of squeeze-and-excitation are of the whole image still.
         reach = sum(dilations) + 1
         rings = len(dilations) if unit == "gru" else 0  # r h is convolved once more
         self.halo = reach + (stages - 1) * (reach + rings)
@@ -103,7 +103,7 @@ class Rescan(SingleImageModel):
     def forward(self, rainy: Tensor, mean: Mean = spatial_mean) -> Tensor:
         """Derain (B, 3, H, W), RGB in [0, 1]; the result may leave that range a little.
 
-        `mean` takes (B, C, h, w) to (B, C), over the whole picture where `rainy` is a tile of it.
+        `mean` takes (B, C, h, w) to (B, C), over the whole image where `rainy` is a tile of it.
         """
         return self.forward_stages(rainy, mean)[-1]
 

@@ -44,7 +44,7 @@ class SPANet(SingleImageModel):
 
     @torch.no_grad()
     def _start_as_copy(self, blocks: list[ResidualBlock]) -> None:
-        """Three channels carry the picture through; without it learning to copy takes long."""
+        """Three channels carry the image through; without it learning to copy takes long."""
         self.stem.weight[:3].zero_()
         self.head.weight.zero_()
         for colour in range(3):

@@ -97,7 +97,7 @@ class SwiftState(NamedTuple):
 def caution_of(boldness: Tensor) -> Tensor:
     """The factor of `Aligned.stillness`: 2 for the most careful, 1 by default, 0 for the boldest.
 
-    Stillness guards what moves by itself and what stands still on the picture. A network that does
+    Stillness guards what moves by itself and what stands still on the frame. A network that does
     not see it takes rain for rain more often, and other things, too.
     """
     return 2 * (1 - boldness)
@@ -250,7 +250,7 @@ class Swift(VideoModel[SwiftState]):
     ) -> tuple[Output, tuple[Tensor, ...]]:
         """Output, image and hidden states of a tile, or of the whole frame as one."""
         frame = near.frame
-        # J = A + (H - A) / t for all that is seen through the haze, in one pass for each picture.
+        # J = A + (H - A) / t for all that is seen through the haze, in one pass for each frame.
         # In three channels: one that is spread out anew each time costs twice as much.
         gain = (1 / transmission).expand_as(frame).contiguous(memory_format=torch.channels_last)
         rest = airlight * (1 - gain)
@@ -283,10 +283,10 @@ class Swift(VideoModel[SwiftState]):
         return output, (shown, found.memory1, found.memory2)
 
     def core(self, seen: CoreInputs) -> CoreOutputs:
-        """The two stages, from aligned pictures to the derained one: what an engine may run."""
+        """The two stages, from aligned frames to the derained one: what an engine may run."""
         clear, previous, h1, h2 = seen.clear, seen.previous, seen.memory1, seen.memory2
-        pictures = [clear, *seen[2:6], previous - clear, seen.stillness]
-        half, h1 = self.trunk1(concatenate(pictures, self.rain.weight), h1)
+        inputs = [clear, *seen[2:6], previous - clear, seen.stillness]
+        half, h1 = self.trunk1(concatenate(inputs, self.rain.weight), h1)
         rain = F.pixel_shuffle(self.rain(half), 2).float()
         # No light adds more than white to black, whatever a layer gives.
         streaks, occlusion = rain[:, :3].clamp(-1, 1), torch.sigmoid(rain[:, 3:])

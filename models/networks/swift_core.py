@@ -1,4 +1,4 @@
-"""The core of `swift`: its two trunks, from aligned pictures to the derained one.
+"""The core of `swift`: its two trunks, from aligned frames to the derained one.
 
 It is a function of tensors with no choice that depends on their values, so an engine may run it, or
 an exported file. Alignment, haze and tiles are on the other side of `CoreInputs` (swift.py).
@@ -55,19 +55,19 @@ class CoreOutputs(NamedTuple):
 Core = Callable[[CoreInputs], CoreOutputs]
 
 
-def concatenate(pictures: list[Tensor], like: Tensor) -> Tensor:
-    """Pictures one after another on the channel axis, in the type that convolutions will use.
+def concatenate(inputs: list[Tensor], like: Tensor) -> Tensor:
+    """Inputs one after another on the channel axis, in the type that convolutions will use.
 
     Converting before joining moves half the bytes in half precision, with the same result.
 
     Args:
-        pictures: (B, any, H, W) each.
+        inputs: (B, any, H, W) each.
         like: weights of the convolution, whose type holds where autocast does not choose one.
     """
-    device = pictures[0].device.type
+    device = inputs[0].device.type
     chosen = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if chosen else like.dtype
-    return torch.cat([x.to(dtype) for x in pictures], 1)
+    return torch.cat([x.to(dtype) for x in inputs], 1)
 
 
 class Trunk(nn.Module):

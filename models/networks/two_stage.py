@@ -13,7 +13,7 @@ stage 1, whose deep features also serve stage 2, where the paper has a second en
 rainy frame; skips of stage 2 come from J alone, so no streak passes by them; streaks S and opaque
 drops a are explicit, H = (1 - a)(I - S) + a (I + fill); t is smooth plus a detail of full size, A
 one colour; J is clamped; O = J + residual; hidden states fade; neighbours enter as differences to
-the middle picture; everything may run on unshuffled pixels; it starts by changing next to nothing.
+the middle frame; everything may run on unshuffled pixels; it starts by changing next to nothing.
 
 Blocks are in two_stage_net.py, files of the authors' layout are read in two_stage_convert.py.
 """
@@ -87,7 +87,7 @@ class TwoStage(VideoModel[State]):
         variant: "corrected" or "reference".
         width: channels n at the finest scale; 2n and 4n below. The authors have 32.
         blocks: residual blocks before each ConvLSTM. The authors have 5.
-        unshuffle: the finest scale is 1/unshuffle of the picture. 1 in the reference.
+        unshuffle: the finest scale is 1/unshuffle of the image. 1 in the reference.
 
     Raises:
         DerainError: an unknown variant, or an unshuffled reference.
@@ -213,12 +213,12 @@ class Generator(nn.Module):
         """
         skips = self.observed(observed)
         deep = skips.deep + self.estimated(estimated).deep
-        pictures, memories = [], []
+        images, memories = [], []
         for index, (head, past) in enumerate(zip(self.heads, memory, strict=True)):
-            picture, past = head(deep, past, skips if index == 0 else None)
-            pictures.append(picture.to(observed.dtype))
+            image, past = head(deep, past, skips if index == 0 else None)
+            images.append(image.to(observed.dtype))
             memories.append(past)
-        return pictures, memories
+        return images, memories
 
 
 class ReferenceStages(nn.Module):
@@ -338,12 +338,12 @@ class CorrectedStages(nn.Module):
         )
         return output, state.advance(image.clamp(0, 1), [rain_memory, haze_memory, refine_memory])
 
-    def _slots(self, pictures: Tensor) -> Tensor:
-        """Five pictures (B, 5, 3, H, W) as the encoder takes them, unshuffled.
+    def _slots(self, frames: Tensor) -> Tensor:
+        """Five frames (B, 5, 3, H, W) as the encoder takes them, unshuffled.
 
         The middle one stays; since rain is what its neighbours do not have, they are given as
         differences to it. Everything is spread to about [-2, 2], for which the weights are made.
         """
-        middle = pictures[:, 2:3]
-        around = [pictures[:, :2] - middle, middle - 0.5, pictures[:, 3:] - middle]
+        middle = frames[:, 2:3]
+        around = [frames[:, :2] - middle, middle - 0.5, frames[:, 3:] - middle]
         return F.pixel_unshuffle(SPREAD * torch.cat(around, 1), self.unshuffle)

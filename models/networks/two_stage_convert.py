@@ -33,7 +33,7 @@ def convert_reference(
 
     Args:
         state_dicts: {"res": …, "haze": …, "s2": …}, or one dict with these words before the keys.
-        channel_order: of the pictures the weights were trained on; "bgr" weights are turned round.
+        channel_order: of the images the weights were trained on; "bgr" weights are turned round.
         settings: override what is read from the shapes.
 
     Raises:

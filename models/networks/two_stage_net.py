@@ -3,7 +3,7 @@
 From Yang et al., "Recurrent Multi-Frame Deraining: Combining Physics Guidance and Adversarial
 Learning" (TPAMI 2022). How the blocks become stages is in two_stage.py.
 
-The encoder sees five pictures ("slots") and joins neighbours level by level, 5 -> 4 -> 3 -> 2 -> 1
+The encoder sees five frames ("slots") and joins neighbours level by level, 5 -> 4 -> 3 -> 2 -> 1
 slices. The paper does it with three-dimensional convolutions of two taps; here a pair of slices is
 one concatenation and everything is an ordinary convolution: the same numbers in less time.
 """
@@ -70,7 +70,7 @@ def _levels(width: int) -> list[tuple[int, int, int]]:
 
 
 class Encoder(nn.Module):
-    """Five pictures to features at three scales; after the first layer all slices share weights.
+    """Five frames to features at three scales; after the first layer all slices share weights.
 
     Slices lie one after another in the batch axis: (slices * B, channels, H, W).
     """
@@ -197,7 +197,7 @@ class Up(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Deep features to a picture: (B, 4n, H/4, W/4) -> (B, outputs, H, W)."""
+    """Deep features to an image: (B, 4n, H/4, W/4) -> (B, outputs, H, W)."""
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()

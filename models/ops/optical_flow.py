@@ -21,17 +21,17 @@ FlowFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 FLOW_SCALE = 2  # flow is computed and kept at 1/2 size; 1/4 costs about 1 dB on fine texture
 SMALLEST = 24  # DIS wants at least this many pixels a side at its own size
 BLUR = 1.0  # pixels at flow size: thins the streaks out before they can be matched
-# Levels of the pyramid above flow size at which DIS stops. At 2, its default for large pictures,
+# Levels of the pyramid above flow size at which DIS stops. At 2, its default for large images,
 # twigs in front of a street move with the street and are taken for rain: 2 dB less in light rain,
-# 9 dB less where there is none. Small pictures hide it, for which DIS goes down to 0 by itself.
+# 9 dB less where there is none. Small images hide it, for which DIS goes down to 0 by itself.
 FINEST = 1
 STEPS = 8  # of gradient descent for a patch; twice as many gain nothing
 SMOOTHING = 2  # variational refinements at every level
 
 
 def _grey(frame: Tensor) -> list[np.ndarray]:
-    """(B, 3, H, W) in [0, 1] -> B uint8 pictures at flow size, lightly blurred."""
-    pictures = []
+    """(B, 3, H, W) in [0, 1] -> B uint8 images at flow size, lightly blurred."""
+    images = []
     if frame.device.type != "cpu":  # a quarter of it to fetch
         frame = F.interpolate(frame, [n // FLOW_SCALE for n in frame.shape[-2:]], mode="area")
     for image in frame.detach().float().permute(0, 2, 3, 1).cpu().numpy():
@@ -40,15 +40,15 @@ def _grey(frame: Tensor) -> list[np.ndarray]:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         grey = cv2.GaussianBlur(grey, (0, 0), BLUR)
-        pictures.append(cv2.convertScaleAbs(grey, alpha=255))
-    return pictures
+        images.append(cv2.convertScaleAbs(grey, alpha=255))
+    return images
 
 
 def dis_flow(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Flow both ways between two frames (B, 3, H, W) in [0, 1]: (a -> b, b -> a).
 
     Returns:
-        Two (B, 2, H // 2, W // 2) float32 tensors on the frames' device. Pictures too small to
+        Two (B, 2, H // 2, W // 2) float32 tensors on the frames' device. Images too small to
         match get zero flow.
     """
     batch, _, height, width = a.shape
@@ -69,7 +69,7 @@ def dis_flow(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _dis(a: list[np.ndarray], b: list[np.ndarray]) -> list[np.ndarray]:
-    """Flow (h, w, 2) from each grey picture of `a` to that of `b`."""
+    """Flow (h, w, 2) from each grey image of `a` to that of `b`."""
     # A new object for every call: DIS keeps buffers and is not safe to share between threads.
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis.setFinestScale(FINEST)
@@ -99,7 +99,7 @@ def warp(image: Tensor, flow: Tensor, fallback: Tensor, corner: tuple[int, int] 
     Args:
         image: (B, C, H, W), any resolution; the flow is scaled to it.
         flow: (B, 2, h, w) in pixels of its own grid.
-        fallback: (B, C, H, W) used where the flow points outside the picture, so that a neighbour
+        fallback: (B, C, H, W) used where the flow points outside the frame, so that a neighbour
             with nothing to offer offers nothing.
         corner: (y, x) in `image` of the tile that `flow` and `fallback` are of, where they are
             smaller; it may fetch from the whole image.
@@ -113,7 +113,7 @@ def warp(image: Tensor, flow: Tensor, fallback: Tensor, corner: tuple[int, int] 
 def _warp_opencv(
     image: Tensor, flow: Tensor, fallback: Tensor, corner: tuple[int, int] = (0, 0)
 ) -> Tensor:
-    """About three times as fast as grid_sample for pictures, and without a gradient."""
+    """About three times as fast as grid_sample for images, and without a gradient."""
     height, width = fallback.shape[-2:]
     scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]])
     flows = (flow.permute(0, 2, 3, 1) * scale).contiguous().numpy()

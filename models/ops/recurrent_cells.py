@@ -19,7 +19,7 @@ CellState = tuple[Tensor, ...]  # what a cell hands on: its output h and, of an 
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from the means of all channels over the picture.
+    """Scale each channel by a gate computed from the means of all channels over the image.
 
     In place where no gradient needs the input.
     """

@@ -35,7 +35,7 @@ def as_frame(frame: FrameLike, check_range: bool = False) -> Tensor:
     else:
         raise DerainError(
             f"A frame is a NumPy array or a torch tensor, not {type(frame).__name__}; "
-            "numpy.asarray(image) makes one of a picture."
+            "numpy.asarray(image) makes an array of a Pillow image."
         )
     if tensor.ndim not in (3, 4):
         raise DerainError(_wrong_shape(tensor))

@@ -106,7 +106,7 @@ def at_full_size(output: Output, frame: Tensor) -> Output:
     def layer(x: Tensor | None) -> Tensor | None:
         return x if x is None or x.shape[-2:] == (1, 1) else enlarged(x)
 
-    pictures = output.pictures
+    layers = output.layers
     small = half(frame)
     change = output.image.float() - small
     rain = F.max_pool2d((RAIN * change.abs().amax(1, keepdim=True)).clamp_max(1), 3, 1, 1)
@@ -120,5 +120,5 @@ def at_full_size(output: Output, frame: Tensor) -> Output:
         streaks=layer(output.streaks),
         occlusion=layer(output.occlusion),
         transmission=layer(output.transmission),
-        pictures=pictures and {name: enlarged(x) for name, x in pictures.items()},
+        layers=layers and {name: enlarged(x) for name, x in layers.items()},
     )

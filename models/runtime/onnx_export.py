@@ -1,6 +1,6 @@
 """Writing the core of a network as an ONNX file, for programs that run without torch.
 
-The file holds what swift_core.py describes, with its names: aligned, normalised pictures go in, the
+The file holds what swift_core.py describes, with its names: aligned, normalised frames go in, the
 hidden states go in and come out. It knows nothing of alignment.
 """
 
@@ -111,9 +111,9 @@ def example_inputs(network: Swift, height: int, width: int) -> CoreInputs:
         height: of the frame, pixels.
         width: of the frame, pixels.
     """
-    picture = torch.full((1, 3, height, width), 0.5)
+    frame = torch.full((1, 3, height, width), 0.5)
     memory = torch.zeros(1, network.hidden, height // 8, width // 8)
-    p = picture
+    p = frame
     return CoreInputs(p, p, p, p, p, p, p, p[:, :1], memory, memory)
 
 

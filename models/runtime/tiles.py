@@ -147,7 +147,7 @@ def compute(
     """Do `work` on a frame (…, H, W): once, or for each of its tiles.
 
     Args:
-        work: gives an `Output`, tensors, or tuples and dictionaries of them. Pictures in it are the
+        work: gives an `Output`, tensors, or tuples and dictionaries of them. Layers in it are the
             tile's, (…, h, w) at any stride; what has one pixel, such as the airlight, is the
             frame's.
         frame: (…, H, W), of which the size counts.
@@ -211,7 +211,7 @@ def _put_output(whole: Output | None, part: Output, tile: Tile) -> Output:
         transmission=_put(before.transmission, part.transmission, tile),
         airlight=_put(before.airlight, part.airlight, tile),
         hazy=_put(before.hazy, part.hazy, tile),
-        pictures=_put(before.pictures, part.pictures, tile),
+        layers=_put(before.layers, part.layers, tile),
     )
 
 

@@ -171,7 +171,7 @@ def camera_shift(frames: Sequence[Image], most: int = 12) -> float:
         return 0.0  # nothing to hold on to
     window = cv2.createHanningWindow(size, cv2.CV_32F)
     starts = np.unique(np.linspace(0, len(frames) - group, most).astype(int))
-    # OpenCV multiplies pictures of some sizes by the window in place: give it copies.
+    # OpenCV multiplies images of some sizes by the window in place: give it copies.
     moves = [cv2.phaseCorrelate(middle.copy(), prepare(int(i)), window)[0] for i in starts]
     return float(np.quantile([math.hypot(x, y) for x, y in moves], 0.9)) * scale
 

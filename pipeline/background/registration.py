@@ -2,7 +2,7 @@
 
 A shift and a turn are fitted by ECC (Evangelidis and Psarakis, "Parametric Image Alignment Using
 Enhanced Correlation Coefficient Maximization", PAMI 2008). A homography, with eight numbers for
-three, fits the rain in front of small pictures as well as the scene.
+three, fits the rain in front of small images as well as the scene.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from derain.pipeline.background.frames import Image
 
 LONGEST = 640  # pixels of the longer side at which is fitted
 STEPS, ENOUGH, BLUR = 60, 1e-5, 9  # iterations of ECC, and pixels of its blur
-LEAST_CORRELATION = 0.4  # of the two pictures once fitted; rain takes some
+LEAST_CORRELATION = 0.4  # of the two images once fitted; rain takes some
 MOST_SWAY = 0.08  # of the longer side, by which a corner may move
 
 

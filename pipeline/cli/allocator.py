@@ -16,7 +16,7 @@ LARGE = 32 << 20  # bytes from which a block is the system's own again as soon a
 def keep_memory() -> bool:
     """Let all threads share one heap, and let it keep what a frame needs; whether it is so now.
 
-    The network asks for the same pictures again and again. By default glibc gives their pages back
+    The network asks for the same images again and again. By default glibc gives their pages back
     to the system and takes them again with every frame, and each thread holds its own reserve: that
     costs CPU time, and memory that grows and shrinks by a tenth without a reason.
     """

@@ -20,7 +20,7 @@ from derain.models.log import printable
 from derain.pipeline.streaming.quality import Quality as QualityName
 
 # Groups of options in a command's help, in this order.
-COMMON, PICTURE, ENCODING = "Common", "Picture", "Encoding"
+COMMON, IMAGE, ENCODING = "Common", "Image", "Encoding"
 FILES, ADVANCED = "Files", "Advanced"
 DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
 
@@ -112,13 +112,13 @@ Engine = Annotated[
 Streaks = Annotated[
     float,
     typer.Option(
-        callback=_share, help="Share of the streaks to remove, 0 to 1.", rich_help_panel=PICTURE
+        callback=_share, help="Share of the streaks to remove, 0 to 1.", rich_help_panel=IMAGE
     ),
 ]
 Haze = Annotated[
     float,
     typer.Option(
-        callback=_share, help="Share of the haze to remove, 0 to 1.", rich_help_panel=PICTURE
+        callback=_share, help="Share of the haze to remove, 0 to 1.", rich_help_panel=IMAGE
     ),
 ]
 Boldness = Annotated[
@@ -126,22 +126,22 @@ Boldness = Annotated[
     typer.Option(
         callback=_share,
         help="0 leaves what might not be rain, 1 removes what might be.",
-        rich_help_panel=PICTURE,
+        rich_help_panel=IMAGE,
     ),
 ]
 Protect = Annotated[
     list[str] | None,
     typer.Option(
         metavar="X,Y,W,H|MASK",
-        help="A region, or a picture that is white where frames stay; repeatable.",
-        rich_help_panel=PICTURE,
+        help="A region, or an image that is white where frames stay; repeatable.",
+        rich_help_panel=IMAGE,
     ),
 ]
 Speed = Annotated[
     Literal["best", "fast"],
     typer.Option(
         help="fast finds the rain at half size: for 1080p and 4K; the finest detail may suffer.",
-        rich_help_panel=PICTURE,
+        rich_help_panel=IMAGE,
     ),
 ]
 Tile = Annotated[
@@ -158,11 +158,11 @@ SceneReset = Annotated[
 ]
 Compare = Annotated[
     Literal["side", "wipe"] | None,
-    typer.Option(help="Before and after in one picture.", rich_help_panel=PICTURE),
+    typer.Option(help="Before and after in one frame.", rich_help_panel=IMAGE),
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Folder for pictures of streaks, haze, …", rich_help_panel=PICTURE),
+    typer.Option(help="Folder for images of streaks, haze, …", rich_help_panel=IMAGE),
 ]
 Codec = Annotated[
     str | None,
@@ -194,11 +194,11 @@ InputOpt = Annotated[
 ]
 Steady = Annotated[
     bool,
-    typer.Option("--steady", help="Less flicker of per-frame networks.", rich_help_panel=PICTURE),
+    typer.Option("--steady", help="Less flicker of per-frame networks.", rich_help_panel=IMAGE),
 ]
 Interlaced = Annotated[
     Literal["auto", "keep"],
-    typer.Option(help="auto deinterlaces, keep does not.", rich_help_panel=PICTURE),
+    typer.Option(help="auto deinterlaces, keep does not.", rich_help_panel=IMAGE),
 ]
 Preset = Annotated[
     str | None,

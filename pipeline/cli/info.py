@@ -132,7 +132,7 @@ def _is_playlist(file: str) -> bool:
 
 
 def show_file(file: str, as_json: bool) -> None:
-    """Write a file's streams, and what derain would make of its picture."""
+    """Write a file's streams, and what derain would make of its video."""
     from derain.pipeline.video import VideoReader
 
     found = probe(file)
@@ -153,7 +153,7 @@ def show_file(file: str, as_json: bool) -> None:
         clock = str(timedelta(seconds=round(seconds, 2))).rstrip("0").removesuffix(".")
         sys.stdout.write(f"duration: {clock}{size}\n")
     sys.stdout.write(
-        f"picture: {video.width}x{video.height} {video.pixel_format}, {float(video.rate):.3f} fps, "
+        f"video: {video.width}x{video.height} {video.pixel_format}, {float(video.rate):.3f} fps, "
         f"{frames}, matrix {color.matrix}, primaries {color.primaries}, "
         f"transfer {color.transfer}, {'full' if color.full_range else 'limited'} range\n"
     )

@@ -77,7 +77,7 @@ def evaluate(
         tuple[str, Path] | None,
         typer.Option(
             metavar="LAYOUT FOLDER",
-            help="A data set of pictures instead: folders, numbered, side-by-side, list, "
+            help="A data set of images instead: folders, numbered, side-by-side, list, "
             "or rain100l, rain100h, rain800, rain1200, rain1400, whose pairs are counted.",
         ),
     ] = None,
@@ -90,7 +90,7 @@ def evaluate(
     ] = None,
     clean_side: Annotated[
         Literal["left", "right"] | None,
-        typer.Option(help="Of pictures that hold both, for --images."),
+        typer.Option(help="Of images that hold both, for --images."),
     ] = None,
     reset_hidden_state: Annotated[
         bool, typer.Option("--reset-hidden-state", help="Also with it reset before every frame.")
@@ -149,7 +149,7 @@ def evaluate(
         from derain.pipeline.evaluation.images import evaluate_images, image_table
 
         layout, folder = images
-        del loaded["median"]  # of a single picture it is the picture
+        del loaded["median"]  # of a single image it is the image
         results["images"] = evaluate_images(loaded, folder, layout, clean_side, options, say)
         console.print(image_table(results["images"]))
     if real is not None:

@@ -91,9 +91,9 @@ def describe(found: Findings, film: str, model: str, sheet: Path) -> list[str]:
     if "falling streaks" in found.kinds:
         what = "streaks that this network does not take for rain"
     if found.changed < UNCHANGED:
-        lines.append(f"The picture shows {what}: derain video changes next to nothing of it.")
+        lines.append(f"The film shows {what}: derain video changes next to nothing of it.")
     elif not found.kinds:
-        lines.append("The picture shows no falling rain; look at the sheet before you go on.")
+        lines.append("The film shows no falling rain; look at the sheet before you go on.")
     lines += [
         f"speed: {found.rate:.1f} frames a second with {model}",
         f"whole film: about {clock(found.seconds)} for {found.frames} frames",

@@ -227,7 +227,7 @@ def check_targets(tasks: list[Task], output_format: str | None) -> None:
     """Refuse names of outputs that no film can be written to, before anything is loaded.
 
     Raises:
-        UsageError: no ending and no container, or one picture for a film.
+        UsageError: no ending and no container, or one image for a film.
     """
     from derain.pipeline.video.paths import is_sequence
 

@@ -128,7 +128,7 @@ def export(
 def background(
     video: Annotated[str, typer.Argument(metavar="RAIN", help="Of a camera that stands still.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Picture to write; .png is lossless.")
+        Path | None, typer.Option("-o", "--output", help="Image to write; .png is lossless.")
     ] = None,
     pairs: Annotated[
         Path | None, typer.Option(help="Folder for training pairs, laid out as SPA-Data.")
@@ -146,7 +146,7 @@ def background(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Find the clean picture behind the rain of a camera that stands still."""
+    """Find the clean image behind the rain of a camera that stands still."""
     from derain.pipeline.background.command import BackgroundSettings, background_command
 
     if layers is not None:

@@ -68,7 +68,7 @@ def train(
 
 
 def data(
-    sheet: Annotated[Path, typer.Argument(help="Picture to write: SHEET.png.")],
+    sheet: Annotated[Path, typer.Argument(help="Image to write: SHEET.png.")],
     config: Annotated[str, typer.Option("--preset", help="As of derain train.")] = "swift",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override: data.clips=CLIPS; repeatable.")
@@ -86,13 +86,13 @@ def data(
 
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Image to write.")] = Path(
         "curves.png"
     ),
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Draw learning curves of runs, loss and validation, into one picture."""
+    """Draw learning curves of runs, loss and validation, into one image."""
     from derain.stages.training.curves import plot_runs
 
     keep(output, overwrite)

@@ -129,10 +129,10 @@ def _copy(
     writer: VideoWriter,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Packets of the picture and of all other streams, by their times."""
+    """Packets of the video and of all other streams, by their times."""
     others = source.copied_packets() if source.others else iter(())
     waiting = next(others, None)
-    for done, packet in enumerate(_pictures(job, plan, records, source, writer), 1):
+    for done, packet in enumerate(_frames(job, plan, records, source, writer), 1):
         due = stamp(packet)
         while waiting is not None and stamp(waiting) <= due:
             writer.copy(waiting)
@@ -144,7 +144,7 @@ def _copy(
         waiting = next(others, None)
 
 
-def _pictures(
+def _frames(
     job: Job, plan: Plan, records: list[Record], source: VideoReader, writer: VideoWriter
 ) -> Iterator[av.Packet]:
     """The packets of all parts, with the times that the plan has for their frames."""

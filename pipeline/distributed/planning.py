@@ -204,8 +204,8 @@ def _mark(
         progress(index + 1, reader.video.frames)
     if last is None or film.first == len(film.pts):
         raise DerainError(f"There is no frame in that part of {reader.name}; check --start, --end.")
-    picture = last.picture
-    seconds = (picture.duration or 0) * (picture.time_base or Fraction(0))
+    image = last.image
+    seconds = (image.duration or 0) * (image.time_base or Fraction(0))
     film.last_duration = round(seconds / last.time_base)
     film.damaged, film.missing = reader.damaged, reader.missing
     return film

@@ -1,4 +1,4 @@
-"""Whether a joined film holds what its parts hold: counts, order, and pictures at the seams."""
+"""Whether a joined film holds what its parts hold: counts, order, and frames at the seams."""
 
 from __future__ import annotations
 
@@ -62,38 +62,38 @@ def _seams(job: Job, plan: Plan, records: list[Record], film: Path) -> str:
         first, last = _ends(job.parts / record.part)
         wanted[segment.first - plan.first] = first
         wanted[segment.end - 1 - plan.first] = last
-    for index, found in _pictures(film, set(wanted)):
+    for index, found in _frames(film, set(wanted)):
         if wanted.pop(index) != found:
             return f"frame {index} is another"
     return f"frame {min(wanted)} cannot be decoded" if wanted else ""
 
 
 def _ends(part: Path) -> tuple[str, str]:
-    """Hashes of the first and the last picture."""
+    """Hashes of the first and the last frame."""
     first = last = None
     with av.open(local(part)) as file:
         stream = file.streams.video[0]
         stream.codec_context.thread_type = "AUTO"
-        for picture in file.decode(stream):
-            first, last = first or picture, picture
+        for frame in file.decode(stream):
+            first, last = first or frame, frame
     if first is None or last is None:
-        raise VideoError(f"{part} holds no picture")
+        raise VideoError(f"{part} holds no frame")
     return _hash(first), _hash(last)
 
 
-def _pictures(film: Path, wanted: set[int]) -> Iterator[tuple[int, str]]:
-    """The numbers and hashes of those pictures that are wanted."""
+def _frames(film: Path, wanted: set[int]) -> Iterator[tuple[int, str]]:
+    """The numbers and hashes of those frames that are wanted."""
     with av.open(local(film), metadata_errors="replace") as file:
         stream = next(s for s in file.streams.video if not is_cover(s))
         stream.codec_context.thread_type = "AUTO"
-        for index, picture in enumerate(file.decode(stream)):
+        for index, frame in enumerate(file.decode(stream)):
             if index in wanted:
-                yield index, _hash(picture)
+                yield index, _hash(frame)
 
 
-def _hash(picture: av.VideoFrame) -> str:
+def _hash(frame: av.VideoFrame) -> str:
     """Of all that is seen."""
-    digest = sha256(picture.format.name.encode())
-    for index in range(len(picture.planes)):
-        digest.update(plane(picture, index).tobytes())
+    digest = sha256(frame.format.name.encode())
+    for index in range(len(frame.planes)):
+        digest.update(plane(frame, index).tobytes())
     return digest.hexdigest()

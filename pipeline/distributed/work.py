@@ -181,7 +181,7 @@ class Worker:
                     None,
                     files,
                     PlannedMarks(self.plan),
-                    picture_only=True,
+                    video_only=True,
                 ).all()
             finally:
                 if files is not None:

@@ -1,1 +1,1 @@
-"""Figures: clips and pictures against their truth, tables, speed."""
+"""Figures: clips and images against their truth, tables, speed."""

@@ -29,7 +29,7 @@ from derain.pipeline.evaluation.network_parts import engine_name, network_parts
 from derain.pipeline.evaluation.nothing import Nothing
 from derain.pipeline.rendered.demo import as_float, read_8_bit
 from derain.pipeline.rendered.scenes import demo_frames
-from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_picture
+from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_image
 from derain.pipeline.streaming.derain_video import Report, VideoOptions, derain_video
 from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
 from derain.stages.losses.metrics import psnr
@@ -81,7 +81,7 @@ def clips(size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
     width, height = size
     clean = [np.rint(f * 255).astype(np.uint8) for f in demo_frames(height, width, LOOP)]
     settings = named_rain(SynthOptions(rain="shower"), height)
-    rainy = [to_picture(r.rainy[0]) for r in rain_on(map(as_float, clean), settings, seed=1)]
+    rainy = [to_image(r.rainy[0]) for r in rain_on(map(as_float, clean), settings, seed=1)]
     return clean, rainy
 
 
@@ -128,7 +128,7 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, o
         found |= parts(source, folder, model, options, progress)
     progress("flow, alignment and core of the network")
     derainer = Derainer(model, options.device, options.precision, engine=options.engine)
-    found["network_cpu_ms"] = network_parts(derainer, map(_picture, rainy))
+    found["network_cpu_ms"] = network_parts(derainer, map(_tensor_of, rainy))
     progress("difference from float32 on the CPU")
     found["db_from_cpu_float32"] = from_float32(model, rainy[:HELD], options)
     return found
@@ -220,16 +220,16 @@ def parts(
                     if len(frames) == count:
                         break
             clocks["decode"].append(clock)
-            pictures = [_tensor(frame) for frame in frames]
+            tensors = [_tensor(frame) for frame in frames]
             derainer = Derainer(
                 model, options.device, options.precision, notice=progress, engine=options.engine
             )
             with Clock() as clock:
-                images = derained(derainer, pictures)
+                images = derained(derainer, tensors)
             clocks["network"].append(clock)
             residuals = [
-                (image - picture).permute(1, 2, 0).contiguous().numpy()
-                for image, picture in zip(images, pictures, strict=True)
+                (image - tensor).permute(1, 2, 0).contiguous().numpy()
+                for image, tensor in zip(images, tensors, strict=True)
             ]
             with Clock() as clock:
                 target = folder / "parts.mp4"
@@ -240,12 +240,12 @@ def parts(
     return {name: _per_frame(measured, count) for name, measured in clocks.items()}
 
 
-def derained(derainer: Derainer, pictures: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+def derained(derainer: Derainer, frames: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     """The images of one shot, each (3, H, W).
 
     They go to the CPU at once: that waits for the device, and lets the other layers go.
     """
-    images = [out.image[0].cpu() for x in pictures if (out := derainer.push(x)) is not None]
+    images = [out.image[0].cpu() for x in frames if (out := derainer.push(x)) is not None]
     return images + [out.image[0].cpu() for out in derainer.flush()]
 
 
@@ -302,7 +302,7 @@ def long_run(
 
     derain_video(source, target, settings, model=model, progress=watch)
     values = [
-        psnr(_picture(a), _picture(b)).item()
+        psnr(_tensor_of(a), _tensor_of(b)).item()
         for a, b in zip(read_8_bit(target), forth_and_back(clean, options.long), strict=True)
     ]
     early = values[EARLY - WINDOW : EARLY]
@@ -315,7 +315,7 @@ def long_run(
     }
 
 
-def _picture(frame: NDArray[np.uint8]) -> torch.Tensor:
+def _tensor_of(frame: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(as_float(frame)).permute(2, 0, 1)
 
 
@@ -332,7 +332,7 @@ def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: Ben
     plain: tuple[str, str, Engine] = ("cpu", "fp32", "torch")
     for device, precision, engine in (chosen, plain):
         derainer = Derainer(model, device, precision, engine=engine)
-        results.append(torch.stack(derained(derainer, map(_picture, rainy))).float())
+        results.append(torch.stack(derained(derainer, map(_tensor_of, rainy))).float())
     return psnr(*results).mean().item()
 
 

@@ -1,7 +1,7 @@
-"""Evaluation on data sets of single pictures, by the two protocols that papers report.
+"""Evaluation on data sets of single images, by the two protocols that papers report.
 
-Each picture is a shot of one frame. As the protocols want, what is measured is rounded to 8 bits,
-picture by picture, and averaged; figures are `derain.stages.losses.metrics`', pairs are found by
+Each image is a shot of one frame. As the protocols want, what is measured is rounded to 8 bits,
+image by image, and averaged; figures are `derain.stages.losses.metrics`', pairs are found by
 `derain.stages.data.image_pairs`. Clips are measured in clips.py.
 """
 
@@ -18,7 +18,7 @@ from derain.models import DerainError, VideoModel
 from derain.models.log import Log, say_nothing
 from derain.pipeline.evaluation.clips import Result, average, worst_gain
 from derain.pipeline.evaluation.model_runs import INPUT, Options, run_model
-from derain.stages.data.image_pairs import ImagePair, Picture, Side, find_pairs, read_pair
+from derain.stages.data.image_pairs import Image, ImagePair, Side, find_pairs, read_pair
 from derain.stages.data.validation_pairs import to_8_bit
 from derain.stages.losses import metrics
 
@@ -54,8 +54,7 @@ def evaluate_images(
     pairs = find_pairs(folder, layout, clean_side, result.notice)
     if any(pair.clean is None for pair in pairs):
         raise DerainError(
-            "There is no truth to compare these pictures with; see what `derain image` makes of "
-            "them."
+            "There is no truth to compare these images with; see what `derain image` makes of them."
         )
     for count, pair in enumerate(pairs, 1):
         progress(f"{count} of {len(pairs)}, {pair.name}")
@@ -70,18 +69,18 @@ def evaluate_images(
 
 
 def load(pair: ImagePair) -> tuple[Tensor, Tensor]:
-    """The rainy picture and its truth, (1, 3, H, W) in [0, 1] each."""
+    """The rainy image and its truth, (1, 3, H, W) in [0, 1] each."""
     rainy, clean = read_pair(pair)
     assert clean is not None
 
-    def tensor(picture: Picture) -> Tensor:
-        return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    def tensor(image: Image) -> Tensor:
+        return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
 
     return tensor(rainy), tensor(clean)
 
 
 def measure(output: Tensor, clean: Tensor) -> dict[str, float]:
-    """The figures of one picture (1, 3, H, W), rounded to 8 bits: RGB, and MATLAB's Y."""
+    """The figures of one image (1, 3, H, W), rounded to 8 bits: RGB, and MATLAB's Y."""
     output = to_8_bit(output.clamp(0, 1))
     output_y, clean_y = metrics.luma(output), metrics.luma(clean)
     return {
@@ -93,12 +92,12 @@ def measure(output: Tensor, clean: Tensor) -> dict[str, float]:
 
 
 def image_table(result: Result) -> Table:
-    """Means over the pictures of a set for every model, with the gain in PSNR over the input."""
+    """Means over the images of a set for every model, with the gain in PSNR over the input."""
     rows: Iterable[str] = dict.fromkeys(record["row"] for record in result.records)
     layout = result.records[0]["level"]
     count = sum(record["row"] == INPUT for record in result.records)
     table = Table(
-        title=f"{layout}, {count} pictures: means, outputs rounded to 8 bits", title_justify="left"
+        title=f"{layout}, {count} images: means, outputs rounded to 8 bits", title_justify="left"
     )
     table.add_column("model", no_wrap=True)
     for heading in ("gain", "worst", *(heading for heading, _ in FIGURES.values())):

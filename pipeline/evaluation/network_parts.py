@@ -32,12 +32,12 @@ def timed(core: Core, clock: Clock) -> Core:
 
 
 @torch.inference_mode()
-def network_parts(derainer: Derainer, pictures: Iterable[Tensor]) -> dict[str, float]:
+def network_parts(derainer: Derainer, frames: Iterable[Tensor]) -> dict[str, float]:
     """CPU time in milliseconds a frame, of all threads.
 
     Args:
         derainer: fresh; its network gets a clock.
-        pictures: of one shot, (3, H, W) RGB in [0, 1]. The first that give an output are not
+        frames: of one shot, (3, H, W) RGB in [0, 1]. The first that give an output are not
             counted: engines compile then.
 
     Returns:
@@ -52,9 +52,9 @@ def network_parts(derainer: Derainer, pictures: Iterable[Tensor]) -> dict[str, f
 
     derainer.model = with_core(derainer.model, with_clock)
     preparer, counted = derainer.preparer(), 0
-    for picture in pictures:
+    for frame in frames:
         with flow:
-            prepared = preparer.take(picture)
+            prepared = preparer.take(frame)
         with step:
             output = derainer.push(prepared)
         if output is not None and isinstance(derainer.model, Swift):

@@ -1,1 +1,1 @@
-"""Still pictures: reading, deraining and writing them."""
+"""Still images: reading, deraining and writing them."""

@@ -27,7 +27,7 @@ from derain.pipeline.image.formats import READABLE
 from derain.pipeline.image.image_file import StillImage, count_images, read_image
 from derain.pipeline.image.image_writer import format_of, write_image
 from derain.pipeline.streaming.compare import compare_frames
-from derain.pipeline.streaming.layer_images import layer_pictures
+from derain.pipeline.streaming.layer_images import layers_as_images
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video.color import to_bytes
@@ -218,7 +218,7 @@ def _derain_page(
 def _write_layers(folder: Path, stem: str, output: Output) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, layer in layer_pictures(output).items():
+        for name, layer in layers_as_images(output).items():
             Image.fromarray(layer).save(folder / f"{stem}.{name}.png")
     except OSError as error:
         raise DerainError(

@@ -225,7 +225,7 @@ class Capture:
     def _offer(self, frame: Frame) -> None:
         """Hand the frame on, or leave it out where the user asked for fewer."""
         live = LiveFrame(
-            frame.picture,
+            frame.image,
             round(self._last / TICKS),
             TICKS,
             frame.color,

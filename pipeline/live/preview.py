@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from derain.models.output import Output
 from derain.pipeline.live.capture import LiveFrame
-from derain.pipeline.streaming.layer_images import FIELDS, layer_pictures
+from derain.pipeline.streaming.layer_images import FIELDS, layers_as_images
 from derain.pipeline.streaming.shot_runner import Finished
 from derain.pipeline.video.color import to_bgr, to_bytes
 
@@ -105,7 +105,7 @@ class PreviewFrame:
     def _layer(self, view: str) -> NDArray[np.uint8]:
         assert self._output is not None
         alone = Output(self._output.image, **{view: getattr(self._output, view)})
-        layer = layer_pictures(alone)[view]
+        layer = layers_as_images(alone)[view]
         return layer if layer.ndim == 3 else np.repeat(layer[..., None], 3, -1)
 
 

@@ -290,7 +290,7 @@ class Live:
     def _begin(self, frame: LiveFrame) -> Derainer:
         """The network asked for, at the size it can keep up with."""
         self.derainer, self._next = self._next or self.derainer, None
-        image = frame.picture
+        image = frame.image
         self.source_size = (image.width, image.height)
         self._shape = image.width / image.height
         if isinstance(self._asked, tuple):
@@ -316,7 +316,7 @@ class Live:
     def _convert(self, frame: LiveFrame) -> None:
         """Fill the frame's RGB, at the working size; its image keeps the source's."""
         assert self.size is not None
-        image = frame.picture
+        image = frame.image
         if abs(image.width / image.height - self._shape) > 0.01:
             self.notice("The image changes its shape; it is stretched to the first one's.")
         if (image.width, image.height) != self.size:

@@ -50,7 +50,7 @@ class Packets:
 
 
 def video_packets(path: str | Path, start: float = 0, end: float = float("inf")) -> Packets:
-    """Sizes of the packets that show pictures from `start` to `end`, in seconds of the file.
+    """Sizes of the packets that show frames from `start` to `end`, in seconds of the file.
 
     Args:
         path: of the film.
@@ -67,7 +67,7 @@ def video_packets(path: str | Path, start: float = 0, end: float = float("inf"))
             if not packet.size or packet.pts is None:
                 continue
             time = float(packet.pts * packet.time_base) - begin
-            if time > end + 1:  # pictures are stored out of order by less
+            if time > end + 1:  # frames are stored out of order by less
                 break
             if start <= time < end:
                 (keys if packet.is_keyframe else others).append(packet.size)
@@ -75,7 +75,7 @@ def video_packets(path: str | Path, start: float = 0, end: float = float("inf"))
 
 
 def estimate_size(made: Packets, given: Packets, source_bytes: int, frames: int) -> int:
-    """Bytes of the whole result's picture.
+    """Bytes of the whole result's video.
 
     The runs are where it rains most, which costs more bits than the rest: the film's own packets
     there, against those of all of it, tell by how much.
@@ -83,7 +83,7 @@ def estimate_size(made: Packets, given: Packets, source_bytes: int, frames: int)
     Args:
         made: of the runs' results.
         given: of the same seconds of the source.
-        source_bytes: of the source's whole picture.
+        source_bytes: of the source's whole video.
         frames: of the whole film.
     """
     if not made.others or not frames:

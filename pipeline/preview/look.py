@@ -182,12 +182,12 @@ def _derain_spots(
     found.drops = drops > len(times) / 2
     found.transmission = float(np.median(transmissions)) if transmissions else None
     all_bytes = Path(source).stat().st_size
-    picture = _picture_bytes(source, all_bytes)
-    found.size = all_bytes - picture + estimate_size(made, given, picture, found.frames)
+    video_bytes = _video_bytes(source, all_bytes)
+    found.size = all_bytes - video_bytes + estimate_size(made, given, video_bytes, found.frames)
 
 
-def _picture_bytes(source: str, all_bytes: int) -> int:
-    """Bytes of the film's picture: all but what its other streams say they take."""
+def _video_bytes(source: str, all_bytes: int) -> int:
+    """Bytes of the film's video: all but what its other streams say they take."""
     with VideoReader(source) as reader:
         length = reader.video.duration or 0
         others = [getattr(s, "bit_rate", None) or 0 for s in reader.others]

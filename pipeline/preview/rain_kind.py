@@ -29,10 +29,10 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 HAZY = 0.82  # mean transmission below which there is haze, as in the haze estimator
 
 # Drops on glass, measured on frames of about a second: small details that stand still while they
-# are all that is sharp. A windscreen had 218 to 249 of them, 34 % of the picture of 38 to 42 % that
+# are all that is sharp. A windscreen had 218 to 249 of them, 34 % of the frame of 38 to 42 % that
 # is sharp at all; clean clips at most 168, and foliage, which has more, is sharp on 55 to 80 %.
-DROPS, CELLS = 150, 10  # how many, in how many of 12 fields of the picture
-SHARP, STILL = 0.55, 0.5  # at most so much of the picture is sharp, at least so much of it is still
+DROPS, CELLS = 150, 10  # how many, in how many of 12 fields of the frame
+SHARP, STILL = 0.55, 0.5  # at most so much of the frame is sharp, at least so much of it is still
 DETAIL, BLUR, STEADY = 5.0, 6.0, 2.5  # grey levels, pixels, times its own spread
 
 Image = NDArray[np.float32]  # (H, W, 3) in [0, 1]

@@ -66,14 +66,14 @@ def _run(reader: VideoReader, due: float, frames: int) -> Sample | None:
     images: list[NDArray[np.float32]] = []
     forward = max(12, FORWARD // (reader.video.width * reader.video.height))
     try:
-        for index, picture in enumerate(reader.container.decode(stream)):
-            if picture.pts is None:
+        for index, image in enumerate(reader.container.decode(stream)):
+            if image.pts is None:
                 continue
-            time = float(picture.pts * stream.time_base)
+            time = float(image.pts * stream.time_base)
             if not images and time < due and index < forward:
                 continue
             first = first if images else time
-            frame = Frame(picture, picture.pts, stream.time_base, reader.video.color)
+            frame = Frame(image, image.pts, stream.time_base, reader.video.color)
             images.append(upright_rgb(reader, frame))
             if len(images) == frames:
                 break

@@ -1,6 +1,6 @@
 """`derain demo`: a rendered scene, rain on it, and the real way through `derain_video`.
 
-Needs no files. Shows what the product does and how well, and makes the README's picture.
+Needs no files. Shows what the product does and how well, and makes the README's image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.rendered.scenes import demo_frames
-from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_picture
+from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_image
 from derain.pipeline.rendered.tone import write_tone
 from derain.pipeline.streaming.compare import compare_frames, contact_sheet
 from derain.pipeline.streaming.derain_video import VideoOptions, derain_video
@@ -85,7 +85,7 @@ def make_demo(
         scene = [np.rint(f * 255).astype(np.uint8) for f in demo_frames(height, width, frames)]
         settings = named_rain(RAIN, height)
         rain = rain_on((as_float(f) for f in scene), settings, RAIN.seed)
-        write_with_tone(files["rainy"], (to_picture(r.rainy[0]) for r in rain), size, frames)
+        write_with_tone(files["rainy"], (to_image(r.rainy[0]) for r in rain), size, frames)
         progress("removing the rain")
         derain_video(files["rainy"], files["clean"], options)
         progress("comparing")
@@ -105,9 +105,9 @@ def make_demo(
     return DemoReport(mean_psnr(rainy, scene), mean_psnr(clean, scene), frames, files)
 
 
-def as_float(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def as_float(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 -> float32 in [0, 1]."""
-    return picture.astype(np.float32) / np.float32(255)
+    return image.astype(np.float32) / np.float32(255)
 
 
 def read_8_bit(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -115,36 +115,36 @@ def read_8_bit(path: Path) -> Iterator[NDArray[np.uint8]]:
     return (to_bytes(frame) for frame in read_rgb(path))
 
 
-def mean_psnr(pictures: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]]) -> float:
+def mean_psnr(frames: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]]) -> float:
     """RGB PSNR in dB, mean over frames."""
 
-    def tensor(picture: NDArray[np.uint8]) -> torch.Tensor:
-        return torch.from_numpy(as_float(picture)).permute(2, 0, 1)
+    def tensor(image: NDArray[np.uint8]) -> torch.Tensor:
+        return torch.from_numpy(as_float(image)).permute(2, 0, 1)
 
-    values = [psnr(tensor(a), tensor(b)) for a, b in zip(pictures, truth, strict=True)]
+    values = [psnr(tensor(a), tensor(b)) for a, b in zip(frames, truth, strict=True)]
     return torch.stack(values).mean().item()
 
 
 def write_with_tone(
-    path: Path, pictures: Iterator[NDArray[np.uint8]], size: tuple[int, int], frames: int
+    path: Path, frames: Iterator[NDArray[np.uint8]], size: tuple[int, int], count: int
 ) -> None:
-    """Write pictures with a quiet tone beside them, so that there is sound to be kept.
+    """Write frames with a quiet tone beside them, so that there is sound to be kept.
 
     Args:
         path: of the file to write.
-        pictures: (H, W, 3) uint8, RGB.
+        frames: (H, W, 3) uint8, RGB.
         size: width and height.
-        frames: how many there are, for the tone's length.
+        count: how many there are, for the tone's length.
     """
     video = Video(*size, rate=Fraction(RATE), color=Color(1, 1, 1))
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "tone.mkv"
-        write_tone(sound, frames / RATE)
+        write_tone(sound, count / RATE)
         with VideoReader(sound) as source:
             writer = VideoWriter(path, video, Encoding(crf=12), source=source, overwrite=True)
             with writer:
                 for item in source:
                     if isinstance(item, Frame):
-                        writer.write_rgb(next(pictures), item.index)
+                        writer.write_rgb(next(frames), item.index)
                     else:
                         writer.copy(item)

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 Color = tuple[float, float, float]
 REACH = 3  # layers are this many views wide before they repeat
 NEAR = 0.0105  # of the view's width: what the nearest layer scrolls in a frame
 
 
 class Layer(NamedTuple):
-    """A wide picture that scrolls: colour times cover, and the cover, in float32."""
+    """A wide image that scrolls: colour times cover, and the cover, in float32."""
 
     paint: NDArray[np.float32]  # (rows, wide + view, 4): the first view is repeated at the end
     top: int  # the first row that covers anything
@@ -24,7 +24,7 @@ class Layer(NamedTuple):
     speed: float  # as a share of the nearest layer's
 
 
-def layer(color: Picture, cover: NDArray[np.float32], speed: float) -> Layer:
+def layer(color: Image, cover: NDArray[np.float32], speed: float) -> Layer:
     """A layer of (H, wide, 3) colour and (H, wide, 1) cover in [0, 1].
 
     Args:
@@ -93,7 +93,7 @@ def rgb(red: float, green: float, blue: float) -> NDArray[np.float32]:
     return np.array((red, green, blue), np.float32)
 
 
-def mix_colors(a: Color, b: Color, share: NDArray[np.float32]) -> Picture:
+def mix_colors(a: Color, b: Color, share: NDArray[np.float32]) -> Image:
     """`a` where `share` is 0, `b` where it is 1.
 
     Args:
@@ -170,7 +170,7 @@ def _fence(height: int, wide: int, rng: np.random.Generator) -> Layer:
     return layer(color.clip(0, 1), cover[..., None], 1.0)
 
 
-def look(layers: list[Layer], size: tuple[int, int], right: float, down: float = 0.0) -> Picture:
+def look(layers: list[Layer], size: tuple[int, int], right: float, down: float = 0.0) -> Image:
     """The view of (height, width) after the camera moved `right` and `down`, in pixels.
 
     Sideways, far layers move less than the nearest; down, all move alike.
@@ -199,7 +199,7 @@ def look(layers: list[Layer], size: tuple[int, int], right: float, down: float =
 
 
 def write_text(
-    view: Picture, text: str, x: float, y: float, size: float, thick: float = 0.004
+    view: Image, text: str, x: float, y: float, size: float, thick: float = 0.004
 ) -> None:
     """White letters with a dark rim; place and size as shares of width and height.
 

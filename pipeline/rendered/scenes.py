@@ -1,6 +1,6 @@
 """Scenes the project renders itself: a landscape for demo, bench and tests, and things not rain.
 
-Deterministic, any size, any length: a frame is a function of its index. Layers are wide pictures
+Deterministic, any size, any length: a frame is a function of its index. Layers are wide images
 that scroll at their own speed and repeat far outside the view. Rain is put on elsewhere.
 """
 
@@ -20,7 +20,7 @@ from derain.models.errors import DerainError
 from derain.pipeline.rendered.landscape import (
     NEAR,
     REACH,
-    Picture,
+    Image,
     landscape,
     layer,
     look,
@@ -38,7 +38,7 @@ class Scene(NamedTuple):
     focus: Tensor  # (T, 1, H, W) bool
 
 
-def _balloon(view: Picture, t: int) -> None:
+def _balloon(view: Image, t: int) -> None:
     """A striped balloon that drifts against the camera's motion."""
     height, width = view.shape[:2]
     x = width * ((0.75 - 0.0016 * t) % 1.2 - 0.1)
@@ -59,7 +59,7 @@ def _balloon(view: Picture, t: int) -> None:
     view += (color * shade - view) * ball
 
 
-def demo_frames(height: int, width: int, frames: int) -> Iterator[Picture]:
+def demo_frames(height: int, width: int, frames: int) -> Iterator[Image]:
     """The scene of `derain demo`: a drive past a village, a balloon, a still caption.
 
     Args:
@@ -76,7 +76,7 @@ def demo_frames(height: int, width: int, frames: int) -> Iterator[Picture]:
         yield view.clip(0, 1)
 
 
-Looked = Iterator[tuple[Picture, NDArray[np.bool_]]]  # views, and masks (H, W, 1) of the focus
+Looked = Iterator[tuple[Image, NDArray[np.bool_]]]  # views, and masks (H, W, 1) of the focus
 
 
 def _captions(height: int, width: int, frames: int) -> Looked:
@@ -96,7 +96,7 @@ def _captions(height: int, width: int, frames: int) -> Looked:
 
 
 def _jerk(height: int, width: int, frames: int) -> Looked:
-    """A camera that jumps by an eighth of the picture, twice; the borders are new then."""
+    """A camera that jumps by an eighth of the image, twice; the borders are new then."""
     layers = [x._replace(speed=1.0) for x in landscape(height, width, seed=5)]
     edge = max(4, height // 10)
     border = np.ones((height, width, 1), bool)

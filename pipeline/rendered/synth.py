@@ -22,7 +22,7 @@ from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_sett
 from derain.stages.data.validation_pairs import DEFAULT_PAIRS, load_pairs, rain_settings
 
 RANDOM = "random"
-LINES = 400  # the height of picture that rains are described for
+LINES = 400  # the height of image that rains are described for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class SynthOptions:
 
 
 def named_rain(options: SynthOptions, height: int) -> RainSettings:
-    """The settings of the rain for pictures of `height` lines.
+    """The settings of the rain for images of `height` lines.
 
     Raises:
         DerainError: unknown name, or a negative amount.
@@ -85,7 +85,7 @@ def rain_on(
         yield render_rain(clean, settings, seed, start=index)
 
 
-def to_picture(frame: Tensor) -> NDArray[np.uint8]:
+def to_image(frame: Tensor) -> NDArray[np.uint8]:
     """(3, H, W) in [0, 1] -> (H, W, 3) uint8."""
     return (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
@@ -146,7 +146,7 @@ def save_layers(rain: Rain, folder: Path, index: int) -> None:
         index: of the frame, which names the files.
     """
     for name in ("streaks", "occlusion", "transmission"):
-        picture = to_picture(getattr(rain, name)[0])
+        image = to_image(getattr(rain, name)[0])
         path = folder / f"{name}_{index:06d}.png"
-        if not cv2.imwrite(str(path), picture[..., ::-1]):
+        if not cv2.imwrite(str(path), image[..., ::-1]):
             raise DerainError(f"{path} cannot be written; choose another folder for --layers.")

@@ -16,7 +16,7 @@ CHUNK = 1024  # samples of an AAC packet
 
 
 def write_tone(path: Path, seconds: float, pitch: float = 330.0) -> None:
-    """Write a Matroska file: AAC sound of `pitch` hertz, and a black picture of 16x16 at 25 fps.
+    """Write a Matroska file: AAC sound of `pitch` hertz, and a black frame of 16x16 at 25 fps.
 
     Args:
         path: of the file to write.
@@ -27,16 +27,16 @@ def write_tone(path: Path, seconds: float, pitch: float = 330.0) -> None:
     wave = (0.2 * np.sin(2 * np.pi * pitch * times)).astype(np.float32)[None]
     with av.open(str(path), "w", format="matroska") as out:
         sound = out.add_stream("aac", rate=SAMPLES, layout="mono")
-        picture = out.add_stream("ffv1", rate=25)
-        picture.width, picture.height, picture.pix_fmt = 16, 16, "yuv420p"
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 16, 16, "yuv420p"
         black = np.zeros((24, 16), np.uint8)
         for index in range(max(1, round(seconds * 25))):
             frame = av.VideoFrame.from_ndarray(black, format="yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, 25)
-            out.mux(picture.encode(frame))
+            out.mux(video.encode(frame))
         for start in range(0, wave.shape[1], CHUNK):
             samples = np.ascontiguousarray(wave[:, start : start + CHUNK])
             piece = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
             piece.sample_rate, piece.pts, piece.time_base = SAMPLES, start, Fraction(1, SAMPLES)
             out.mux(sound.encode(piece))
-        out.mux([*picture.encode(None), *sound.encode(None)])
+        out.mux([*video.encode(None), *sound.encode(None)])

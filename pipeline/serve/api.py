@@ -1,4 +1,4 @@
-"""The REST interface: films in, jobs, their events, pictures and results out.
+"""The REST interface: films in, jobs, their events, frames and results out.
 
 `/openapi.json` describes it, `/api` shows that to people.
 """

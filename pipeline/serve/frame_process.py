@@ -1,4 +1,4 @@
-"""The process that decodes pictures, as the server sees it: asked one thing at a time, in time."""
+"""The process that decodes frames, as the server sees it: asked one thing at a time, in time."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class FrameProcess:
 
     def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         if not self._places.acquire(timeout=TURN):
-            raise BusyError("Too many pictures are asked for; try again.")
+            raise BusyError("Too many frames are asked for; try again.")
         try:
             with self._lock:
                 return self._answer(json.dumps(request).encode() + b"\n")

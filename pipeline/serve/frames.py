@@ -1,4 +1,4 @@
-"""Pictures of films for the page, decoded in a process of its own: files may be hostile.
+"""Frames of films for the page, decoded in a process of its own: files may be hostile.
 
     python -m derain.pipeline.serve.frames
 
@@ -33,7 +33,7 @@ WHITELIST = (
     "yuv4mpegpipe,h264,hevc,av1,obu,ivf,rm,mxf"
 )
 STEPS_BACK = (0, 20, 120)  # seconds before a frame from which it is looked for
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 def probe(path: str, codec: str | None = None) -> Film:
@@ -102,7 +102,7 @@ def growing(target: str) -> str:
     return str(max(sizes, key=lambda path: sizes[path]))
 
 
-def frame_near(path: str, at: float) -> tuple[Picture, float]:
+def frame_near(path: str, at: float) -> tuple[Image, float]:
     """The frame that is shown at a time, else the last one, upright; and its own time.
 
     Args:
@@ -147,10 +147,10 @@ def _first_from(reader: VideoReader, due: Fraction, whole: bool) -> Frame | None
     return found
 
 
-def _shown(reader: VideoReader, frame: Frame, origin: Fraction) -> tuple[Picture, float]:
-    picture = to_bytes(reader.to_rgb(frame))
+def _shown(reader: VideoReader, frame: Frame, origin: Fraction) -> tuple[Image, float]:
+    image = to_bytes(reader.to_rgb(frame))
     time = float(frame.pts * frame.time_base - origin)
-    return upright(picture, reader.video.display_matrix), time
+    return upright(image, reader.video.display_matrix), time
 
 
 def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

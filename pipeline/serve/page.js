@@ -1,7 +1,7 @@
 "use strict";
 history.replaceState(null, "", location.pathname);  // the cookie holds the token now
 
-// What is in the queue, what can be done with it, and how films come in; the picture is viewer.js.
+// What is in the queue, what can be done with it, and how films come in; what is shown of them is viewer.js.
 
 const WORDS = {
   held: "waits for you", queued: "in the queue", running: "working", stopping: "stopping",
@@ -95,7 +95,7 @@ function show(job) {
   showPreview(card, job);
   showButtons(card, job);
   count();
-  const shown = jobs.get(chosen);  // the newest of which there is a picture, until the user picks one
+  const shown = jobs.get(chosen);  // the newest of which there is a frame, until the user picks one
   if (job.frames > 0 && !picked && (!shown || job.created > shown.created)) choose(job.id);
   if (chosen === job.id) follow();
 }
@@ -126,7 +126,7 @@ function showPreview(card, job) {
   }
   box.querySelector("p").textContent = text;
   link.hidden = preview.state !== "done";
-  const key = JSON.stringify(preview);  // another preview is another picture
+  const key = JSON.stringify(preview);  // another preview is other frames
   if (!link.hidden && link.dataset.key !== key) {
     link.dataset.key = key;
     link.href = `api/jobs/${job.id}/preview.png`;

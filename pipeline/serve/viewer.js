@@ -18,7 +18,7 @@ function choose(id) {
   const job = jobs.get(id);
   $("viewer").hidden = false;
   $("shown").textContent = job.name;
-  $("hint").textContent = "The picture is being loaded.";
+  $("hint").textContent = "The frame is being loaded.";
   $("stage").classList.add("empty");
   $("at").max = job.film?.seconds || job.total / (job.film?.fps || 25);
   $("follow").checked = job.state !== "done";
@@ -49,7 +49,7 @@ async function load() {
     const made = await createImageBitmap(await response.blob()), time = Number(response.headers.get("X-Time"));
     if (id === chosen) {
       bitmap = made;
-      $("picture").dataset.time = time;
+      $("frame").dataset.time = time;
       $("time").textContent = clock(time);
       if (newest) $("at").value = time;
       $("stage").classList.remove("empty");
@@ -67,7 +67,7 @@ $("follow").onchange = load;
 
 function draw() {
   if (!bitmap) return;
-  const canvas = $("picture"), width = bitmap.width, height = bitmap.height / 2, x = Math.round(border * width);
+  const canvas = $("frame"), width = bitmap.width, height = bitmap.height / 2, x = Math.round(border * width);
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width; canvas.height = height;
     canvas.style.aspectRatio = `${width} / ${height}`;
@@ -77,9 +77,9 @@ function draw() {
   if (x < width) context.drawImage(bitmap, x, height, width - x, height, x, 0, width - x, height);
   place();
 }
-function box() {  // where the picture is inside the canvas element, which may be letterboxed
-  const area = $("picture").getBoundingClientRect(), stage = $("stage").getBoundingClientRect();
-  const width = Math.min(area.width, area.height * $("picture").width / $("picture").height);
+function box() {  // where the frame is inside the canvas element, which may be letterboxed
+  const area = $("frame").getBoundingClientRect(), stage = $("stage").getBoundingClientRect();
+  const width = Math.min(area.width, area.height * $("frame").width / $("frame").height);
   return { left: area.left - stage.left + (area.width - width) / 2, width, stage };
 }
 function place() {

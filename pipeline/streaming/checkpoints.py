@@ -194,7 +194,7 @@ class Saver:
         return True
 
     def packet(self, packet: av.Packet) -> None:
-        """Look at a packet of the picture that was written."""
+        """Look at a packet of the video that was written."""
         if self._waiting is None or self._key_time is None:
             return
         if self._settling:

@@ -112,7 +112,7 @@ def _as_sentence(error: Exception, source: str | Path) -> str | None:
     if is_exhausted(error):
         return (
             f"There is not enough memory for {source}; use --tile 512, fewer --jobs, or a smaller "
-            "picture."
+            "video or image."
         )
     return str(error) if isinstance(error, OSError) else None
 

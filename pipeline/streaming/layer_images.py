@@ -1,4 +1,4 @@
-"""Pictures of what a network estimated besides the finished frame: streaks, stages, attention, …"""
+"""Images of what a network estimated besides the finished frame: streaks, stages, attention, …"""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FIELDS = ("recovered", "streaks", "occlusion", "transmission", "airlight", "hazy
 SIGNED = {"streaks"}
 
 
-def layer_pictures(output: Output) -> dict[str, NDArray[np.uint8]]:
+def layers_as_images(output: Output) -> dict[str, NDArray[np.uint8]]:
     """The layers an output has, by name, as (H, W, 3) or (H, W) uint8; signed ones around grey."""
     height, width = output.image.shape[-2:]
-    layers = {name: getattr(output, name) for name in FIELDS} | (output.pictures or {})
-    pictures = {}
+    layers = {name: getattr(output, name) for name in FIELDS} | (output.layers or {})
+    images = {}
     for name, value in layers.items():
         if value is None:
             continue
@@ -27,8 +27,8 @@ def layer_pictures(output: Output) -> dict[str, NDArray[np.uint8]]:
         if name in SIGNED:
             array = array / 2 + 0.5
         array = np.broadcast_to(array, (height, width, array.shape[2]))
-        pictures[name] = np.rint(array.clip(0, 1) * 255).astype(np.uint8).squeeze()
-    return pictures
+        images[name] = np.rint(array.clip(0, 1) * 255).astype(np.uint8).squeeze()
+    return images
 
 
 def write_layers(folder: Path, index: int, output: Output) -> None:
@@ -39,9 +39,9 @@ def write_layers(folder: Path, index: int, output: Output) -> None:
         index: of the frame, from 0 on.
         output: of the network.
     """
-    for name, picture in layer_pictures(output).items():
+    for name, image in layers_as_images(output).items():
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        bgr = picture[..., ::-1] if picture.ndim == 3 else picture
+        bgr = image[..., ::-1] if image.ndim == 3 else image
         if not cv2.imwrite(str(place / f"{index + 1:06d}.png"), bgr):
             raise DerainError(f"{place} cannot be written; choose another folder for --layers.")

@@ -41,9 +41,9 @@ class VideoOptions(NetworkOptions):
     start: float | None = None  # seconds
     end: float | None = None
     warm_up: int = WARM_UP  # frames before start that fill the network's window and memory
-    compare: str | None = None  # "side" or "wipe": before and after in one picture
-    protect: tuple[str, ...] = ()  # regions X,Y,W,H and mask pictures that stay as they are
-    layers: str | None = None  # folder for pictures of streaks, transmission, …
+    compare: str | None = None  # "side" or "wipe": before and after in one frame
+    protect: tuple[str, ...] = ()  # regions X,Y,W,H and mask images that stay as they are
+    layers: str | None = None  # folder for images of streaks, transmission, …
     overwrite: bool = False
     resume: bool = False
     allow_damaged: bool = False  # an incomplete source is no failure

@@ -34,7 +34,7 @@ def output_video(video: Video, options: VideoOptions) -> Video:
     if options.interlaced != "keep":
         video = replace(video, interlaced=False)
     if options.compare:
-        # The captions must stand upright: the picture is turned here, not by the player.
+        # The captions must stand upright: the frame is turned here, not by the player.
         if is_turned(video.display_matrix):
             aspect = 1 / video.aspect if video.aspect else None
             video = replace(video, width=video.height, height=video.width, aspect=aspect)
@@ -65,7 +65,7 @@ class Run:
         checkpoint: checkpoints.Checkpoint | None,
         files: OutputFiles | None,
         detector: FrameMarker | None = None,
-        picture_only: bool = False,
+        video_only: bool = False,
     ) -> None:
         self.reader, self.shots, self.options = reader, shots, options
         self.report, self.progress, self.files = report, progress, files
@@ -79,7 +79,7 @@ class Run:
         self.came = 0  # frames that were decoded and are to be written
         self.first = 0  # index of the first frame that is written: behind those that warm up
         self.detector = detector or ShotDetector(scenes=options.scene_reset == "auto")
-        self.picture_only = picture_only  # a segment: no other streams, no checkpoints
+        self.video_only = video_only  # a segment: no other streams, no checkpoints
 
     def all(self) -> None:
         """Everything, from the part file to the file in its place."""
@@ -87,7 +87,7 @@ class Run:
         muxer = self.writer.muxer
         self.saver: checkpoints.Saver | None = None
         again = checkpoints.is_replayable(self.reader.name)
-        if self.files is not None and again and not self.picture_only:
+        if self.files is not None and again and not self.video_only:
             settings = self.options.output_settings()
             fingerprint = checkpoints.fingerprint_of(self.reader.name, settings)
             seconds = self.options.checkpoint_seconds
@@ -176,7 +176,7 @@ class Run:
     def _hand_over(self, done: list[Finished]) -> None:
         for each in done:
             if not self.options.layers:
-                each.output = None  # five pictures and more, while the encoder may lag behind
+                each.output = None  # five images and more, while the encoder may lag behind
             if not (each.frame.warm_up or each.frame.context):
                 self.finished.put(each)
 
@@ -224,7 +224,7 @@ class Run:
             self.report.target,
             video,
             options.encoding,
-            source=None if self.picture_only else self.reader,
+            source=None if self.video_only else self.reader,
             overwrite=overwrite,
             format=options.format,
             files=files,

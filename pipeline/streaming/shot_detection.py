@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from derain.pipeline.video.frames import Frame
 
-WIDTH, HEIGHT = 64, 36  # of the picture that is compared
+WIDTH, HEIGHT = 64, 36  # of the image that is compared
 REACH = 8, 5  # its pixels by which the camera may turn between two frames, across and down
 FIT = 0.4  # least correlation of two frames of a shot; unrelated ones have 0.17, 0.33 at 95 %
 JUMP = 2.0  # times the misfit of the frames before that a cut has: fast motion is no cut
-FLAT = 2.0  # contrast below which a picture (black, white, fog) says nothing about its shot
+FLAT = 2.0  # contrast below which an image (black, white, fog) says nothing about its shot
 REPEAT_MEAN, REPEAT_BLOCK = 0.1, 3.0  # differences of a repeated frame, of 255: all, and 16x16
 
 
 @dataclass(slots=True)
 class ShotDetector:
-    """Mark frames that begin a shot (`cut`) or show the picture before them (`repeat`).
+    """Mark frames that begin a shot (`cut`) or show the frame before them (`repeat`).
 
     Args:
         scenes: look for cuts; gaps in time and changes of size end a shot in any case.
@@ -44,7 +44,7 @@ class ShotDetector:
     def mark(self, frame: Frame) -> None:
         """Set `frame.cut` and `frame.repeat`."""
         luma = frame.luma()
-        size = (frame.picture.width, frame.picture.height)
+        size = (frame.image.width, frame.image.height)
         resized = self._size is not None and size != self._size
         self._size = size
         frame.cut = self._gap(frame.time) or resized
@@ -67,7 +67,7 @@ class ShotDetector:
     def _same(self, luma: NDArray[np.uint8]) -> bool:
         if self._fed is None or self._fed.shape != luma.shape:
             return False
-        # Most pictures differ by far more: every eighth row says so already.
+        # Most frames differ by far more: every eighth row says so already.
         for every in (8, 1):
             apart = cv2.norm(luma[::every], self._fed[::every], cv2.NORM_L1)
             if apart > REPEAT_MEAN * luma.size:

@@ -36,12 +36,12 @@ def protected_mask(regions: Sequence[str], width: int, height: int) -> NDArray[n
     """Where nothing may be changed: (height, width), True there; None where all may be.
 
     Args:
-        regions: each `X,Y,W,H` in pixels of the upright frame, or a picture of its size that is
+        regions: each `X,Y,W,H` in pixels of the upright frame, or an image of its size that is
             white (128 of 255 or more) where the frame is to stay.
         width, height: of the upright frame.
 
     Raises:
-        UsageError: a region that is none or lies outside, or a picture of another size or none.
+        UsageError: a region that is none or lies outside, or an image of another size or none.
     """
     if not regions:
         return None
@@ -66,7 +66,7 @@ def _read_mask(path: str, width: int, height: int) -> NDArray[np.bool_]:
             size, grey = image.size, np.asarray(image.convert("L"))
     except OSError as error:
         raise UsageError(
-            f"--protect is X,Y,W,H or a picture, and '{path}' is neither ({error})."
+            f"--protect is X,Y,W,H or an image, and '{path}' is neither ({error})."
         ) from error
     if size != (width, height):
         raise UsageError(

@@ -54,7 +54,7 @@ class SmootherState(NamedTuple):
 class TemporalSmoother(VideoModel[SmootherState]):
     """Blend the results of a model without latency with those before, along the motion.
 
-    The earlier result counts where the network changes the picture in either frame, and only as
+    The earlier result counts where the network changes the frame in either frame, and only as
     far as it agrees with the present one: elsewhere the input is steady by itself, and a blend
     would do no more than blur it.
 

@@ -49,30 +49,30 @@ def read_rgb(source: str | Path, limit: int | None = None) -> Iterator[NDArray[n
 
 def write_rgb(
     target: str | Path,
-    pictures: Iterable[NDArray[np.uint8]],
+    frames: Iterable[NDArray[np.uint8]],
     rate: Fraction | int = 25,
     encoding: Encoding = PLAIN,
     overwrite: bool = True,
 ) -> int:
-    """Write (H, W, 3) uint8 RGB pictures at a constant rate; how many there were.
+    """Write (H, W, 3) uint8 RGB frames at a constant rate; how many there were.
 
     Args:
         target: the file to make.
-        pictures: (H, W, 3) uint8, all of one size.
+        frames: (H, W, 3) uint8, all of one size.
         rate: frames a second.
         encoding: how to encode.
         overwrite: whether a file that is there may be replaced.
     """
     writer: VideoWriter | None = None
     count = 0
-    for picture in pictures:
+    for frame in frames:
         if writer is None:
-            height, width = picture.shape[:2]
+            height, width = frame.shape[:2]
             video = Video(width, height, Fraction(rate), color=Color(1, 1, 1))
             writer = VideoWriter(target, video, encoding, overwrite=overwrite)
-        writer.write_rgb(picture, count)
+        writer.write_rgb(frame, count)
         count += 1
     if writer is None:
-        raise VideoError(f"There are no pictures to write to {target}.")
+        raise VideoError(f"There are no frames to write to {target}.")
     writer.close()
     return count

@@ -31,7 +31,7 @@ def runs_since_before(format_name: str, source: str) -> bool:
 
 
 def first_time(streams: Iterable[Stream], items: Iterable[Frame | av.Packet]) -> Fraction:
-    """When the first picture or sound is due, in seconds.
+    """When the first frame or sound is due, in seconds.
 
     Args:
         streams: of the source, with the start times that FFmpeg found.
@@ -42,8 +42,8 @@ def first_time(streams: Iterable[Stream], items: Iterable[Frame | av.Packet]) ->
         for stream in streams
         if stream.type in ("video", "audio") and stream.start_time is not None
     ]
-    pictures = [item.pts * item.time_base for item in items if isinstance(item, Frame)]
-    return min(times or pictures, default=Fraction(0))
+    frames = [item.pts * item.time_base for item in items if isinstance(item, Frame)]
+    return min(times or frames, default=Fraction(0))
 
 
 def move(item: Frame | av.Packet, seconds: Fraction) -> None:

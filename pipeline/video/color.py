@@ -34,7 +34,7 @@ SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 @dataclass(frozen=True, slots=True)
 class Color:
-    """What the numbers in a picture mean: H.273 codes, 2 where the file does not say."""
+    """What the numbers in an image mean: H.273 codes, 2 where the file does not say."""
 
     matrix: int = UNSPECIFIED
     primaries: int = UNSPECIFIED
@@ -64,22 +64,22 @@ def luma_chroma_rows(color: Color, bits: int) -> NDArray[np.float32]:
     return (rows * np.array([[luma], [chroma], [chroma]])).astype(np.float32)
 
 
-def to_float(picture: NDArray[np.generic], peak: int = 255) -> NDArray[np.float32]:
+def to_float(image: NDArray[np.generic], peak: int = 255) -> NDArray[np.float32]:
     """Integers 0…peak to float32 in [0, 1], of the same shape, contiguous."""
-    out = np.empty(picture.shape, np.float32)
-    return np.multiply(picture, np.float32(1 / peak), out=out)
+    out = np.empty(image.shape, np.float32)
+    return np.multiply(image, np.float32(1 / peak), out=out)
 
 
-def to_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Float in [0, 1] to uint8, rounded and clipped."""
     import cv2
 
-    shape = picture.shape
-    flat = np.ascontiguousarray(picture).reshape(shape[0], -1)
+    shape = image.shape
+    flat = np.ascontiguousarray(image).reshape(shape[0], -1)
     return cv2.multiply(flat, 255.0, dtype=cv2.CV_8U).reshape(shape)
 
 
-def to_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """RGB to the order of OpenCV, or back, (H, W, 3).
 
     A view with a negative stride does too, but OpenCV copies that pixel by pixel: 1.5 ms of 2.5 for
@@ -87,7 +87,7 @@ def to_bgr(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     import cv2
 
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8)
 
 
 class Residual(NamedTuple):
@@ -120,7 +120,7 @@ def add_residual(
     Args:
         planes: writable views, uint8 or uint16: Y, Cb, Cr (chroma of any subsampling, its plane
             rounded up), or Y alone, or G, B, R where the matrix is RGB, or one (H, W, 3) RGB plane.
-        residual: (H, W, 3) float32, RGB, the finished picture minus the one the network was given;
+        residual: (H, W, 3) float32, RGB, the finished image minus the one the network was given;
             or the two as a `Residual`.
         color: with a known matrix.
         bits: of the planes' values.
@@ -166,7 +166,7 @@ def _project(strip: NDArray[np.float32], row: NDArray[np.float32]) -> NDArray[np
 
 
 def _shrink(part: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Average (H, W) to the chroma plane's size, the picture's over 1, 2 or 4, rounded up."""
+    """Average (H, W) to the chroma plane's size, the image's over 1, 2 or 4, rounded up."""
     import cv2
 
     if part.shape == (height, width):

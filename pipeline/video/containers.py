@@ -19,7 +19,7 @@ FRAGMENTS = {
     "movflags": "frag_every_frame+delay_moov+default_base_moof"
 }
 BLU_RAY = {"mpegts_m2ts_mode": "1"}
-# Without it the muxer holds all sound until the first picture comes.
+# Without it the muxer holds all sound until the first frame comes.
 EARLY_HEADER = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
 NEED_PACKETS = {"ac3", "eac3"}  # an early header has no description of these
 # The codes that QuickTime's list of languages has instead of the usual ones.
@@ -37,7 +37,7 @@ class Container:
     written: bool = True  # whether an input of this kind becomes an output of the same kind
     fragmented: bool = False  # the part is a fragmented MP4, put in its usual order at the end
     lists_codecs: bool = True  # FFmpeg knows which codecs it takes
-    rotation: bool = True  # says how the picture is turned
+    rotation: bool = True  # says how the image is turned
     pixel_aspect: bool = False  # says the shape of a pixel for any codec
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
     stamps_in_blocks: bool = False  # counts sound in blocks: time stamps must rise in its own units
@@ -89,7 +89,7 @@ PROGRAM = replace(
     written=False,
 )
 OTHER = Container(suffix="", written=False)  # whatever else FFmpeg writes
-PICTURES = replace(
+IMAGES = replace(
     OTHER, rotation=False, words=NONE, chapters=False, names_languages=False, marks=False
 )
 
@@ -139,12 +139,12 @@ CONTAINERS = {
         Container(suffix=".mxf", words=NONE, chapters=False, written=False),
         Container(suffix=".wmv", any_start=False, b_frames=False, written=False),
         Container(suffix=".ogv", written=False),
-        replace(PICTURES, suffix=".gif", encoder="gif", any_start=False, written=True),
+        replace(IMAGES, suffix=".gif", encoder="gif", any_start=False, written=True),
         # More than eight bits are no standard, but what all readers know.
-        replace(PICTURES, suffix=".y4m", encoder="wrapped_avframe", part_options={"strict": "-1"}),
-        replace(PICTURES, suffix=".png", encoder="png"),
-        replace(PICTURES, suffix=".jpg", encoder="mjpeg"),
-        replace(PICTURES, suffix=".jpeg", encoder="mjpeg"),
+        replace(IMAGES, suffix=".y4m", encoder="wrapped_avframe", part_options={"strict": "-1"}),
+        replace(IMAGES, suffix=".png", encoder="png"),
+        replace(IMAGES, suffix=".jpg", encoder="mjpeg"),
+        replace(IMAGES, suffix=".jpeg", encoder="mjpeg"),
     )
 }
 # Films by their ending: those that are read, and those that are also written as what they are.

@@ -21,7 +21,7 @@ PATIENCE = 20  # failures in a row
 
 
 class PacketReader:
-    """Iterate over the packets of all streams of pictures, sound and captions.
+    """Iterate over the packets of all streams of video, sound and captions.
 
     Args:
         container: an open source.

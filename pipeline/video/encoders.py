@@ -99,7 +99,7 @@ def choose(
     if supported and not {codec.name, codec.canonical_name} & supported:
         raise VideoError(f"'{name}' does not go into {kind.suffix}; {other_codec(kind)}.")
     if codec.name == "libx265" and _too_small(video):
-        raise VideoError("x265 fails on pictures below 64x64; leave --codec out, or use libx264.")
+        raise VideoError("x265 fails on frames below 64x64; leave --codec out, or use libx264.")
     reason = trial(codec, encoding, video, kind)
     if isinstance(reason, str):
         software = SOFTWARE.get(codec.canonical_name, name)

@@ -1,4 +1,4 @@
-"""Pictures of a video: what a stream is, one frame of it, its planes, and conversions with swscale.
+"""Frames of a video: what a stream is, one frame of it, its planes, and conversions with swscale.
 
 Files are in reader.py and writer.py, arithmetic of colour in color.py.
 """
@@ -52,7 +52,7 @@ class Video:
     aspect: Fraction | None = None  # of one pixel
     display_matrix: tuple[int, ...] | None = None  # 9 numbers, as in the MP4 track header
     light: dict[str, str] = field(default_factory=dict)  # HDR: master-display, max-cll of x265
-    unkept: tuple[str, ...] = ()  # what its pictures say besides, and no new picture can
+    unkept: tuple[str, ...] = ()  # what its frames say besides, and no new frame can
     codec: str = ""
     frames: int = 0  # to be shown, as declared or estimated; 0 where nobody knows
     counted: bool = False  # `frames` is the file's own count, not an estimate
@@ -76,9 +76,9 @@ class Video:
 
 @dataclass(slots=True)
 class Frame:
-    """One decoded picture with its time stamp. `pts` counts `time_base` seconds."""
+    """One decoded frame with its time stamp. `pts` counts `time_base` seconds."""
 
-    picture: av.VideoFrame
+    image: av.VideoFrame
     pts: int
     time_base: Fraction
     color: Color
@@ -96,10 +96,10 @@ class Frame:
 
     def luma(self) -> NDArray[np.uint8]:
         """Its brightness as (H, W) uint8: a view of the first plane where it can be."""
-        name = self.picture.format.name
+        name = self.image.format.name
         if name not in EDITABLE:
-            return plane(self.picture.reformat(format="gray"), 0)
-        first = plane(self.picture, 0)
+            return plane(self.image.reformat(format="gray"), 0)
+        first = plane(self.image, 0)
         if first.ndim == 3:
             return np.ascontiguousarray(first[..., 1])
         bits = depth(name)
@@ -125,34 +125,34 @@ def has_alpha(pixel_format: str) -> bool:
     return any(c.is_alpha for c in av.VideoFormat(pixel_format).components)
 
 
-def plane(picture: av.VideoFrame, index: int) -> NDArray[Any]:
+def plane(image: av.VideoFrame, index: int) -> NDArray[Any]:
     """A view of a plane, no copy: (H, W), or (H, W, 3) for rgb24; uint16 above eight bits."""
-    own = picture.planes[index]
-    rows = np.frombuffer(own, np.uint16 if depth(picture.format.name) > 8 else np.uint8)
+    own = image.planes[index]
+    rows = np.frombuffer(own, np.uint16 if depth(image.format.name) > 8 else np.uint8)
     rows = rows.reshape(-1, own.line_size // rows.itemsize)[: own.height]
-    if picture.format.name == "rgb24":
+    if image.format.name == "rgb24":
         return rows[:, : own.width * 3].reshape(own.height, own.width, 3)
     return rows[:, : own.width]
 
 
 def to_rgb(
-    picture: av.VideoFrame, color: Color, reformatter: VideoReformatter
+    image: av.VideoFrame, color: Color, reformatter: VideoReformatter
 ) -> NDArray[np.float32]:
-    """Convert a picture of any format to (H, W, 3) float32 RGB in [0, 1].
+    """Convert an image of any format to (H, W, 3) float32 RGB in [0, 1].
 
     Args:
-        picture, color, reformatter: as of `reformat`.
+        image, color, reformatter: as of `reformat`.
     """
-    if depth(picture.format.name) > 8:
+    if depth(image.format.name) > 8:
         # swscale turns rgb48 into garbage with some flags; planar 16 bit is right with all.
-        deep = reformat(picture, "gbrp16le", color, reformatter)
+        deep = reformat(image, "gbrp16le", color, reformatter)
         green, blue, red = (plane(deep, i) for i in range(3))
         return to_float(np.stack([red, green, blue], axis=-1), 65535)
-    return to_float(plane(reformat(picture, "rgb24", color, reformatter), 0))
+    return to_float(plane(reformat(image, "rgb24", color, reformatter), 0))
 
 
 def reformat(
-    picture: av.VideoFrame,
+    image: av.VideoFrame,
     format: str,
     color: Color,
     reformatter: VideoReformatter,
@@ -164,25 +164,25 @@ def reformat(
     and the range of JPEG, which has no tags to say anything else.
 
     Args:
-        picture: decoded.
+        image: decoded.
         format: FFmpeg's name of the pixel format to make.
         color: with a known matrix.
         reformatter: reused from frame to frame.
         size: width and height to make; None keeps it.
     """
-    width, height = size or (picture.width, picture.height)
-    if picture.format.name == format and (picture.width, picture.height) == (width, height):
-        return picture
-    name = picture.format.name
+    width, height = size or (image.width, image.height)
+    if image.format.name == format and (image.width, image.height) == (width, height):
+        return image
+    name = image.format.name
     if is_rgb(name) and name not in EDITABLE and depth(name) <= 8 and not is_rgb(format):
         # Straight to YUV, swscale makes them darker: bgr24 by 1, rgb555 by 3.
-        picture = reformat(picture, "rgb24", color, reformatter)
+        image = reformat(image, "rgb24", color, reformatter)
         name = "rgb24"
     matrix = SWSCALE.get(color.matrix, 5)
     yuv_range = 2 if color.full_range else 1
     jpeg = format.startswith("yuvj") and not name.startswith("yuvj")
     return reformatter.reformat(
-        picture,
+        image,
         width=width,
         height=height,
         format=format,
@@ -207,7 +207,7 @@ def frame_rate(container: InputContainer, stream: VideoStream) -> Fraction:
 
 
 def describe(container: InputContainer, stream: VideoStream, first: av.VideoFrame) -> Video:
-    """What the stream is, by its header and its first decoded picture.
+    """What the stream is, by its header and its first decoded frame.
 
     Args:
         container, stream: open for reading, and the film in it.

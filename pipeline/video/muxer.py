@@ -41,7 +41,7 @@ from derain.pipeline.video.timestamps import (
     stamp,
 )
 
-# Packets, and bytes, that may wait for their picture before they are written without it.
+# Packets, and bytes, that may wait for their frame before they are written without it.
 HELD, HELD_BYTES = 5000, 32 << 20
 NOT_TAKEN = {errno.EINVAL, errno.EPERM}  # what muxers say of packets, not of the disk
 MAKE_ROOM = "make room for it, or choose another place"
@@ -98,7 +98,7 @@ class Muxer:
             raise VideoError(f"{self.name} cannot be made ({reason}); choose another.") from error
         self.supported = set(self.container.supported_codecs if self.kind.lists_codecs else ())
         self.copied: dict[int, CopiedStream] = {}  # by the number of the source's stream
-        self.waiting: deque[av.Packet] = deque()  # for the pictures of their time
+        self.waiting: deque[av.Packet] = deque()  # for the frames of their time
         self.held = 0  # bytes of those
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
@@ -118,7 +118,7 @@ class Muxer:
         if self.fragmented:
             scale = exact_timescale([source.stream, *source.others])
             self.container.container_options["movie_timescale"] = scale
-            if source.late_picture and not NEED_PACKETS & {s.name for s in source.others}:
+            if source.late_video and not NEED_PACKETS & {s.name for s in source.others}:
                 self.container.container_options.update(EARLY_HEADER)
         words = lasting(container.metadata)
         chapters = len(container.chapters())
@@ -172,7 +172,7 @@ class Muxer:
                 copied.skip -= 1
                 self._log_times(ready)
                 continue
-            # The encoder lags behind: hold packets until the pictures of their time are written.
+            # The encoder lags behind: hold packets until the frames of their time are written.
             self.waiting.append(ready)
             self.held += ready.size
             while len(self.waiting) > HELD or self.held > HELD_BYTES:
@@ -228,14 +228,14 @@ class Muxer:
                 return True
         return False
 
-    def copy_part(self, previous: Path, pictures: int, video: VideoStream) -> None:
-        """Begin with what an interrupted run wrote: all before its picture number `pictures`.
+    def copy_part(self, previous: Path, frames: int, video: VideoStream) -> None:
+        """Begin with what an interrupted run wrote: all before its frame number `frames`.
 
         The packets of other streams that are in it are skipped when the source brings them again.
 
         Args:
             previous: the part that the interrupted run left.
-            pictures: how many frames of it are taken.
+            frames: how many frames of it are taken.
             video: the stream that goes on.
         """
         others = [copied for copied in self.copied.values() if copied.output is not None]
@@ -248,7 +248,7 @@ class Muxer:
                     if not packet.size or packet.stream_index > len(others):
                         continue
                     if packet.stream_index == main.index:
-                        if seen == pictures:
+                        if seen == frames:
                             break
                         seen += 1
                         for ready in convert(packet):
@@ -262,7 +262,7 @@ class Muxer:
                         self._mux(packet, log=False)
         except av.FFmpegError as error:
             raise VideoError(f"{previous} cannot be read; use -y to start again.") from error
-        if seen < pictures:
+        if seen < frames:
             raise VideoError(f"{previous} is incomplete; use -y to start again.")
 
     # The end

@@ -146,29 +146,29 @@ def _plain_formats() -> str:
 
 
 def is_cover(stream: Stream) -> bool:
-    """Whether a video stream is a still picture attached to the file."""
+    """Whether a video stream is a still image attached to the file."""
     return bool(stream.disposition & Disposition.attached_pic)
 
 
 def film_stream(container: InputContainer, name: str) -> VideoStream:
-    """The video stream that is the film: FFmpeg's choice, but none of one picture beside a longer.
+    """The video stream that is the film: FFmpeg's choice, but none of one image beside a longer.
 
     Args:
         container: an open source.
         name: of the source, for the sentence.
 
     Raises:
-        VideoError: no stream has moving pictures, or nobody here decodes it.
+        VideoError: no stream has moving images, or nobody here decodes it.
     """
     films = [s for s in container.streams.video if not is_cover(s)]
     if not films:
-        raise VideoError(f"{name} holds no video; give a file with moving pictures.")
+        raise VideoError(f"{name} holds no video; give a file with moving images.")
     best = container.streams.best("video")
     stream = next((s for s in films if s.index == best.index), None) if best else films[0]
     if stream is None or stream.frames == 1:
         stream = max(films, key=lambda each: each.frames)
     if stream.codec_context is None:
-        raise VideoError(f"Nobody here decodes the picture of {name}; convert it.")
+        raise VideoError(f"Nobody here decodes the video of {name}; convert it.")
     return stream
 
 
@@ -177,7 +177,7 @@ def is_announcing_still(stream: Stream, film: VideoStream) -> bool:
 
     Args:
         stream: any stream of the file.
-        film: the stream that holds the moving pictures.
+        film: the stream that holds the moving images.
     """
     return bool(
         stream.type == "video"

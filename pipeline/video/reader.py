@@ -1,6 +1,6 @@
 """Reading one video with PyAV: frames with exact time stamps, and the packets of all other streams.
 
-A source is read once, in order, and never held in memory. What pictures are is in frames.py, time
+A source is read once, in order, and never held in memory. What frames are is in frames.py, time
 stamps that jump are in timestamps.py; nothing here knows of networks.
 """
 
@@ -32,7 +32,7 @@ from derain.pipeline.video.opening import film_stream, is_announcing_still, open
 from derain.pipeline.video.paths import is_plain_file
 from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline, stamp
 
-PEEKED = 32 << 20  # bytes of other streams that are held until the first picture comes
+PEEKED = 32 << 20  # bytes of other streams that are held until the first frame comes
 WARM_UP = 24  # frames before --start that fill the network's window and memory
 
 
@@ -42,7 +42,7 @@ class VideoReader:
     Args:
         source: a path, `-` for standard input, a URL, a camera, `%05d.png`, a lavfi graph.
         format: FFmpeg's name of the container where it cannot be guessed (lavfi, v4l2, …).
-        options: FFmpeg's options for opening it, such as `framerate` of a picture sequence.
+        options: FFmpeg's options for opening it, such as `framerate` of an image sequence.
         threads: of the decoder. None: half the cores, at most 4; the network needs the rest.
         interlaced: "auto" deinterlaces frames that are marked as interlaced, "keep" does not.
         start, end: seconds from the beginning of the file; time stamps then begin at 0.
@@ -81,8 +81,8 @@ class VideoReader:
         self.container = self._open()
         try:
             self._begin(start, end, warm_up)
-            self.video, self.late_picture = self._peek()
-            if self.late_picture:
+            self.video, self.late_video = self._peek()
+            if self.late_video:
                 self.container.close()
                 self.container = self._open()
                 self._begin(start, end, warm_up)
@@ -98,7 +98,7 @@ class VideoReader:
         self.stream.codec_context.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self._threads
         self._wind(start, end, warm_up)
-        self._spoiled = 0  # pictures that are damaged
+        self._spoiled = 0  # frames that are damaged
         self._decodes = True
         self.packets = PacketReader(self.container, self.name, self.notice)
         self._items = self._read()
@@ -141,13 +141,13 @@ class VideoReader:
                 self._peeked.append(item)
             elif not is_plain_file(self.name):
                 raise VideoError(
-                    f"More than {PEEKED >> 20} MB of sound come before the first picture of "
+                    f"More than {PEEKED >> 20} MB of sound come before the first frame of "
                     f"{self.name}; write it to a file first."
                 )
             if isinstance(item, Frame):
-                video = describe(self.container, self.stream, item.picture)
+                video = describe(self.container, self.stream, item.image)
                 if self._deinterlacer.active:
-                    video = replace(video, interlaced=True)  # the picture no longer is
+                    video = replace(video, interlaced=True)  # the image no longer is
                 item.color = video.color
                 return video, held > PEEKED
         raise VideoError(
@@ -169,7 +169,7 @@ class VideoReader:
         self._peeked.clear()
 
     def copied_packets(self) -> Iterator[av.Packet]:
-        """The packets of the other streams alone, without decoding any more pictures."""
+        """The packets of the other streams alone, without decoding any more frames."""
         self._decodes = False
         return (item for item in self if isinstance(item, av.Packet))
 
@@ -179,7 +179,7 @@ class VideoReader:
 
     @property
     def damaged(self) -> int:
-        """Places where the file or a picture of it is damaged, so far."""
+        """Places where the file or a frame of it is damaged, so far."""
         return self._spoiled + self.packets.damaged
 
     @property
@@ -196,7 +196,7 @@ class VideoReader:
         return self._start or self._moved
 
     def start_at_zero(self) -> None:
-        """Let a broadcast's or a live stream's first picture or sound be due at 0, all alike."""
+        """Let a broadcast's or a live stream's first frame or sound be due at 0, all alike."""
         name = self.container.format.name
         if self._start is not None or not clock.runs_since_before(name, self.name):
             return
@@ -204,7 +204,7 @@ class VideoReader:
         if self._moved:
             self.notice(
                 f"The source's clock stands at {clock.clock_text(self._moved)} where it begins; "
-                "pictures, sound and captions are all moved by that to begin at 0."
+                "frames, sound and captions are all moved by that to begin at 0."
             )
 
     def __enter__(self) -> VideoReader:
@@ -241,15 +241,15 @@ class VideoReader:
         A frame of another size than the first, or of another format, becomes like the first.
         """
         if frame.rgb is None:
-            video, picture = self.video, frame.picture
+            video, image = self.video, frame.image
             size = (video.width, video.height)
-            if (picture.width, picture.height) != size:
+            if (image.width, image.height) != size:
                 self.notice(f"The size changes; all is scaled to the first, {size[0]}x{size[1]}.")
-                pts = picture.pts
-                picture = reformat(picture, video.pixel_format, frame.color, self._scaler, size)
-                picture.pts = pts
-                frame.picture = picture
-            frame.rgb = to_rgb(picture, frame.color, self._scaler)
+                pts = image.pts
+                image = reformat(image, video.pixel_format, frame.color, self._scaler, size)
+                image.pts = pts
+                frame.image = image
+            frame.rgb = to_rgb(image, frame.color, self._scaler)
         return frame.rgb
 
     def _read(self) -> Iterator[Frame | av.Packet]:
@@ -271,18 +271,18 @@ class VideoReader:
                     yield packet
                 continue
             if self._decodes:
-                yield from self._pictures(packet, order)
-            # A second more, for packets of other streams that lie behind their pictures.
+                yield from self._decode(packet, order)
+            # A second more, for packets of other streams that lie behind their frames.
             if self._end is not None and packet.dts is not None and stamp(packet) > self._end + 1:
                 break
-        for picture in order.flush():
-            for progressive in self._deinterlacer.push(picture):
+        for frame in order.flush():
+            for progressive in self._deinterlacer.push(frame):
                 yield from self._frame(progressive)
         if self._deinterlacer.active:
             for progressive in self._deinterlacer.push(None):
                 yield from self._frame(progressive)
 
-    def _pictures(
+    def _decode(
         self, packet: av.Packet, order: AviTimestampFixer | DisplayOrderFixer
     ) -> Iterator[Frame]:
         """What a packet of the film decodes to."""
@@ -292,23 +292,23 @@ class VideoReader:
                 "without encryption."
             )
         if not packet.size and packet.dts is not None:
-            return  # shows the picture before it for longer; to a decoder it would be the end
+            return  # shows the frame before it for longer; to a decoder it would be the end
         order.begin(packet)
         try:
             decoded = self.stream.codec_context.decode(packet if packet.size else None)
         except av.FFmpegError:
             self._spoiled += 1
             return
-        for picture in order.place(decoded):
-            for progressive in self._deinterlacer.push(picture):
+        for frame in order.place(decoded):
+            for progressive in self._deinterlacer.push(frame):
                 yield from self._frame(progressive)
 
-    def _frame(self, picture: av.VideoFrame) -> Iterator[Frame]:
-        self._spoiled += bool(picture.is_corrupt)
+    def _frame(self, image: av.VideoFrame) -> Iterator[Frame]:
+        self._spoiled += bool(image.is_corrupt)
         ticks = self._ticks
-        pts = picture.pts
-        if self._deinterlacer.active and pts is not None and picture.time_base:
-            pts = round(pts * picture.time_base / ticks)  # a filter's are finer than the stream's
+        pts = image.pts
+        if self._deinterlacer.active and pts is not None and image.time_base:
+            pts = round(pts * image.time_base / ticks)  # a filter's are finer than the stream's
         if pts is None:
             step = round(1 / (frame_rate(self.container, self.stream) * ticks))
             pts = 0 if self._last is None else self._last + max(1, step)
@@ -323,7 +323,7 @@ class VideoReader:
             pts -= round(self._start / ticks)
         if self._end is not None and self._last * ticks >= self._end:
             return
-        yield Frame(picture, pts, ticks, Color(), self._count, warm_up)
+        yield Frame(image, pts, ticks, Color(), self._count, warm_up)
         self._count += 1
 
     def _cut(self, packet: av.Packet) -> bool:

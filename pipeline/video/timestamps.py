@@ -21,37 +21,37 @@ from derain.models.log import Log
 LATE = 1  # seconds by which time stamps must fall back to count as a jump of the whole file
 STRAY = 10  # seconds that streams of a file may lie apart where it jumps
 ABSENT = -(2**63)  # stands for a time stamp that is not there
-REORDERED = 16  # pictures by which the standards let a decoder change the order
+REORDERED = 16  # frames by which the standards let a decoder change the order
 
 
 class AviTimestampFixer:
-    """Even time stamps for the pictures of an AVI, which stores an order of decoding only.
+    """Even time stamps for the frames of an AVI, which stores an order of decoding only.
 
-    FFmpeg's guess at the times of H.264's B-frames jumps to and fro. Pictures come out of a decoder
+    FFmpeg's guess at the times of H.264's B-frames jumps to and fro. Frames come out of a decoder
     one for one, in the order to show them: each gets the time of a packet, the first one the first.
     """
 
     def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
-        self.times: deque[int] = deque()  # of packets whose picture is not yet out
+        self.times: deque[int] = deque()  # of packets whose frame is not yet out
 
     def begin(self, packet: av.Packet) -> None:
         """See a packet before it is decoded."""
         if packet.size and packet.dts is not None:
             self.times.append(packet.dts)
 
-    def place(self, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]:
-        """Stamp pictures, in place."""
-        for picture in pictures:
-            if picture.dts is not None:
+    def place(self, frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Stamp frames, in place."""
+        for frame in frames:
+            if frame.dts is not None:
                 # A decoder holds back so many at most: what is older was damaged and gave none.
                 held = self.stream.codec_context.reorder_depth + 1
-                fed = sum(time <= picture.dts for time in self.times)
+                fed = sum(time <= frame.dts for time in self.times)
                 for _ in range(fed - held):
                     self.times.popleft()
             if self.times:
-                picture.pts = self.times.popleft()
-        return pictures
+                frame.pts = self.times.popleft()
+        return frames
 
     def flush(self) -> list[av.VideoFrame]:
         """Nothing is held back."""
@@ -62,13 +62,13 @@ class DisplayOrderFixer:
     """Rising time stamps for a stream that stores those of decoding as those of showing.
 
     VC-1 and some FLV do: B-frames then leave the decoder with times that fall. Such a stream is
-    known by packets whose times never fall although its decoder changes the order. Its pictures are
+    known by packets whose times never fall although its decoder changes the order. Its frames are
     held back while an earlier time is still to come, and get their times in rising order.
     """
 
     def __init__(self, stream: VideoStream) -> None:
         self.stream = stream
-        self.times: deque[int] = deque()  # of packets whose picture is not yet out, rising
+        self.times: deque[int] = deque()  # of packets whose frame is not yet out, rising
         self.held: list[av.VideoFrame] = []
         self.sound = False  # times fall from packet to packet, as they should with B-frames
 
@@ -82,37 +82,37 @@ class DisplayOrderFixer:
         else:
             self.times.append(packet.pts)
 
-    def place(self, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]:
-        """Stamp pictures, in place; those that can be shown now."""
+    def place(self, frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Stamp frames, in place; those that can be shown now."""
         if self.sound and not self.held:
-            return pictures
+            return frames
         done = []
-        for picture in pictures:
-            done += self._place(picture)
+        for frame in frames:
+            done += self._place(frame)
         return done
 
-    def _place(self, picture: av.VideoFrame) -> list[av.VideoFrame]:
-        self.held.append(picture)
+    def _place(self, frame: av.VideoFrame) -> list[av.VideoFrame]:
+        self.held.append(frame)
         times = [each.pts for each in self.held]
         if None in times:
             return self._release()
-        if picture.pts in self.times:
-            self.times.remove(picture.pts)
+        if frame.pts in self.times:
+            self.times.remove(frame.pts)
         latest = max(times)
         waits = bool(self.times) and self.times[0] < latest
         reorders = self.stream.codec_context.reorder_depth > 0
         if waits and reorders and not self.sound and len(self.held) <= REORDERED:
             return []
         while self.times and self.times[0] < latest:
-            self.times.popleft()  # a damaged packet: it gave no picture
+            self.times.popleft()  # a damaged packet: it gave no frame
         return self.flush()
 
     def flush(self) -> list[av.VideoFrame]:
-        """The pictures held back, with their times in rising order."""
-        if all(picture.pts is not None for picture in self.held):
-            times = sorted(picture.pts for picture in self.held)
-            for picture, time in zip(self.held, times, strict=True):
-                picture.pts = time
+        """The frames held back, with their times in rising order."""
+        if all(frame.pts is not None for frame in self.held):
+            times = sorted(frame.pts for frame in self.held)
+            for frame, time in zip(self.held, times, strict=True):
+                frame.pts = time
         return self._release()
 
     def _release(self) -> list[av.VideoFrame]:

@@ -33,7 +33,7 @@ MOST_HELD = 20  # frames; no encoder lets a frame be shown so many steps after i
 
 
 class VideoWriter:
-    """Write one video: pictures with their time stamps, packets of other streams as they are.
+    """Write one video: frames with their time stamps, packets of other streams as they are.
 
     Args:
         target: the file to make; it appears only when all is done, a part file before.
@@ -79,8 +79,8 @@ class VideoWriter:
             self.muxer.abandon()
             raise
         self._last_dts: int | None = None
-        self._last_shown: Fraction | None = None  # seconds, of the picture given last
-        self._longest_step = Fraction(1)  # seconds between two pictures, one at least
+        self._last_shown: Fraction | None = None  # seconds, of the frame given last
+        self._longest_step = Fraction(1)  # seconds between two frames, one at least
         self._scaler, self._packer = VideoReformatter(), VideoReformatter()
 
     def __enter__(self) -> VideoWriter:
@@ -135,14 +135,14 @@ class VideoWriter:
         stream.codec_context.thread_type = "AUTO"
         if video.display_matrix and not kind.rotation:
             self.muxer.notice(
-                f"{kind.suffix} cannot say that its picture is turned, so players show it as the "
+                f"{kind.suffix} cannot say that its video is turned, so players show it as the "
                 "camera stored it; an .mp4 or .mkv output is shown upright."
             )
         if video.display_matrix:
             stream.set_display_matrix(list(video.display_matrix))
         if video.unkept:
             names = " and ".join(video.unkept)
-            self.muxer.notice(f"The new picture does not keep {names}, which FFmpeg cannot write.")
+            self.muxer.notice(f"The new film does not keep {names}, which FFmpeg cannot write.")
         stream.metadata.update(self.muxer.without_timecode(lasting(video.metadata)))
         if video.disposition:
             stream.disposition = video.disposition
@@ -164,35 +164,35 @@ class VideoWriter:
             key: ask for a key frame, so that a new encoder can go on from here.
         """
         size = (self.video.width, self.video.height)
-        picture = changed_picture(
+        image = changed_image(
             frame, residual, self.choice.edit_format, self.color, self._scaler, size
         )
-        lasts = (frame.picture.duration or 0) * (frame.picture.time_base or 0) / frame.time_base
-        self._encode(picture, frame.pts, frame.time_base, key, round(lasts))
+        lasts = (frame.image.duration or 0) * (frame.image.time_base or 0) / frame.time_base
+        self._encode(image, frame.pts, frame.time_base, key, round(lasts))
 
     def write_rgb(self, rgb: NDArray[np.uint8], pts: int) -> None:
-        """Encode an (H, W, 3) uint8 RGB picture; `pts` counts `video.ticks`."""
-        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")
-        picture = reformat(picture, self.choice.edit_format, self.color, self._scaler)
-        self._encode(picture, pts, self.video.ticks, False)
+        """Encode an (H, W, 3) uint8 RGB image; `pts` counts `video.ticks`."""
+        image = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")
+        image = reformat(image, self.choice.edit_format, self.color, self._scaler)
+        self._encode(image, pts, self.video.ticks, False)
 
     def _encode(
-        self, picture: av.VideoFrame, pts: int, time_base: Fraction, key: bool, duration: int = 0
+        self, image: av.VideoFrame, pts: int, time_base: Fraction, key: bool, duration: int = 0
     ) -> None:
         choice = self.choice
         if choice.edit_format != choice.encode_format:
-            picture = reformat(picture, choice.encode_format, self.color, self._packer)
-        picture.pts, picture.time_base, picture.duration = pts, time_base, duration
+            image = reformat(image, choice.encode_format, self.color, self._packer)
+        image.pts, image.time_base, image.duration = pts, time_base, duration
         shown = pts * time_base
         if self._last_shown is not None:
             self._longest_step = max(self._longest_step, shown - self._last_shown)
         self._last_shown = shown
-        picture.pict_type = 1 if key else 0  # never the source's, which would fix the new one's
-        self._submit(picture)
+        image.pict_type = 1 if key else 0  # never the source's, which would fix the new one's
+        self._submit(image)
 
-    def _submit(self, picture: av.VideoFrame | None) -> None:
+    def _submit(self, image: av.VideoFrame | None) -> None:
         try:
-            packets = self.stream.encode(picture)
+            packets = self.stream.encode(image)
         except av.FFmpegError as error:
             raise VideoError(
                 f"{self.choice.codec} fails ({error.strerror}); choose another --codec."
@@ -233,7 +233,7 @@ class VideoWriter:
         self.muxer.abandon()
 
 
-def changed_picture(
+def changed_image(
     frame: Frame,
     residual: NDArray[np.float32] | Residual | None,
     format: str,
@@ -241,7 +241,7 @@ def changed_picture(
     scaler: VideoReformatter,
     size: tuple[int, int],
 ) -> av.VideoFrame:
-    """A frame's picture plus a change, in the planes of the file to be written.
+    """A frame's image plus a change, in the planes of the file to be written.
 
     Args:
         frame: as it was read.
@@ -252,10 +252,10 @@ def changed_picture(
         size: width and height of what is written.
     """
     yuv = frame.color if frame.color.matrix != RGB_MATRIX else color
-    picture = reformat(frame.picture, format, yuv, scaler, size)
+    image = reformat(frame.image, format, yuv, scaler, size)
     if residual is not None:
-        # The decoder still refers to its own pictures: change a copy.
-        picture.make_writable()
-        planes = [plane(picture, i) for i in range(min(3, len(picture.planes)))]
-        add_residual(planes, residual, color, picture.format.components[0].bits)
-    return picture
+        # The decoder still refers to its own images: change a copy.
+        image.make_writable()
+        planes = [plane(image, i) for i in range(min(3, len(image.planes)))]
+        add_residual(planes, residual, color, image.format.components[0].bits)
+    return image

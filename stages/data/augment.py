@@ -16,7 +16,7 @@ Rng = np.random.Generator
 
 
 def panned_still(image: np.ndarray, frames: int, crop: int, rng: Rng) -> np.ndarray:
-    """A still picture seen by a moving camera, with things painted on that resemble rain.
+    """A still image seen by a moving camera, with things painted on that resemble rain.
 
     Args:
         image: (H, W, 3) uint8.
@@ -25,7 +25,7 @@ def panned_still(image: np.ndarray, frames: int, crop: int, rng: Rng) -> np.ndar
         rng: what is random.
 
     Returns:
-        (frames, crop, crop, 3) uint8. The path may jerk; the picture may be plain grey.
+        (frames, crop, crop, 3) uint8. The path may jerk; the image may be plain grey.
     """
     if rng.random() < 0.08:
         grey = rng.integers(60, 256)
@@ -134,19 +134,19 @@ def colour_shift(clip: Tensor, rng: Rng) -> Tensor:
     return recolour(clip, gamma, np.full(3, gain), rng.uniform(0.75, 1.2))
 
 
-def recolour(picture: Tensor, gamma: float, gain: np.ndarray, saturation: float) -> Tensor:
-    """Another gamma, gain (of each channel) and saturation of pictures (…, 3, H, W) in [0, 1].
+def recolour(image: Tensor, gamma: float, gain: np.ndarray, saturation: float) -> Tensor:
+    """Another gamma, gain (of each channel) and saturation of images (…, 3, H, W) in [0, 1].
 
     Args:
-        picture: RGB.
+        image: RGB.
         gamma: exponent.
         gain: (3,), of the channels.
         saturation: 1 leaves it, 0 makes grey.
     """
-    picture = picture.clamp_min(1e-4) ** float(gamma)
-    picture = picture * picture.new_tensor(gain).view(3, 1, 1)
-    grey = picture.mean(-3, keepdim=True)
-    return (grey + (picture - grey) * float(saturation)).clamp(0, 1)
+    image = image.clamp_min(1e-4) ** float(gamma)
+    image = image * image.new_tensor(gain).view(3, 1, 1)
+    grey = image.mean(-3, keepdim=True)
+    return (grey + (image - grey) * float(saturation)).clamp(0, 1)
 
 
 def night(clip: Tensor, rng: Rng) -> Tensor:
@@ -188,5 +188,5 @@ def jpeg(clip: Tensor, quality: int) -> Tensor:
     for frame in (clip * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy():
         _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), flags)
         frames.append(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
-    pictures = torch.from_numpy(np.stack(frames)).to(clip.device)
-    return pictures.permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(np.stack(frames)).to(clip.device)
+    return images.permute(0, 3, 1, 2).float() / 255

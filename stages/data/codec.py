@@ -36,11 +36,11 @@ class CodecSettings:
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """What a camera does to a picture before it is encoded."""
+    """What a camera does to an image before it is encoded."""
 
     blur: float = 0.0  # sigma in pixels
     sharpen: float = 0.0  # share of the unsharp mask that is added; leaves halos
-    shrink: float = 1.0  # the picture was this much smaller once
+    shrink: float = 1.0  # the image was this much smaller once
 
     def apply(self, clip: Clip) -> Clip:
         """The clip as this camera gives it."""
@@ -122,8 +122,8 @@ def transcode(clip: Clip, settings: CodecSettings) -> Clip:
         encoder.bit_rate = settings.bit_rate
     encoder.options = settings.options
     packets = []
-    for number, picture in enumerate(clip):
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    for number, image in enumerate(clip):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = frame.reformat(format=settings.pixel_format)
         frame.pts, frame.time_base = number, encoder.time_base
         packets += encoder.encode(frame)

@@ -1,4 +1,4 @@
-"""Data sets of single images on disk: which rainy picture belongs to which clean one.
+"""Data sets of single images on disk: which rainy image belongs to which clean one.
 
 Layouts are in LAYOUTS; published sets, whose files are counted, in DATA_SETS. Here files are found
 and read; clips are clip_pairs.py's, samples for training are made in paired_samples.py, and the
@@ -26,14 +26,14 @@ from derain.stages.data.rendered_clips import (
 )
 
 Side = Literal["left", "right"]
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+Image = NDArray[np.uint8]  # (H, W, 3) RGB
 RAINY_FOLDERS = ("rain", "rainy", "rainy_image", "input")
 CLEAN_FOLDERS = ("norain", "ground_truth", "target", "clean", "gt")
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePair:
-    """A rainy picture and its truth; `clean` is None where nobody knows it."""
+    """A rainy image and its truth; `clean` is None where nobody knows it."""
 
     name: str
     rainy: Path
@@ -70,7 +70,7 @@ def find_pairs(
     Args:
         folder: or the list file.
         layout: one of LAYOUTS, or of DATA_SETS, whose pairs are counted.
-        clean_side: which half is clean where one picture holds both.
+        clean_side: which half is clean where one image holds both.
         notice: told of what may spoil training: lossy files, sides that seem to be swapped.
 
     Raises:
@@ -88,20 +88,20 @@ def find_pairs(
     return pairs
 
 
-def read_image(path: Path) -> Picture:
-    """Read a picture as RGB.
+def read_image(path: Path) -> Image:
+    """Read an image as RGB.
 
     Raises:
-        DerainError: it is not there, or no picture.
+        DerainError: it is not there, or no image.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DerainError(f"{path} cannot be read as a picture; check the file.")
-    return np.ascontiguousarray(np.asarray(picture, np.uint8)[..., ::-1])
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DerainError(f"{path} cannot be read as an image; check the file.")
+    return np.ascontiguousarray(np.asarray(image, np.uint8)[..., ::-1])
 
 
-def read_pair(pair: ImagePair) -> tuple[Picture, Picture | None]:
-    """The rainy picture and its truth, of one size.
+def read_pair(pair: ImagePair) -> tuple[Image, Image | None]:
+    """The rainy image and its truth, of one size.
 
     Raises:
         DerainError: a file cannot be read, or the two do not fit together.
@@ -112,7 +112,7 @@ def read_pair(pair: ImagePair) -> tuple[Picture, Picture | None]:
         if width % 2:
             raise DerainError(
                 f"{pair.rainy} is {width} pixels wide and has no two equal halves; "
-                "the layout side-by-side wants a rainy and a clean picture of the same width."
+                "the layout side-by-side wants a rainy and a clean image of the same width."
             )
         halves = rainy[:, : width // 2], rainy[:, width // 2 :]
         return halves[::-1] if pair.clean_side == "left" else halves
@@ -122,7 +122,7 @@ def read_pair(pair: ImagePair) -> tuple[Picture, Picture | None]:
     if clean.shape != rainy.shape:
         raise DerainError(
             f"{pair.rainy} is {_size(rainy)} and {pair.clean} is {_size(clean)}: "
-            "pictures of a pair have one size."
+            "images of a pair have one size."
         )
     return rainy, clean
 
@@ -134,26 +134,26 @@ def _side_by_side(folder: Path, clean_side: Side | None) -> list[ImagePair]:
     """Both halves in one file, in the folder or in those below it."""
     if clean_side is None:
         raise DerainError("The layout side-by-side needs clean_side: left or right.")
-    files = _pictures(folder) or _below(folder)
+    files = _images(folder) or _below(folder)
     if not files:
-        raise mismatch(folder, "pictures that hold the rainy and the clean one side by side")
+        raise mismatch(folder, "images that hold the rainy and the clean one side by side")
     return [ImagePair(file.stem, file, file, clean_side) for file in files]
 
 
 def _numbered(folder: Path, _: Side | None) -> list[ImagePair]:
     """rain-1 and norain-1 in one folder; other files there, such as rainstreak-1, are layers."""
-    files = _pictures(folder)
+    files = _images(folder)
     rainy = [file for file in files if file.stem.startswith("rain-")]
     clean = [file for file in files if file.stem.startswith("norain-")]
     if not rainy or not clean:
-        raise mismatch(folder, "pictures called rain-1, rain-2, … and norain-1, norain-2, …")
+        raise mismatch(folder, "images called rain-1, rain-2, … and norain-1, norain-2, …")
     return match_names(folder, rainy, clean)
 
 
 def _folders(folder: Path, _: Side | None) -> list[ImagePair]:
-    """A folder of rainy pictures beside one of clean pictures."""
+    """A folder of rainy images beside one of clean images."""
     rainy, clean = two_folders(folder)
-    return match_names(folder, _pictures(rainy), _pictures(clean))
+    return match_names(folder, _images(rainy), _images(clean))
 
 
 def _list_file(file: Path, _: Side | None) -> list[ImagePair]:
@@ -186,10 +186,10 @@ def _list_file(file: Path, _: Side | None) -> list[ImagePair]:
 
 
 def _alone(folder: Path, _: Side | None) -> list[ImagePair]:
-    """Rainy pictures without truth."""
-    files = _pictures(folder)
+    """Rainy images without truth."""
+    files = _images(folder)
     if not files:
-        raise mismatch(folder, "pictures")
+        raise mismatch(folder, "images")
     return [ImagePair(file.stem, file, None) for file in files]
 
 
@@ -229,7 +229,7 @@ def _known_set(folder: Path, name: str, clean_side: Side | None) -> list[ImagePa
 # What is there; clip_pairs.py looks in the same ways
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     return frame_files(folder) if folder.is_dir() else []
 
 
@@ -247,18 +247,18 @@ def entries(folder: Path) -> list[Path]:
 
 
 def two_folders(folder: Path) -> tuple[Path, Path]:
-    """The rainy and the clean folder; the pictures may lie one folder deeper (rain/X2)."""
+    """The rainy and the clean folder; the images may lie one folder deeper (rain/X2)."""
     inside = {p.name.lower(): p for p in entries(folder)}
     rainy = next((inside[name] for name in RAINY_FOLDERS if name in inside), None)
     clean = next((inside[name] for name in CLEAN_FOLDERS if name in inside), None)
     if rainy is None or clean is None:
         raise mismatch(
             folder,
-            f"a folder of rainy pictures ({', '.join(RAINY_FOLDERS)}) and one of clean pictures "
+            f"a folder of rainy images ({', '.join(RAINY_FOLDERS)}) and one of clean images "
             f"({', '.join(CLEAN_FOLDERS)})",
         )
     deeper = entries(rainy)
-    if not _pictures(rainy) and [p.name for p in deeper] == ["X2"]:
+    if not _images(rainy) and [p.name for p in deeper] == ["X2"]:
         rainy = deeper[0]
     return rainy, clean
 
@@ -320,10 +320,10 @@ def _check(pairs: list[ImagePair], notice: Log, looked_at: int = 16) -> None:
             darker += bool(rainy.mean() < clean.mean())
     if 2 * darker > checked:
         notice(
-            f"In {darker} of {checked} pairs the rainy picture is darker than the clean one; "
+            f"In {darker} of {checked} pairs the rainy image is darker than the clean one; "
             "check that the two are not swapped (clean_side)."
         )
 
 
-def _size(picture: Picture) -> str:
-    return f"{picture.shape[1]}x{picture.shape[0]}"
+def _size(image: Image) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

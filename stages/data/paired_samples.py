@@ -47,8 +47,8 @@ class PairedImages(Samples):
         both = distorted(both, crop, rng) if self.distort else cropped(both, crop, crop, rng)
         if rng.random() < 0.5:
             both = both[:, ::-1]
-        pictures = torch.from_numpy(np.ascontiguousarray(both)).permute(2, 0, 1).float() / 255
-        return without_physics(pictures[None, :3], pictures[None, 3:])
+        images = torch.from_numpy(np.ascontiguousarray(both)).permute(2, 0, 1).float() / 255
+        return without_physics(images[None, :3], images[None, 3:])
 
 
 @dataclass
@@ -101,7 +101,7 @@ class PairedClips(Samples):
 
 
 def without_physics(rainy: Tensor, clean: Tensor) -> Batch:
-    """A sample (T, 3, H, W) of which only the pictures are known: streaks and no haze."""
+    """A sample (T, 3, H, W) of which only the images are known: streaks and no haze."""
     frames, _, height, width = rainy.shape
     return Batch(
         rainy=rainy,
@@ -115,34 +115,34 @@ def without_physics(rainy: Tensor, clean: Tensor) -> Batch:
     )
 
 
-def cropped(picture: np.ndarray, height: int, width: int, rng: Rng) -> np.ndarray:
-    """A part (height, width, C) from anywhere, the last row too; small pictures are mirrored.
+def cropped(image: np.ndarray, height: int, width: int, rng: Rng) -> np.ndarray:
+    """A part (height, width, C) from anywhere, the last row too; small images are mirrored.
 
     Args:
-        picture: (H, W, C).
+        image: (H, W, C).
         height: pixels.
         width: pixels.
         rng: what is random.
     """
-    below, right = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
+    below, right = max(0, height - image.shape[0]), max(0, width - image.shape[1])
     if below or right:
-        picture = np.pad(picture, ((0, below), (0, right), (0, 0)), "symmetric")
-    top = rng.integers(0, picture.shape[0] - height + 1)
-    left = rng.integers(0, picture.shape[1] - width + 1)
-    return picture[top : top + height, left : left + width]
+        image = np.pad(image, ((0, below), (0, right), (0, 0)), "symmetric")
+    top = rng.integers(0, image.shape[0] - height + 1)
+    left = rng.integers(0, image.shape[1] - width + 1)
+    return image[top : top + height, left : left + width]
 
 
-def distorted(picture: np.ndarray, crop: int, rng: Rng) -> np.ndarray:
+def distorted(image: np.ndarray, crop: int, rng: Rng) -> np.ndarray:
     """RESCAN's and DCSFN's augmentation: stretched by 3/4 to 5/4 each way, turned by up to 30
     degrees. What turns in from outside is mirrored, not black as in the original.
 
     Args:
-        picture: (H, W, C).
+        image: (H, W, C).
         crop: height and width of the result, pixels.
         rng: what is random.
     """
     sides = rng.integers(crop * 3 // 4, crop * 5 // 4 + 1, 2)
-    part = cropped(picture, int(sides[0]), int(sides[1]), rng)
+    part = cropped(image, int(sides[0]), int(sides[1]), rng)
     part = cv2.resize(np.ascontiguousarray(part), (crop, crop), interpolation=cv2.INTER_LINEAR)
     turn = cv2.getRotationMatrix2D((crop / 2, crop / 2), float(rng.integers(-30, 30)), 1.0)
 
@@ -200,7 +200,7 @@ def image_pairs(chosen: PairsConfig, folder: str, notice: Log) -> list[ImagePair
         return frames_of(find_clip_pairs(Path(folder), chosen.layout))
     pairs = find_pairs(Path(folder), chosen.layout, chosen.clean_side, notice)
     if any(pair.clean is None for pair in pairs):
-        raise DerainError("Pictures without truth teach nothing; choose a layout of pairs.")
+        raise DerainError("Images without truth teach nothing; choose a layout of pairs.")
     return pairs
 
 

@@ -23,7 +23,7 @@ from derain.models.ops.scattering import compose_rain
 class StreakLayer:
     """Rain at one depth. Lengths in pixels, angles in degrees."""
 
-    coverage: float  # share of the picture under streaks in one frame, before `density`
+    coverage: float  # share of the image under streaks in one frame, before `density`
     length: float  # of a streak; drops differ by a third
     width: float  # across, full width at half brightness
     brightness: float  # of the streak at its middle, 0 to 1, before `strength`
@@ -48,7 +48,7 @@ class RainSettings:
     haze_floor: float = 0.3  # transmission never falls below
 
     def scaled(self, factor: float) -> RainSettings:
-        """The same rain for a picture `factor` times as large."""
+        """The same rain for an image `factor` times as large."""
         layers = tuple(
             replace(x, length=x.length * factor, width=x.width * factor, blur=x.blur * factor)
             for x in self.layers
@@ -68,7 +68,7 @@ class Rain(NamedTuple):
 
 
 def sample_settings(generator: torch.Generator, *, haze_prob: float = 0.5) -> RainSettings:
-    """Draw settings from wide ranges, for pictures of about 400 lines.
+    """Draw settings from wide ranges, for images of about 400 lines.
 
     Args:
         haze_prob: share of the draws that have haze.

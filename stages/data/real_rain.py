@@ -37,8 +37,8 @@ class RealRain(RainyClips):
 
     def __getitem__(self, index: int) -> Batch:
         clip = self._clean(np.random.default_rng((self.seed, index, 1)))
-        pictures = torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 255
-        return without_physics(pictures, pictures)
+        frames = torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 255
+        return without_physics(frames, frames)
 
 
 @dataclass
@@ -95,7 +95,7 @@ def real_clips(place: Path, cache: Path, notice: Log = say_nothing) -> list[Path
     Args:
         place: where they are.
         cache: for the decoded clips.
-        notice: told of folders of pictures that are no frames of one clip; they are left out.
+        notice: told of folders of images that are no frames of one clip; they are left out.
 
     Raises:
         DerainError: there are none.
@@ -110,7 +110,7 @@ def real_clips(place: Path, cache: Path, notice: Log = say_nothing) -> list[Path
         except DerainError:
             if not clip.is_dir():
                 raise
-            notice(f"{clip} is left out of the real rain: its pictures are no frames of one size.")
+            notice(f"{clip} is left out of the real rain: its images are no frames of one size.")
     if not files:
         raise DerainError(f"{place} holds no rainy clip; set data.real to a video or a folder.")
     return files

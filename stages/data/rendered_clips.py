@@ -89,7 +89,7 @@ def find_clips(folder: Path, licence_classes: tuple[str, ...] | None = None) -> 
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures of a frame folder, in order of their names; 2.jpg comes before 10.jpg."""
+    """The images of a frame folder, in order of their names; 2.jpg comes before 10.jpg."""
     files = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     return sorted(files, key=natural_order)
 
@@ -223,8 +223,8 @@ class RainyClips(Samples):
             rainy, clean, transmission = rainy[order], clean[order], transmission[order]
             streaks, occlusion = streaks[order], occlusion[order]
         if rng.random() < config.overlay_prob:
-            picture = augment.overlay(config.crop, rng)
-            layer = torch.from_numpy(picture).permute(2, 0, 1)
+            image = augment.overlay(config.crop, rng)
+            layer = torch.from_numpy(image).permute(2, 0, 1)
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
             bare = 1 - layer[3:]  # what is laid over is not wet
             streaks, occlusion = streaks * bare, occlusion * bare

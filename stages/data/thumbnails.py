@@ -27,7 +27,7 @@ SOFTEST = 4.0  # pixels of FINE, the standard deviation of the blur at most
 
 
 class Thumbnails(NamedTuple):
-    """Small pictures (…, 3, FINE, FINE), and what is to be put on them.
+    """Small images (…, 3, FINE, FINE), and what is to be put on them.
 
     streaks: (…, 3, FINE, FINE), the light of rain. transmission: (…, 1, GRID, GRID). airlight:
     (…, 3, 1, 1).
@@ -55,13 +55,13 @@ def draw_thumbnails(
 
 
 def _draw(files: list[Path], rng: np.random.Generator, haze_prob: float) -> Thumbnails:
-    """A picture, some with part of another, and haze to put on it."""
-    picture = _painted(rng) if rng.random() < PAINTED else _picture(files, rng)
+    """An image, some with part of another, and haze to put on it."""
+    image = _painted(rng) if rng.random() < PAINTED else _image(files, rng)
     if rng.random() < PATCHED:
-        _patch(picture, _picture(files, rng), rng)
+        _patch(image, _image(files, rng), rng)
     if rng.random() < SOFT:  # what is blurred has little contrast, and yet no haze
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, SOFTEST))
-    clean = _recolour(torch.from_numpy(picture).permute(2, 0, 1).float() / 255, rng)
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, SOFTEST))
+    clean = _recolour(torch.from_numpy(image).permute(2, 0, 1).float() / 255, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     settings = sample_settings(generator, haze_prob=haze_prob)
     transmission = haze_map(settings, torch.zeros(1), (GRID, GRID), clean.device, generator)[0]
@@ -69,7 +69,7 @@ def _draw(files: list[Path], rng: np.random.Generator, haze_prob: float) -> Thum
     return Thumbnails(clean, airlight * _pale_rain(rng), transmission, airlight)
 
 
-def _picture(files: list[Path], rng: np.random.Generator) -> np.ndarray:
+def _image(files: list[Path], rng: np.random.Generator) -> np.ndarray:
     """A frame of one of the clips (.npy), most of it or all: (FINE, FINE, 3) uint8."""
     clip = np.load(files[rng.integers(len(files))], mmap_mode="r")
     height, width = clip.shape[1:3]
@@ -86,7 +86,7 @@ def _painted(rng: np.random.Generator) -> np.ndarray:
 
     Far hills are pale and a sky has no dark parts, in clear air too: what is near tells.
     """
-    picture = np.zeros((FINE, FINE, 3), np.float32)
+    image = np.zeros((FINE, FINE, 3), np.float32)
     rows = np.arange(FINE, dtype=np.float32)[:, None, None]
     horizon, deep = -8.0, rng.random() < 0.6
     while horizon < FINE:
@@ -98,42 +98,42 @@ def _painted(rng: np.random.Generator) -> np.ndarray:
         contrast = rng.uniform(0.05, 0.4) + 0.55 * near
         edge = horizon + 8 * cv2.resize(rng.random((1, 6), np.float32), (FINE, 1))[0]
         paint = bright * (1 - contrast * clouds[..., None])
-        picture = np.where(rows >= edge[None, :, None], paint, picture)
+        image = np.where(rows >= edge[None, :, None], paint, image)
         horizon += rng.uniform(0.1, 0.5) * FINE
-    return (255 * picture.clip(0, 1)).astype(np.uint8)
+    return (255 * image.clip(0, 1)).astype(np.uint8)
 
 
-def _patch(picture: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> None:
-    """Put the upper part, the left part or a piece of `other` in its place in `picture`.
+def _patch(image: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> None:
+    """Put the upper part, the left part or a piece of `other` in its place in `image`.
 
     There are few clips: a sky over another street is one more scene.
     """
     edge = int(FINE * rng.uniform(0.25, 0.75))
     kind = rng.integers(3)
     if kind == 0:
-        picture[:edge] = other[:edge]
+        image[:edge] = other[:edge]
     elif kind == 1:
-        picture[:, :edge] = other[:, :edge]
+        image[:, :edge] = other[:, :edge]
     else:
         top, left = rng.integers(0, FINE // 2, 2)
         h, w = rng.integers(FINE // 4, FINE // 2, 2)
-        picture[top : top + h, left : left + w] = other[top : top + h, left : left + w]
+        image[top : top + h, left : left + w] = other[top : top + h, left : left + w]
 
 
-def _recolour(picture: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other exposure, gamma, saturation and white of a picture (3, H, W) in [0, 1].
+def _recolour(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Other exposure, gamma, saturation and white of an image (3, H, W) in [0, 1].
 
     More than what whole clips get (`augment.colour_shift`), for the same reason as `_patch`.
     """
     gamma = np.exp(rng.normal(0, 0.22))
     gain = np.exp(rng.normal(0, 0.06, 3) + rng.normal(-0.03, 0.14))
-    return augment.recolour(picture, gamma, gain, rng.uniform(0.6, 1.3))
+    return augment.recolour(image, gamma, gain, rng.uniform(0.6, 1.3))
 
 
 def _pale_rain(rng: np.random.Generator) -> Tensor:
-    """(FINE, FINE): what streaks too small to be told apart add to a picture, in falling smears.
+    """(FINE, FINE): what streaks too small to be told apart add to an image, in falling smears.
 
-    A third of the pictures have none.
+    A third of the images have none.
     """
     amount = PALEST * rng.random() ** 2 if rng.random() < 2 / 3 else 0.0
     specks = cv2.blur(rng.standard_exponential((FINE, FINE), np.float32), (1, 5))

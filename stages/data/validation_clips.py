@@ -80,7 +80,7 @@ def middle(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
         min(n, m // 32 * 32) for n, m in zip((HEIGHT, WIDTH), clip.shape[1:3], strict=True)
     )
     if not height or not width:
-        raise DerainError("To validate on, pictures must be at least 32x32; choose larger ones.")
+        raise DerainError("To validate on, images must be at least 32x32; choose larger ones.")
     top, left = (clip.shape[1] - height) // 2, (clip.shape[2] - width) // 2
     return np.array(clip[:, top : top + height, left : left + width])
 

@@ -118,9 +118,9 @@ def aligned_clips(
     )
 
 
-def _at(pictures: Tensor, times: Tensor) -> Tensor:
+def _at(images: Tensor, times: Tensor) -> Tensor:
     """Frames of (B, T, …) at `times` (B, k): (B k, …)."""
-    return pictures[torch.arange(len(times), device=times.device)[:, None], times].flatten(0, 1)
+    return images[torch.arange(len(times), device=times.device)[:, None], times].flatten(0, 1)
 
 
 def _offsets(reach: int) -> list[int]:
@@ -134,11 +134,11 @@ def _flows_around(guide: Tensor, centres: Tensor, reach: int) -> list[Tensor]:
     return [dis_flow(middle, _at(guide, centres + offset))[0] for offset in _offsets(reach)]
 
 
-def _aligned(pictures: Tensor, centres: Tensor, flows: list[Tensor]) -> Tensor:
+def _aligned(images: Tensor, centres: Tensor, flows: list[Tensor]) -> Tensor:
     """Clips around `centres`, neighbours fetched along `flows`: (B k, n, 3, H, W)."""
-    middle, reach = _at(pictures, centres), len(flows) // 2
+    middle, reach = _at(images, centres), len(flows) // 2
     around = [
-        warp(_at(pictures, centres + offset), flow, middle)
+        warp(_at(images, centres + offset), flow, middle)
         for offset, flow in zip(_offsets(reach), flows, strict=True)
     ]
     return torch.stack([*around[:reach], middle, *around[reach:]], 1)

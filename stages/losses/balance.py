@@ -2,7 +2,7 @@
 
 Against a fresh discriminator the gradient of the adversarial term is tiny, a hundred steps later it
 may be many times that of all losses with truth. Both are measured where they reach the network, at
-its pictures, and the weight follows their running means. Norms are of single samples, so that they
+its images, and the weight follows their running means. Norms are of single samples, so that they
 are the same however samples are divided among batches and processes.
 """
 
@@ -39,15 +39,15 @@ class Balance:
             return self.fixed
         return min(self.share * self.truth / self.adversary, MOST * self.fixed)
 
-    def measure(self, truth: Tensor, adversary: Tensor, pictures: Tensor) -> dict[str, Tensor]:
-        """Norms of the gradients of two losses at pictures (B, …), to be averaged and logged.
+    def measure(self, truth: Tensor, adversary: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """Norms of the gradients of two losses at images (B, …), to be averaged and logged.
 
         Args:
             truth: the losses with truth, a scalar.
             adversary: the adversarial loss, a scalar.
-            pictures: what both are differentiated by.
+            images: what both are differentiated by.
         """
-        return {TRUTH: _norm(truth, pictures), ADVERSARY: _norm(adversary, pictures)}
+        return {TRUTH: _norm(truth, images), ADVERSARY: _norm(adversary, images)}
 
     def update(self, row: dict[str, float]) -> None:
         """Take in the norms of a step, averaged over all processes."""
@@ -66,11 +66,11 @@ class Balance:
         self.truth, self.adversary = state["truth"], state["adversary"]
 
 
-def _norm(loss: Tensor, pictures: Tensor) -> Tensor:
+def _norm(loss: Tensor, images: Tensor) -> Tensor:
     """Mean over the samples of the norm of what each would get if it were alone."""
     if not loss.requires_grad:
-        return torch.zeros((), device=pictures.device)
-    (gradient,) = torch.autograd.grad(loss, pictures, retain_graph=True, allow_unused=True)
+        return torch.zeros((), device=images.device)
+    (gradient,) = torch.autograd.grad(loss, images, retain_graph=True, allow_unused=True)
     if gradient is None:
-        return torch.zeros((), device=pictures.device)
-    return len(pictures) * gradient.flatten(1).float().norm(dim=1).mean()
+        return torch.zeros((), device=images.device)
+    return len(images) * gradient.flatten(1).float().norm(dim=1).mean()

@@ -19,7 +19,7 @@ def look(haze_estimator: HazeEstimator, thumbnails: Thumbnails) -> Haze:
 
 
 def haze_losses(found: Haze, thumbnails: Thumbnails) -> Terms:
-    """Errors of t, of A as far as there is haze to see it by, and of the picture without haze."""
+    """Errors of t, of A as far as there is haze to see it by, and of the image without haze."""
     clean, _, transmission, airlight = (x.flatten(0, 1) for x in thumbnails)
     cleared = dehaze(
         _hazy(thumbnails), full_size(found.transmission, *clean.shape[-2:]), found.airlight

@@ -1,4 +1,4 @@
-"""How far pictures are from the truth, and what the training loop needs to know of a loss.
+"""How far images are from the truth, and what the training loop needs to know of a loss.
 
 The physics of stage 1 are recovery.py's, the terms of stage 2 refinement.py's and adversary.py's,
 those of a haze estimator haze.py's, those of single-image networks single_image.py's.
@@ -112,7 +112,7 @@ def rain_weight(rainy: Tensor, clean: Tensor, boldness: Tensor, slope: float) ->
     return rain * stake + (1 - rain) / stake
 
 
-def picture_losses(image: Tensor, clean: Tensor, weight: Tensor | None = None) -> Terms:
+def image_losses(image: Tensor, clean: Tensor, weight: Tensor | None = None) -> Terms:
     """Of a finished clip against the truth, (B, T, 3, H, W) both; `weight` as in `log_mse`.
 
     Args:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from derain.models.errors import DerainError
 from derain.models.ops.optical_flow import warp
 
-PSNR_CAP = 100.0  # dB; equal pictures would be infinite and swallow every average
+PSNR_CAP = 100.0  # dB; equal images would be infinite and swallow every average
 # A pixel is rainy where the input leaves the clean frame by a level or more in a channel: half a
 # level, since differences of float32 levels are often a little below one.
 RAINY_FROM = 0.5 / 255
@@ -80,7 +80,7 @@ def to_decibel(mse: Tensor) -> Tensor:
 
 
 def rainy_pixels(rainy: Tensor, clean: Tensor) -> Tensor:
-    """Where rain changed the picture: (…, 3, H, W) twice -> bool (…, 1, H, W)."""
+    """Where rain changed the image: (…, 3, H, W) twice -> bool (…, 1, H, W)."""
     return (rainy - clean).abs().amax(-3, keepdim=True) >= RAINY_FROM
 
 
@@ -88,10 +88,10 @@ def ssim(output: Tensor, clean: Tensor) -> Tensor:
     """SSIM of each frame (Wang et al., IEEE TIP 13(4), 2004): (T, C, H, W) in [0, 1] twice -> (T,).
 
     Raises:
-        DerainError: the pictures are smaller than the 11x11 window.
+        DerainError: the images are smaller than the 11x11 window.
     """
     if min(clean.shape[-2:]) < 11:
-        raise DerainError("SSIM needs pictures of at least 11x11 pixels; use larger ones.")
+        raise DerainError("SSIM needs images of at least 11x11 pixels; use larger ones.")
     channels = clean.shape[1]
     gauss = ssim_window(clean).expand(5 * channels, 1, 1, 11)
 
@@ -133,7 +133,7 @@ def ssim_map(mean_a: Tensor, mean_b: Tensor, aa: Tensor, bb: Tensor, ab: Tensor)
 def clean_flows(clean: Tensor) -> Tensor:
     """Dense flow from each frame to the one before: (T, 3, H, W) -> (T - 1, 2, H, W), x then y.
 
-    OpenCV's DIS, medium preset, on the full-size grey picture. `frame[t](p)` is near
+    OpenCV's DIS, medium preset, on the full-size grey frame. `frame[t](p)` is near
     `frame[t-1](p + flow)`.
     """
     import cv2

@@ -8,7 +8,7 @@ Yang et al., "Recurrent Multi-Frame Deraining: Combining Physics Guidance and Ad
 Against a discriminator (…_refinement.yaml), added from the second finished frame on but for the
 first term, with their weights in the preset:
 
-    grey         (t(G) - 1)² + (A(G) - g)² + (O(G) - g)² of a picture G of one brightness g
+    grey         (t(G) - 1)² + (A(G) - g)² + (O(G) - g)² of an image G of one brightness g
     adversarial  (D(O) - y)² with y in [0.7, 1.2]
     flicker      |dark(O[t]) - dark(O[t-1])|, the earlier one held
     dark         |dark(O[t])|
@@ -52,7 +52,7 @@ class Frame(NamedTuple):
     Args:
         output: of the network.
         clean: (B, 3, H, W).
-        grey: transmission before its floor, airlight and picture of a grey window.
+        grey: transmission before its floor, airlight and image of a grey window.
         chance: (B, 3) in [0, 1): of the brightness of grey, and of both labels.
     """
 
@@ -165,7 +165,7 @@ def run_grey(model: TwoStage, level: Tensor, state: State) -> tuple[Tensor, Tens
         state: of the clip.
 
     Returns:
-        Transmission (B, 3, H, W) before its floor, airlight and picture (B, 3, H, W).
+        Transmission (B, 3, H, W) before its floor, airlight and image (B, 3, H, W).
     """
     stages = model.stages
     assert isinstance(stages, ReferenceStages)
@@ -199,7 +199,7 @@ def physics_terms(frame: Frame, pairs: Batch, index: int) -> Terms:
 
 
 def grey_term(frame: Frame) -> Tensor:
-    """The squared errors of a grey window: no haze is seen, and the picture comes back."""
+    """The squared errors of a grey window: no haze is seen, and the image comes back."""
     assert frame.grey is not None
     assert frame.chance is not None
     transmission, airlight, image = frame.grey

@@ -27,8 +27,8 @@ from derain.stages.losses.losses import (
     Objective,
     Terms,
     bernoulli_kl,
+    image_losses,
     log_mse,
-    picture_losses,
     rain_weight,
     transmission_loss,
     weighted,
@@ -82,7 +82,7 @@ def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Te
     # What nobody knows the truth of counts as right, whatever the network makes of it.
     known = batch.weight.clamp_max(1)
     image = torch.lerp(batch.clean, output.image, known)
-    terms = picture_losses(image, batch.clean, weight)
+    terms = image_losses(image, batch.clean, weight)
     if output.recovered is not None:
         terms |= physics_losses(output, batch, weight)
     return weighted(terms, weights), terms

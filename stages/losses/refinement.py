@@ -205,7 +205,7 @@ def grey_clips(chance: Tensor) -> Tensor:
 
 
 def grey_loss(output: Output, grey: Tensor) -> Tensor:
-    """The picture should come back, and where the network has a transmission it should be 1."""
+    """The image should come back, and where the network has a transmission it should be 1."""
     loss = log_mse(output.image, grey)
     if output.transmission is not None:
         loss = loss + transmission_loss(output.transmission, torch.ones_like(output.transmission))

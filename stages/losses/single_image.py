@@ -25,7 +25,7 @@ GREY = (0.2989, 0.5870, 0.1140)  # of R, G, B; the original weighs B, G, R so by
 
 
 def same_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean SSIM of (B, C, H, W) pictures, padded with zeros to give a map of their size.
+    """Mean SSIM of (B, C, H, W) images, padded with zeros to give a map of their size.
 
     11x11 Gaussian, sigma 1.5, population variances, range 1. The originals train with it; figures
     are of the map without its borders (metrics.ssim).
@@ -41,7 +41,7 @@ def same_ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def edges(image: Tensor) -> Tensor:
-    """The bright side of edges of the grey picture: (B, 3, H, W) -> (B, 1, H, W), ReMAEN's E."""
+    """The bright side of edges of the grey image: (B, 3, H, W) -> (B, 1, H, W), ReMAEN's E."""
     grey = (image * image.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True)
     kernel = image.new_full((1, 1, 3, 3), -1.0)
     kernel[..., 1, 1] = 8
@@ -138,7 +138,7 @@ RECIPES = {
 
 
 def single_image_objective(config: SingleImageConfig) -> Objective:
-    """The objective of `config.loss`: every frame of a batch is a picture by itself."""
+    """The objective of `config.loss`: every frame of a batch is an image by itself."""
     recipe = RECIPES[config.loss]
 
     def run(net: nn.Module, batch: Batch) -> Any:

@@ -1,4 +1,4 @@
-"""Learning curves of several runs in one picture."""
+"""Learning curves of several runs in one image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def plot_runs(folders: list[Path], output: Path) -> None:
 
     Args:
         folders: of runs, with their metrics.jsonl.
-        output: picture to write, of any kind that Matplotlib knows.
+        output: image to write, of any kind that Matplotlib knows.
 
     Raises:
-        DerainError: Matplotlib is missing, a folder has no figures, or the picture cannot be
+        DerainError: Matplotlib is missing, a folder has no figures, or the image cannot be
             written.
     """
     try:

@@ -38,7 +38,7 @@ def try_run(config: TrainingConfig, sheet: Path, device: str, report: Log) -> No
 
     Args:
         config: the run's.
-        sheet: picture to write.
+        sheet: image to write.
         device: auto, cpu, cuda, …
         report: takes the lines.
     """
@@ -92,7 +92,7 @@ def _kept(stream: Any, first: list[Any]) -> Any:
 
 
 def shapes(batch: object) -> str:
-    """`rainy 2x11x3x104x104, …` of what a batch has of pictures."""
+    """`rainy 2x11x3x104x104, …` of what a batch has of images."""
     pairs = batch.pairs if isinstance(batch, RefinementBatch) else batch
     parts = {name: getattr(pairs, name) for name in ("rainy", "thumbnails")}
     if isinstance(batch, RefinementBatch):
@@ -106,7 +106,7 @@ def look_at_data(config: TrainingConfig, sheet: Path, count: int, report: Log) -
 
     Args:
         config: the run's.
-        sheet: picture to write.
+        sheet: image to write.
         count: samples to draw and to measure.
         report: takes the lines.
 

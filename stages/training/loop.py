@@ -206,7 +206,7 @@ class Run:
 
         fresh = create_model(self.config.model, **self.config.settings)
         fresh.load_state_dict(state.average)
-        figures, pictures = validate_model(
+        figures, images = validate_model(
             self.objective.as_video(fresh),
             self.validation_clips,
             self.processes.device,
@@ -215,7 +215,7 @@ class Run:
             real_example(self.config),
         )
         self.files.save_best(state, figures["score"])
-        log.write(state.step, figures, pictures)
+        log.write(state.step, figures, images)
 
     def _end(self) -> None:
         """Stop, now that everything is saved."""

@@ -40,21 +40,21 @@ class RunLog:
             return
         self.board = SummaryWriter(str(folder), purge_step=start + 1)
 
-    def write(self, step: int, row: Row, pictures: dict[str, Tensor] | None = None) -> None:
-        """Figures, and pictures (3, H, W) by what they show.
+    def write(self, step: int, row: Row, images: dict[str, Tensor] | None = None) -> None:
+        """Figures, and images (3, H, W) by what they show.
 
         Args:
             step: of the run.
             row: figures by their names.
-            pictures: (3, H, W) in [0, 1] by what they show, or None.
+            images: (3, H, W) in [0, 1] by what they show, or None.
         """
         with self.metrics.open("a") as file:
             file.write(json.dumps({"step": step} | row) + "\n")
         if self.board is not None:
             for name, value in row.items():
                 self.board.add_scalar(name, value, step)
-            for name, picture in (pictures or {}).items():
-                self.board.add_image(name, picture, step)
+            for name, image in (images or {}).items():
+                self.board.add_image(name, image, step)
             self.board.flush()
         self.report(f"step {step}: " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()))
 

@@ -1,4 +1,4 @@
-"""Sheets of pictures to look at: what a network learns from, layer by layer."""
+"""Sheets of images to look at: what a network learns from, layer by layer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from derain.models.errors import DerainError
 from derain.stages.data.real_rain import RefinementBatch
 from derain.stages.data.rendered_clips import Batch
 
-HEIGHT, BAR = 160, 18  # pixels of a picture and of the line above it
-Row = list[tuple[str, Tensor]]  # names and pictures (1 or 3, H, W) in [0, 1]
+HEIGHT, BAR = 160, 18  # pixels of an image and of the line above it
+Row = list[tuple[str, Tensor]]  # names and images (1 or 3, H, W) in [0, 1]
 
 
 def sample_row(sample: Any, name: str) -> Row:
@@ -43,15 +43,15 @@ def unbatched(batch: Any, index: int) -> Any:
 
 
 def draw_sheet(rows: list[Row]) -> NDArray[np.uint8]:
-    """Pictures with their names above them: (H, W, 3) uint8 RGB."""
-    drawn = [np.concatenate([_tile(name, picture) for name, picture in row], 1) for row in rows]
+    """Images with their names above them: (H, W, 3) uint8 RGB."""
+    drawn = [np.concatenate([_tile(name, image) for name, image in row], 1) for row in rows]
     width = max(part.shape[1] for part in drawn)
     padded = [np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0))) for part in drawn]
     return np.concatenate(padded)
 
 
-def _tile(name: str, picture: Tensor) -> NDArray[np.uint8]:
-    levels = (picture.detach().float().cpu().clamp(0, 1) * 255).byte()
+def _tile(name: str, layer: Tensor) -> NDArray[np.uint8]:
+    levels = (layer.detach().float().cpu().clamp(0, 1) * 255).byte()
     image = levels.expand(3, *levels.shape[1:]).permute(1, 2, 0).numpy()
     width = max(1, round(image.shape[1] * HEIGHT / image.shape[0]))
     image = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA)
@@ -62,7 +62,7 @@ def _tile(name: str, picture: Tensor) -> NDArray[np.uint8]:
 
 
 def write_sheet(rows: list[Row], path: Path) -> None:
-    """Write a sheet as the kind of picture that the path's ending says.
+    """Write a sheet as the kind of image that the path's ending says.
 
     Raises:
         DerainError: OpenCV knows no such kind, or it cannot be written.
@@ -71,7 +71,7 @@ def write_sheet(rows: list[Row], path: Path) -> None:
     try:
         _, content = cv2.imencode(path.suffix or ".", image)
     except cv2.error as error:
-        raise DerainError(f"{path} is no picture that can be written; name it .png.") from error
+        raise DerainError(f"{path} is no image that can be written; name it .png.") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.tobytes())

@@ -42,12 +42,12 @@ def validate_model(
 
     Returns:
         Mean PSNR in dB of every level: of the input, the recovered frame and the result; and
-        "score", the mean of the results' levels, each counted up to ENOUGH. Pictures (3, H, W): of
+        "score", the mean of the results' levels, each counted up to ENOUGH. Images (3, H, W): of
         every level, of the layers that were found in the heavy one, and of real rain.
     """
     model = on_device(model, device).eval()
     sums: dict[str, list[float]] = {}
-    pictures = {}
+    images = {}
 
     def run(rainy: Tensor) -> Output:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -63,20 +63,20 @@ def validate_model(
             recovered = output.recovered.cpu()
             sums.setdefault(f"{clip.level} stage 1", []).append(decibels(recovered, clip.clean))
         sums.setdefault(clip.level, []).append(decibels(image, clip.clean))
-        pictures[f"{clip.level}: rainy, output, clean"] = beside(clip.rainy, image, clip.clean)
+        images[f"{clip.level}: rainy, output, clean"] = beside(clip.rainy, image, clip.clean)
         if clip.level == "heavy" and (layers := layers_of(output)):
-            pictures["heavy: " + ", ".join(layers)] = beside(*layers.values())
+            images["heavy: " + ", ".join(layers)] = beside(*layers.values())
     if real is not None and validation_clips:
-        pictures["real rain: rainy, output"] = beside(real, run(real).image)
+        images["real rain: rainy, output"] = beside(real, run(real).image)
     figures = {name: float(np.mean(values)) for name, values in sums.items()}
     levels = {clip.level for clip in validation_clips}
     if levels:
         figures["score"] = float(np.mean([min(figures[level], ENOUGH) for level in levels]))
-    return figures, pictures
+    return figures, images
 
 
 def layers_of(output: Output) -> dict[str, Tensor]:
-    """The layers (1, T, 1 or 3, H, W) that a network gives beside its pictures."""
+    """The layers (1, T, 1 or 3, H, W) that a network gives beside its images."""
     found = {
         "recovered": output.recovered,
         "streaks": output.streaks,

@@ -47,9 +47,9 @@ def make_film(path: Path, frames: int = 300, size: tuple[int, int] = (256, 144))
             ):
                 image[top : top + 12, left] += 70
             grey = np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, -1)
-            picture = av.VideoFrame.from_ndarray(grey, format="rgb24")
-            picture.pts, picture.time_base = index, Fraction(1, 25)
-            out.mux(video.encode(picture))
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(frame))
             tone = np.sin(np.arange(1920 * index, 1920 * (index + 1)) / 20).astype(np.float32)
             sound = av.AudioFrame.from_ndarray(tone[None] / 4, "fltp", "mono")
             sound.sample_rate, sound.pts = 48000, 1920 * index

@@ -52,7 +52,7 @@ def fresh(model: TwoStage, window: torch.Tensor) -> State:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", default="96x64", help="of the picture, multiples of 8")
+    parser.add_argument("--size", default="96x64", help="of the frame, multiples of 8")
     parser.add_argument("--width", type=int, default=32, help="of the reference network")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# How exactly a container says when a picture is due, in seconds.
+# How exactly a container says when a frame is due, in seconds.
 GRAIN = {".gif": 0.011, ".mkv": 0.0011, ".webm": 0.0011, ".flv": 0.0011, ".wmv": 0.0011}
 GRAIN |= {".avi": 0.0201, ".ogv": 0.021, ".3gp": 0.0011}
-SHAPELESS = {".gif", ".y4m", "_%03d.png"}  # pictures alone
+SHAPELESS = {".gif", ".y4m", "_%03d.png"}  # frames alone
 OWN = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "creation_time"}
 OWN |= {"handler_name", "vendor_id", "bps", "number_of_frames", "number_of_bytes"}
 OWN |= {"_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags", "filename"}
@@ -39,7 +39,7 @@ def ask(path: Path | str, *arguments: str) -> dict[str, Any]:
 
 
 def probe(path: Path | str) -> dict[str, Any]:
-    """What ffprobe says of a file, with the times and sizes of all packets and of all pictures."""
+    """What ffprobe says of a file, with the times and sizes of all packets and of all frames."""
     show = ["-show_format", "-show_streams", "-show_chapters", "-show_packets"]
     found = ask(path, "-count_frames", *show)
     films = [
@@ -56,7 +56,7 @@ def probe(path: Path | str) -> dict[str, Any]:
 
 
 def is_cover(stream: dict[str, Any]) -> bool:
-    """Whether ffprobe calls a stream a picture that is attached."""
+    """Whether ffprobe calls a stream an attached picture."""
     return bool(stream.get("disposition", {}).get("attached_pic"))
 
 
@@ -76,7 +76,7 @@ class Seen:
         return [s for s in self.found.get("streams", []) if s.get("codec_type") == kind]
 
     def times(self, stream: dict[str, Any]) -> list[float]:
-        """When its packets are due, or its pictures where it is the film."""
+        """When its packets are due, or its frames where it is the film."""
         if stream is self.film and self.found.get("shown"):
             return sorted(self.found["shown"])
         return sorted(
@@ -92,7 +92,7 @@ class Seen:
 
     @property
     def frames(self) -> int:
-        """Decoded pictures of the film."""
+        """Decoded frames of the film."""
         return int(self.film.get("nb_read_frames", 0))
 
     @property
@@ -127,13 +127,13 @@ def steps(times: list[float]) -> list[float]:
 
 
 def compare_times(before: Seen, after: Seen, suffix: str, said: str) -> list[str]:
-    """The steps between pictures."""
+    """The steps between frames."""
     one, two = steps(before.times(before.film)), steps(after.times(after.film))
     if len(one) != len(two):
         return []  # said already, or fields that are stored one by one
     exact = GRAIN.get(suffix, 0.0005) + 0.0006
     worst = max((abs(a - b) for a, b in zip(one, two, strict=True)), default=0)
-    return [f"pictures are up to {worst:.4f} s off"] if worst > exact else []
+    return [f"frames are up to {worst:.4f} s off"] if worst > exact else []
 
 
 def compare_streams(before: Seen, after: Seen, kind: str, said: str) -> list[str]:
@@ -145,7 +145,7 @@ def compare_streams(before: Seen, after: Seen, kind: str, said: str) -> list[str
             continue
         name, index = stream.get("codec_name", "?"), stream["index"]
         named = f"stream {index} " in said or f"Subtitles {index} " in said
-        named |= f"picture {index} " in said
+        named |= f"image {index} " in said
         if kind == "attachment" or (kind == "video" and is_cover(stream)):
             there = [s for s in left if is_cover(s) == is_cover(stream)]
             named |= "attachment" in said or "Cover" in said
@@ -207,7 +207,7 @@ def compare_sound(before: Seen, after: Seen, said: str) -> list[str]:
         if seen.times(streams[0]) and seen.times(seen.film)
     ]
     if len(late) == 2 and abs(late[0] - late[1]) > 0.05 and "sound" not in said.lower():
-        return [f"sound begins {late[1]:.3f} s behind the picture, not {late[0]:.3f}"]
+        return [f"sound begins {late[1]:.3f} s behind the video, not {late[0]:.3f}"]
     return []
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import av
 
 FRAMES = 13
-PICTURE = f"testsrc2=size=64x48:rate=25:duration={FRAMES / 25}"
+PATTERN = f"testsrc2=size=64x48:rate=25:duration={FRAMES / 25}"
 TONE = f"sine=440:sample_rate=48000:duration={FRAMES / 25}"
 X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
 SRT = (
@@ -87,16 +87,16 @@ def ffmpeg(*arguments: str | Path) -> None:
 def video(folder: Path, suffix: str, options: list[str]) -> Path:
     """A film of one codec, without sound."""
     path = folder / f"in.{suffix}"
-    ffmpeg("-f", "lavfi", "-i", PICTURE, *options, path)
+    ffmpeg("-f", "lavfi", "-i", PATTERN, *options, path)
     return path
 
 
 def sound(folder: Path, suffix: str, options: list[str]) -> Path:
     """A film with sound of one codec."""
     path = folder / f"in.{suffix}"
-    picture = ["-c:v", "wmv2"] if suffix == "wmv" else [*X264, "-bf", "0"]
-    inputs = ["-f", "lavfi", "-i", PICTURE, "-f", "lavfi", "-i", TONE]
-    ffmpeg(*inputs, *picture, *options, "-metadata:s:a:0", "language=fra", path)
+    video = ["-c:v", "wmv2"] if suffix == "wmv" else [*X264, "-bf", "0"]
+    inputs = ["-f", "lavfi", "-i", PATTERN, "-f", "lavfi", "-i", TONE]
+    ffmpeg(*inputs, *video, *options, "-metadata:s:a:0", "language=fra", path)
     return path
 
 
@@ -104,7 +104,7 @@ def captions(folder: Path, suffix: str, codec: str) -> Path:
     """A film with two captions of text."""
     text, path = folder / "captions.srt", folder / f"in.{suffix}"
     text.write_text(SRT)
-    inputs = ["-f", "lavfi", "-i", PICTURE, "-i", text]
+    inputs = ["-f", "lavfi", "-i", PATTERN, "-i", text]
     language = ["-metadata:s:s:0", "language=fra"]
     ffmpeg(*inputs, "-map", "0", "-map", "1", *X264, "-c:s", codec, *language, path)
     return path
@@ -113,7 +113,7 @@ def captions(folder: Path, suffix: str, codec: str) -> Path:
 def plain(folder: Path, suffix: str = "mkv") -> Path:
     """A film with AAC, for what is added to it."""
     path = folder / f"plain.{suffix}"
-    inputs = ["-f", "lavfi", "-i", PICTURE, "-f", "lavfi", "-i", TONE]
+    inputs = ["-f", "lavfi", "-i", PATTERN, "-f", "lavfi", "-i", TONE]
     ffmpeg(*inputs, *X264, "-c:a", "aac", path)
     return path
 
@@ -145,7 +145,7 @@ def with_stream(folder: Path, suffix: str, codec: str, payload: bytes, step: int
 
 
 def cover(folder: Path, suffix: str, codec: str) -> Path:
-    """A film with a still picture attached to it."""
+    """A film with a still image attached to it."""
     path, still = folder / f"in.{suffix}", folder / f"cover.{codec}"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=32x32", "-frames:v", "1", still)
     film = plain(folder)
@@ -213,9 +213,9 @@ def two_films(folder: Path) -> Path:
 
 
 def late_sound(folder: Path) -> Path:
-    """A film whose sound begins 0.2 s behind the picture."""
+    """A film whose sound begins 0.2 s behind the video."""
     path = folder / "in.mkv"
-    inputs = ["-f", "lavfi", "-i", PICTURE, "-itsoffset", "0.2", "-f", "lavfi", "-i", TONE]
+    inputs = ["-f", "lavfi", "-i", PATTERN, "-itsoffset", "0.2", "-f", "lavfi", "-i", TONE]
     ffmpeg(*inputs, *X264, "-c:a", "libmp3lame", path)
     return path
 
@@ -235,13 +235,13 @@ FILMS: dict[str, Callable[[Path], Path]] = (
         "text-ass": partial(captions, suffix="mkv", codec="ass"),
         "text-webvtt": partial(captions, suffix="mkv", codec="webvtt"),
         "text-mov": partial(captions, suffix="mp4", codec="mov_text"),
-        "pictures-pgs": partial(
+        "images-pgs": partial(
             with_stream, suffix="mkv", codec="hdmv_pgs_subtitle", payload=PGS, step=100
         ),
-        "pictures-vobsub": partial(
+        "images-vobsub": partial(
             with_stream, suffix="mkv", codec="dvd_subtitle", payload=VOBSUB, step=100
         ),
-        "pictures-dvb": partial(
+        "images-dvb": partial(
             with_stream, suffix="mkv", codec="dvb_subtitle", payload=DVB, step=100
         ),
         "data-klv": partial(with_stream, suffix="ts", codec="klv", payload=bytes(32), step=40),

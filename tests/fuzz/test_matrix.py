@@ -29,7 +29,7 @@ def load() -> ModuleType:
         ("audio-ac3", ".mp4"),
         ("audio-vorbis", ".ts"),
         ("text-webvtt", ".ts"),
-        ("pictures-pgs", ".m2ts"),
+        ("images-pgs", ".m2ts"),
         ("cover-png-mp4", ".mkv"),
         ("timecode", ".mov"),
         ("words-mkv", ".mp4"),

@@ -55,7 +55,7 @@ def golden(golden_file: Callable[[str], Path]) -> Callable[[str], Golden]:
 
 @pytest.fixture
 def run() -> Callable[[Derainer, Tensor], Tensor]:
-    """`run(derainer, clip)`: all pictures of one shot (T, 3, H, W)."""
+    """`run(derainer, clip)`: all frames of one shot (T, 3, H, W)."""
 
     def derain(derainer: Derainer, clip: Tensor) -> Tensor:
         outputs = [output for frame in clip if (output := derainer.push(frame)) is not None]

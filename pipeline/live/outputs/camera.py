@@ -47,7 +47,7 @@ class VirtualCamera:
     def __init__(self, device: str, first: Finished, rate: float) -> None:
         import pyvirtualcam  # an extra
 
-        image = first.frame.picture
+        image = first.frame.image
         self.size = (image.width, image.height)
         self._scaler = VideoReformatter()
         try:
@@ -61,7 +61,7 @@ class VirtualCamera:
 
     def write(self, item: Finished) -> None:
         """Show a frame."""
-        image, color = item.frame.picture, item.frame.color
+        image, color = item.frame.image, item.frame.color
         image = reformat(image, image.format.name, color, self._scaler, self.size)
         change = residual_at(item, self.size)
         if isinstance(change, Residual):

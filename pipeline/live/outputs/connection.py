@@ -26,7 +26,7 @@ from derain.pipeline.streaming.shot_runner import Finished
 from derain.pipeline.video.containers import CONTAINERS
 from derain.pipeline.video.encoders import Encoding, choose, configure, encoder, target_color
 from derain.pipeline.video.frames import Video, reformat
-from derain.pipeline.video.writer import changed_picture
+from derain.pipeline.video.writer import changed_image
 
 KEY_SECONDS = 2  # between key frames: so long does a viewer wait for the first image
 LEAD = Fraction(1, 10)  # seconds at which a stream begins, for what encoders put before it
@@ -126,7 +126,7 @@ class SendingProcess:
     def write(self, item: Finished) -> None:
         """Encode a frame and send what is ready."""
         size = (self.video.width, self.video.height)
-        image = changed_picture(
+        image = changed_image(
             item.frame,
             residual_at(item, size),
             self.choice.edit_format,
@@ -236,7 +236,7 @@ def _with_ffmpeg(target: Target) -> list[str]:
 
 def _video(first: Finished, rate: float, notice: Log) -> Video:
     """The stream: 8 bit 4:2:0, which every receiver takes, at the source's size made even."""
-    image, color = first.frame.picture, first.frame.color
+    image, color = first.frame.image, first.frame.color
     width, height = (max(2, x // 2 * 2) for x in (image.width, image.height))
     if (width, height) != (image.width, image.height):
         notice(f"Receivers want even sizes: {width}x{height} is sent.")

@@ -95,7 +95,7 @@ def record(
 
 def _video(frame: Frame, rate: float) -> Video:
     """A file for frames like this one, at the times they bring along."""
-    image = frame.picture
+    image = frame.image
     return Video(
         image.width,
         image.height,

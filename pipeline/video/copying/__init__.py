@@ -1,1 +1,1 @@
-"""What goes into an output beside its encoded picture: streams, captions, covers, words."""
+"""What goes into an output beside the encoded frames: streams, captions, covers, words."""

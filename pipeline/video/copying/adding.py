@@ -98,7 +98,7 @@ def leave_out(output: Output, stream: Stream, why: str) -> None:
         stream: of the source.
         why: the end of the sentence.
     """
-    kind = "Cover picture" if is_cover(stream) else f"{stream.type.capitalize()} stream"
+    kind = "Cover image" if is_cover(stream) else f"{stream.type.capitalize()} stream"
     keeper = _keeper(stream, output.container.format.name)
     hint = f"; a {keeper} output may keep it" if keeper else ""
     output.notice(f"{kind} {stream.index} is left out: {why}{hint}.")

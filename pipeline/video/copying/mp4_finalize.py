@@ -44,7 +44,7 @@ def add_like(container: OutputContainer, stream: Stream) -> Stream:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """A still picture that goes into the file as it is."""
+    """A still image that goes into the file as it is."""
 
     codec: str
     data: bytes
@@ -104,8 +104,8 @@ def remux(
         flags += "+use_metadata_tags"
     with av.open(local(part), metadata_errors="replace") as source:
         options = {"movflags": flags, "movie_timescale": exact_timescale(list(source.streams))}
-        words, picture = dict(extras.metadata), source.streams.video[0]
-        if "timecode" in words and not _takes_timecode(picture, kind, words["timecode"]):
+        words, film = dict(extras.metadata), source.streams.video[0]
+        if "timecode" in words and not _takes_timecode(film, kind, words["timecode"]):
             notice(f"The time code {words.pop('timecode')} is left out: FFmpeg refuses it.")
         with av.open(local(target), "w", container_options=options) as out:
             out.metadata.update(words)
@@ -116,8 +116,8 @@ def remux(
                 if stream.type == "data":  # FFmpeg made it of metadata, and does so again
                     continue
                 copy = add_like(out, stream)
-                if "timecode" in words and stream is picture:
-                    _count_frames(copy, picture)
+                if "timecode" in words and stream is film:
+                    _count_frames(copy, film)
                 if stream.type == "video" and stream.sample_aspect_ratio:
                     copy.sample_aspect_ratio = stream.sample_aspect_ratio
                 copy.metadata.update(stream.metadata)
@@ -169,17 +169,17 @@ def contents_of(part: Path) -> str:
     return f"{part} opens and holds {frames} frames"
 
 
-def _count_frames(copy: VideoStream, picture: VideoStream) -> None:
+def _count_frames(copy: VideoStream, film: VideoStream) -> None:
     """A time code counts frames: FFmpeg must know how many a second."""
-    if picture.average_rate:
-        copy.codec_context.framerate = picture.average_rate
+    if film.average_rate:
+        copy.codec_context.framerate = film.average_rate
 
 
-def _takes_timecode(picture: VideoStream, kind: Container, timecode: str) -> bool:
+def _takes_timecode(film: VideoStream, kind: Container, timecode: str) -> bool:
     """Whether FFmpeg can write a time code, or says only with the header that it cannot."""
     try:
         with av.open(BytesIO(), "w", format=kind.muxer) as trial:
-            _count_frames(add_like(trial, picture), picture)
+            _count_frames(add_like(trial, film), film)
             trial.metadata["timecode"] = timecode
             trial.start_encoding()
     except (av.FFmpegError, ValueError):

@@ -1,4 +1,4 @@
-"""What a decoded picture says of itself besides its samples: turning, light, and what is lost."""
+"""What a decoded frame says of itself besides its samples: turning, light, and what is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 from av.sidedata.sidedata import Type as SideDataType
 
-# Side data of pictures by FFmpeg's numbers, some of which PyAV has no names for.
+# Side data of frames by FFmpeg's numbers, some of which PyAV has no names for.
 LOST = {
     2: "the stereo mode",
     13: "the spherical projection",
@@ -30,35 +30,35 @@ def _name_unknown_side_data(cls: type[Enum], value: int) -> Enum:
     return member
 
 
-# PyAV's list of kinds is older than FFmpeg's: reading any side data of a picture would fail at the
+# PyAV's list of kinds is older than FFmpeg's: reading any side data of a frame would fail at the
 # first kind that is not in it (EXIF, views of spatial video).
 SideDataType._missing_ = classmethod(_name_unknown_side_data)
 
 
-def side_data(picture: av.VideoFrame, name: str) -> bytes | None:
-    """One kind of side data of a picture; the others have odd sizes and are left alone."""
-    for item in picture.side_data:
+def side_data(frame: av.VideoFrame, name: str) -> bytes | None:
+    """One kind of side data of a frame; the others have odd sizes and are left alone."""
+    for item in frame.side_data:
         if item.type.name == name:
             return bytes(item)
     return None
 
 
-def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    """How players must turn the picture, or None."""
-    data = side_data(picture, "DISPLAYMATRIX")
+def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """How players must turn the frame, or None."""
+    data = side_data(frame, "DISPLAYMATRIX")
     return struct.unpack("<9i", data[:36]) if data else None
 
 
-def unkept(picture: av.VideoFrame) -> tuple[str, ...]:
-    """What a picture says of itself that is not written again, as users call it."""
-    names = [LOST[kind] for item in picture.side_data if (kind := int(item.type.value)) in LOST]
+def unkept(frame: av.VideoFrame) -> tuple[str, ...]:
+    """What a frame says of itself that is not written again, as users call it."""
+    names = [LOST[kind] for item in frame.side_data if (kind := int(item.type.value)) in LOST]
     return tuple(dict.fromkeys(names))
 
 
-def light(picture: av.VideoFrame) -> dict[str, str]:
+def light(frame: av.VideoFrame) -> dict[str, str]:
     """Mastering display and content light level, in the words of x265's parameters."""
     words = {}
-    data = side_data(picture, "MASTERING_DISPLAY_METADATA")
+    data = side_data(frame, "MASTERING_DISPLAY_METADATA")
     if data and len(data) >= 88:
         numbers = struct.unpack("<20i2i", data[:88])
         pairs = zip(numbers[0:20:2], numbers[1:20:2], strict=True)
@@ -71,7 +71,7 @@ def light(picture: av.VideoFrame) -> dict[str, str]:
         if numbers[20] and numbers[21]:
             low, high = value[8], value[9]
             words["master-display"] = f"{points}L({round(high * 10000)},{round(low * 10000)})"
-    data = side_data(picture, "CONTENT_LIGHT_LEVEL")
+    data = side_data(frame, "CONTENT_LIGHT_LEVEL")
     if data and len(data) >= 8:
         words["max-cll"] = "{},{}".format(*struct.unpack("<2I", data[:8]))
     return words

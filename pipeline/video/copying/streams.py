@@ -38,7 +38,7 @@ class Source(Protocol):
     container: InputContainer
     stream: VideoStream
     others: list[Stream]
-    late_picture: bool
+    late_video: bool
 
     def first_packets(self) -> dict[int, list[av.Packet]]:
         """Copies of the first packets of its streams, by the number of the stream."""
@@ -120,7 +120,7 @@ def as_encoded(stream: Stream) -> Filter:
 
 
 def read_cover(source: str, stream: VideoStream) -> Cover | None:
-    """The picture of a cover stream; None where it cannot be read."""
+    """The image of a cover stream; None where it cannot be read."""
     with (
         suppress(VideoError, av.FFmpegError, StopIteration),
         open_source(source, None, {}, None, say_nothing) as again,

@@ -116,10 +116,10 @@ def test_patches_tell_wet_from_dry_and_the_generator_pass_leaves_them_alone() ->
         optimiser.step()
     assert real.mean() - fake.mean() > 0.5
     model.requires_grad_(False)
-    picture = (clean + rain).requires_grad_()
+    image = (clean + rain).requires_grad_()
     model.zero_grad()
-    model(picture).mean().backward()
-    assert picture.grad is not None
+    model(image).mean().backward()
+    assert image.grad is not None
     assert all(p.grad is None for p in model.parameters())
 
 

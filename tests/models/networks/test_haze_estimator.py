@@ -41,7 +41,7 @@ def test_any_size_gives_one_grid_and_one_colour(size: tuple[int, int]) -> None:
 
 
 def test_a_thumbnail_of_a_thumbnail_is_itself() -> None:
-    """Training shows the haze estimator small pictures; they must mean the same as whole frames."""
+    """Training shows the haze estimator small images; they must mean the same as whole frames."""
     small = torch.rand(1, 3, FINE, FINE)
     torch.testing.assert_close(thumbnail(small), small)
 
@@ -78,7 +78,7 @@ def test_haze_settles_from_estimate_to_estimate() -> None:
     with torch.no_grad():
         net.haze_estimator.thin.bias.fill_(
             -1
-        )  # haze wherever a picture tells of it; a white one does not
+        )  # haze wherever an image tells of it; a white one does not
     # The second output looks at nothing new, so a white frame there is overlooked.
     frames = [scene(), torch.ones(1, 3, 48, 64), *[scene()] * 6, *[torch.ones(1, 3, 48, 64)] * 5]
     with torch.inference_mode():
@@ -108,7 +108,7 @@ def test_haze_that_is_in_doubt_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["swift", "swift-plus", "swift-open"])
-def test_pale_pictures_without_structure_come_back(name: str) -> None:
+def test_pale_images_without_structure_come_back(name: str) -> None:
     """A white wall, an overcast sky, a title before its letters: not haze, whatever it is like."""
     net = load_model(name)
     sky = torch.linspace(0.75, 0.9, 64).view(64, 1).expand(64, 64)
@@ -120,7 +120,7 @@ def test_pale_pictures_without_structure_come_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["swift", "swift-plus", "swift-open"])
-def test_soft_pictures_without_haze_are_left_alone(name: str) -> None:
+def test_soft_images_without_haze_are_left_alone(name: str) -> None:
     """Rendered scenes have little contrast, as blurred ones have; far hills are pale."""
     haze_estimator = load_model(name).haze_estimator
     for scene_name in SCENES:

@@ -155,7 +155,7 @@ def test_parameters_and_work_of_the_original() -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.rand(1, 3, 16, 16))
     per_pixel = counter.get_total_flops() / 2 / 16**2
-    # The spec's count, and the little of squeeze-and-excitation, which is per picture.
+    # The spec's count, and the little of squeeze-and-excitation, which is per image.
     assert 1_604_736 <= per_pixel < 1_604_736 + 100
 
 

@@ -287,7 +287,7 @@ def test_wrong_weights_are_named() -> None:
 
 
 def test_starts_close_to_a_copy() -> None:
-    """Of the picture, with every channel that could do more ready to learn."""
+    """Of the image, with every channel that could do more ready to learn."""
     torch.manual_seed(0)
     rainy = torch.rand(1, 3, 24, 32)
     net = SPANet(8)

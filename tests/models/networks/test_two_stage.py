@@ -60,7 +60,7 @@ def _lively(**settings: Any) -> TwoStage:
 
 
 def _waves(length: int) -> Tensor:
-    """Smooth, moving pictures (1, length, 3, 16, 24)."""
+    """Smooth, moving frames (1, length, 3, 16, 24)."""
     place = 0.4 * torch.arange(16.0)[:, None] + 0.3 * torch.arange(24.0)
     colour, time = torch.arange(3.0)[:, None, None], 0.3 * torch.arange(length)
     return 0.5 + 0.4 * torch.sin(place + colour + time[:, None, None, None])[None]

@@ -118,11 +118,11 @@ def _up(w: Weights, name: str, x: Tensor) -> Tensor:
 def generator(
     w: Weights, x: Tensor, state1: Pair | None, state2: Pair | None
 ) -> tuple[Tensor, Tensor, Pair, Pair]:
-    """x (B, 18, H, W), six slots -> both heads' pictures and both states."""
+    """x (B, 18, H, W), six slots -> both heads' images and both states."""
     n = w["output1.conv2d.bias"].shape[0]
     e1, e3, e5 = _encode(w, "", torch.cat([x[:, :6], x[:, 9:]], 1))
     _, _, f5 = _encode(w, "du_", torch.cat([x[:, :9], x[:, 12:]], 1))
-    pictures, states = [], []
+    images, states = [], []
     for p, state in (("", state1), ("alpha_", state2)):
         body = e5 + f5
         blocks = len({key.split(".")[1] for key in w if key.startswith("ResBlocks.")})
@@ -136,9 +136,9 @@ def generator(
         d = _residual(w, f"{p}dres1", _lrelu(_up(w, f"{p}deconv2", d)))
         d = d if p else d + e1[:, 2 * n : 3 * n]
         d = _lrelu(_conv(w, f"{p}output1.conv2d", _lrelu(_conv(w, f"{p}deconv1.conv2d", d))))
-        pictures.append(_conv(w, f"{p}output2.conv2d", d))
+        images.append(_conv(w, f"{p}output2.conv2d", d))
         states.append(state)
-    return pictures[0], pictures[1], states[0], states[1]
+    return images[0], images[1], states[0], states[1]
 
 
 class Literal:

@@ -21,13 +21,13 @@ from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, compose_fl
 
 def scene(height: int, width: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    picture = torch.zeros(1, 3, height, width)
+    frame = torch.zeros(1, 3, height, width)
     for octave in (8, 16, 32):
         noise = torch.rand(1, 3, octave, octave * 2, generator=generator)
-        picture += torch.nn.functional.interpolate(
+        frame += torch.nn.functional.interpolate(
             noise, (height, width), mode="bicubic", align_corners=False
         )
-    return (picture / 3).clamp(0, 1)
+    return (frame / 3).clamp(0, 1)
 
 
 def drifting(frames: int, step: int = 4) -> list[Tensor]:

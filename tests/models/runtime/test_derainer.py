@@ -62,9 +62,9 @@ def test_pads_and_crops() -> None:
 
 
 def test_padding_mirrors_and_replicates_where_it_cannot() -> None:
-    picture = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 5, 5)
-    assert pad_to_multiple(picture, 8)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
-    assert pad_to_multiple(picture[..., :1], 4)[0, 0, 0].tolist() == [0, 0, 0, 0]
+    frame = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 5, 5)
+    assert pad_to_multiple(frame, 8)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
+    assert pad_to_multiple(frame[..., :1], 4)[0, 0, 0].tolist() == [0, 0, 0, 0]
 
 
 def test_a_frame_that_half_precision_broke_is_redone() -> None:
@@ -98,8 +98,8 @@ def test_dialled_output_is_not_fed_back() -> None:
     clip = [torch.rand(3, 48, 64) for _ in range(5)]
     full = Derainer(net, device="cpu", precision="fp32")
     part = Derainer(net, device="cpu", precision="fp32", streaks=0.3, haze=0.5)
-    for picture in clip:
-        a, b = full.push(picture), part.push(picture)
+    for frame in clip:
+        a, b = full.push(frame), part.push(frame)
     assert a is not None
     assert b is not None
     torch.testing.assert_close(full.state.image, part.state.image, atol=0, rtol=0)

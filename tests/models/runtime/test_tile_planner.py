@@ -24,7 +24,7 @@ def exactly(model: nn.Module, tile: str, **more: Any) -> Derainer:
 
 
 class Hungry(SingleImageModel):
-    """Half of the picture is left; more than `limit` pixels a side do not fit into the memory."""
+    """Half of the frame is left; more than `limit` pixels a side do not fit into the memory."""
 
     multiple, halo = 4, 8
     memory_profile = MemoryProfile(100, 1000)

@@ -96,7 +96,7 @@ def test_pieces_at_any_stride_are_put_together() -> None:
 
 @pytest.mark.parametrize("warp", [_warp_opencv, _warp_torch])
 @pytest.mark.parametrize("stride", [1, 8])
-def test_a_tile_fetches_from_the_whole_picture(warp: Any, stride: int) -> None:
+def test_a_tile_fetches_from_the_whole_frame(warp: Any, stride: int) -> None:
     torch.manual_seed(0)
     frame = torch.rand(1, 3, 64, 96)
     image = F.avg_pool2d(frame, stride)
@@ -132,7 +132,7 @@ def test_alignment_of_a_tile_is_that_of_the_frame_however_fast_the_motion() -> N
 
 
 class Centred(SingleImageModel):
-    """Takes the mean over the picture off; asks for the mean of what is left, too."""
+    """Takes the mean over the frame off; asks for the mean of what is left, too."""
 
     multiple, halo, uses_means = 4, 4, True
 

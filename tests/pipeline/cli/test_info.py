@@ -40,7 +40,7 @@ def test_machine_as_json(derain: Command) -> None:
 def test_file(derain: Command, make_clip: Callable[..., Path]) -> None:
     clip = make_clip(size=(98, 66), audio="aac")
     text = derain("info", str(clip)).out
-    assert "picture: 98x66 yuv420p" in text
+    assert "video: 98x66 yuv420p" in text
     assert "12 frames" in text
     found = json.loads(derain("info", str(clip), "--json").out)
     assert [stream["codec_type"] for stream in found["streams"]] == ["video", "audio"]
@@ -68,7 +68,7 @@ def test_names_that_look_like_something_else(
 
 def test_graphs_are_known_to_pyav_alone(derain: Command) -> None:
     text = derain("info", "lavfi:testsrc2=size=64x48:rate=25").out
-    assert "picture: 64x48" in text
+    assert "video: 64x48" in text
 
 
 def test_what_is_no_video_is_told_in_a_sentence(derain: Command, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_help_shows_choices_and_groups(derain: Command) -> None:
     shown = derain("video", "--help").out
     for words in ("auto|fp32|bf16|fp16", "side|wipe", "fast|balanced|best", "auto|keep"):
         assert words in shown
-    groups = [shown.index(f"─ {name} ─") for name in ("Common", "Picture", "Encoding", "Files")]
+    groups = [shown.index(f"─ {name} ─") for name in ("Common", "Image", "Encoding", "Files")]
     assert groups == sorted(groups)
     assert shown.index("─ Advanced ─") > groups[-1]
 
@@ -86,7 +86,7 @@ def test_every_option_is_in_a_group() -> None:
     options = [p for p in command.commands["video"].params if p.param_type_name == "option"]
     assert {p.rich_help_panel for p in options if p.name != "help"} == {
         "Common",
-        "Picture",
+        "Image",
         "Encoding",
         "Files",
         "Advanced",

@@ -193,7 +193,7 @@ def test_encoders_print_nothing_of_their_own(
         assert [line for line in done.stderr.splitlines() if "frames," not in line] == []
 
 
-def test_pipes_carry_pictures_and_nothing_else(
+def test_pipes_carry_frames_and_nothing_else(
     make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     """A y4m stream comes in by standard input, NUT goes out by standard output."""
@@ -213,4 +213,4 @@ def test_pipes_carry_pictures_and_nothing_else(
         )
     assert done.returncode == 0, done.stderr.decode()
     assert len(contents(source).times) == 6
-    assert contents(tmp_path / "out.nut").same_pictures(contents(source))
+    assert contents(tmp_path / "out.nut").same_frames(contents(source))

@@ -83,12 +83,12 @@ def rain(make_clip: Callable[..., Path]) -> Path:
 def test_background_finds_the_scene_and_writes_pairs(
     derain: Command, rain: Path, tmp_path: Path
 ) -> None:
-    picture, pairs = tmp_path / "clean.png", tmp_path / "pairs"
-    arguments = ["background", str(rain), "-o", str(picture), "--pairs", str(pairs)]
+    image, pairs = tmp_path / "clean.png", tmp_path / "pairs"
+    arguments = ["background", str(rain), "-o", str(image), "--pairs", str(pairs)]
     result = derain(*arguments, "--every", "10")
     assert result.code == 0, result.out
     assert "of 30 frames" in result.out
-    found = cv2.imread(str(picture))[..., ::-1].astype(int)
+    found = cv2.imread(str(image))[..., ::-1].astype(int)
     scene = np.random.default_rng(1).integers(20, 160, (48, 64, 3), np.uint8)
     assert np.abs(found - scene).max() <= 1
     lines = (pairs / "rain.txt").read_text().splitlines()

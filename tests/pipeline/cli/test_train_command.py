@@ -31,8 +31,8 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "clips" / "walk").mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(4):
-        picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
-        cv2.imwrite(str(tmp_path / "clips" / "walk" / f"{number}.png"), picture)
+        image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "clips" / "walk" / f"{number}.png"), image)
     found = ["train", "swift", "-o", str(tmp_path / "run")]
     for setting in (*SMALL, f"data.clips={tmp_path / 'clips'}"):
         found += ["--set", setting]
@@ -118,15 +118,15 @@ def test_samples_are_drawn_with_their_layers_and_augmentations(
     assert derain(*words, "-y", "--count", "99").code == 1
 
 
-def test_curves_of_runs_go_into_one_picture(
+def test_curves_of_runs_go_into_one_image(
     derain: Command, arguments: list[str], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
     assert derain(*arguments).code == 0
-    picture = tmp_path / "curves.png"
-    answer = derain("plot", tmp_path / "run", tmp_path / "run", "-o", picture)
+    image = tmp_path / "curves.png"
+    answer = derain("plot", tmp_path / "run", tmp_path / "run", "-o", image)
     assert answer.code == 0, answer.err
-    assert cv2.imread(str(picture)) is not None
+    assert cv2.imread(str(image)) is not None
     missing = derain("plot", tmp_path / "nothing", "-o", tmp_path / "other.png")
     assert missing.code == 1
     assert "holds no figures of a run" in missing.err

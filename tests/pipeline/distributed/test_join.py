@@ -96,12 +96,12 @@ def test_a_clock_that_ran_before_begins_at_zero(
 def test_shots_repeats_and_variable_rate_stay_as_they_are(
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
-    draw_picture: Callable[..., np.ndarray],
+    draw_pattern: Callable[..., np.ndarray],
     recurrent: nn.Module,
 ) -> None:
     def draw(index: int, width: int, height: int) -> np.ndarray:
         shown = index - (index % 5 == 3)  # each fifth frame repeats the one before it
-        return draw_picture(shown, width, height, scene=index // 40)
+        return draw_pattern(shown, width, height, scene=index // 40)
 
     pts = [40 * k + (7 if k % 3 else 0) for k in range(120)]
     from fractions import Fraction
@@ -120,7 +120,7 @@ def test_shots_repeats_and_variable_rate_stay_as_they_are(
     in_segments(source, joined, recurrent, LOSSLESS, seconds=1.0)
     one, two = contents(whole), contents(joined)
     assert two.times == one.times
-    assert two.same_pictures(one)
+    assert two.same_frames(one)
 
 
 def test_a_part_of_a_film_is_that_part(

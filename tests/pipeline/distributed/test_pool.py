@@ -58,7 +58,7 @@ def test_a_killed_process_and_an_interruption_change_nothing(
         derain_with_workers(str(source), str(target), other, pool)
     report = derain_with_workers(str(source), str(target), RESUME, pool)
     one, two = contents(whole), contents(target)
-    assert two.same_pictures(one)
+    assert two.same_frames(one)
     assert (two.times, two.packets) == (one.times, one.packets)
     assert report.frames_out == 300 and not job_of(target).folder.exists()
 
@@ -86,4 +86,4 @@ def test_ten_kills_at_random_moments_change_nothing(
         str(source), str(target), OPTIONS, PoolOptions(2, segment=1.0), progress=progress
     )
     assert len(killed) == 10
-    assert contents(target).same_pictures(contents(whole))
+    assert contents(target).same_frames(contents(whole))

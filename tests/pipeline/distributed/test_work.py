@@ -162,7 +162,7 @@ def test_what_a_killed_worker_left_is_done_by_another(
     assert len(work_on(planned).done) == 4 and not half.exists()
     target = planned.folder.with_name("out.mkv")
     join(planned, target)
-    assert contents(target).same_pictures(contents(Path(read_plan(planned).source)))
+    assert contents(target).same_frames(contents(Path(read_plan(planned).source)))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ FP32 = Options(device="cpu", precision="fp32")
 
 
 class Minus(nn.Module):
-    """Takes a constant off, which no 8-bit picture holds exactly."""
+    """Takes a constant off, which no 8-bit image holds exactly."""
 
     def forward(self, rainy: Tensor) -> Tensor:
         return rainy - 10.3 / 255
@@ -34,7 +34,7 @@ class Minus(nn.Module):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pairs; rain adds 20 grey levels to all of one picture and 10 to the other."""
+    """Two pairs; rain adds 20 grey levels to all of one image and 10 to the other."""
     for name in ("rain", "norain"):
         (tmp_path / "set" / name).mkdir(parents=True)
     for i, rain in ((1, 20), (2, 10)):
@@ -48,7 +48,7 @@ def decibels(levels: float) -> float:
     return float(20 * np.log10(255 / levels))
 
 
-def test_figures_are_of_8_bit_pictures_and_averaged(folder: Path) -> None:
+def test_figures_are_of_8_bit_images_and_averaged(folder: Path) -> None:
     result = evaluate_images({"minus": PerFrame(Minus())}, folder, "folders", None, FP32)
     psnr = {(r["row"], r["clip"]): r["psnr"] for r in result.records}
     assert psnr["input", "1"] == pytest.approx(decibels(20), abs=1e-3)
@@ -62,13 +62,13 @@ def test_figures_are_of_8_bit_pictures_and_averaged(folder: Path) -> None:
     console = Console(width=120, record=True, file=StringIO())
     console.print(image_table(result))
     text = console.export_text()
-    assert "folders, 2 pictures" in text
+    assert "folders, 2 images" in text
     gain = (decibels(10) + 100 - decibels(20) - decibels(10)) / 2
     assert f"{gain:+.2f}" in text
-    assert f"{decibels(10) - decibels(20):+.2f}" in text  # the worst picture's
+    assert f"{decibels(10) - decibels(20):+.2f}" in text  # the worst image's
 
 
-def test_pictures_without_truth_are_refused(folder: Path) -> None:
+def test_images_without_truth_are_refused(folder: Path) -> None:
     with pytest.raises(DerainError, match="derain image"):
         evaluate_images({}, folder / "rain", "alone", None, FP32)
 

@@ -23,9 +23,9 @@ class Darken(nn.Module):
         return rainy / 2
 
 
-# The mean brightness of a place of the picture, as shares of its width.
+# The mean brightness of a place of the frame, as shares of its width.
 MEAN = """(() => {
-  const c = document.getElementById("picture"), w = c.width, h = c.height;
+  const c = document.getElementById("frame"), w = c.width, h = c.height;
   const data = c.getContext("2d").getImageData(%f * w, 0, Math.max(1, 0.1 * w), h).data;
   let sum = 0;
   for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
@@ -41,7 +41,7 @@ window.createImageBitmap = (source, ...more) => {
   return Promise.reject(new DOMException("not usable", "InvalidStateError"));
 };
 """
-FRAME = 'Number(document.getElementById("picture").dataset.frame)'
+FRAME = 'Number(document.getElementById("frame").dataset.frame)'
 
 
 def text(name: str) -> str:
@@ -58,7 +58,7 @@ def test_the_page_shows_compares_and_controls(browser: Any) -> None:
         # Moving frames.
         first = browser.wait(FRAME)
         browser.wait(f"{FRAME} > {first} + 3")
-        assert browser.run('return document.getElementById("picture").width') == 320
+        assert browser.run('return document.getElementById("frame").width') == 320
 
         # Left of the border the rain, right of it what the network made.
         left, right = browser.run(f"return {MEAN % 0.3}"), browser.run(f"return {MEAN % 0.6}")
@@ -66,7 +66,7 @@ def test_the_page_shows_compares_and_controls(browser: Any) -> None:
 
         # The slider moves the border.
         box = browser.run(
-            'const b = document.getElementById("picture").getBoundingClientRect();'
+            'const b = document.getElementById("frame").getBoundingClientRect();'
             "return [b.left, b.top, b.width, b.height]"
         )
         middle = round(box[1] + box[3] / 2)
@@ -89,7 +89,7 @@ def test_the_page_shows_compares_and_controls(browser: Any) -> None:
         browser.wait(f"{text('part-delivery')}.endsWith('ms')")
         browser.wait(f"{text('state')} == 'live' && {text('viewers')} == '1'")
 
-        # Pause holds the picture.
+        # Pause holds the frame.
         browser.run('document.getElementById("pause").click()')
         browser.wait(f"{text('state')} == 'paused'")
         assert not live.running.is_set()
@@ -129,13 +129,13 @@ def test_a_screenshot_of_the_own_scene(
     """For README: set DERAIN_SCREENSHOT to where it goes, and DERAIN_SCREENSHOT_MODEL."""
     from derain.pipeline.rendered.demo import RAIN
     from derain.pipeline.rendered.scenes import demo_frames
-    from derain.pipeline.rendered.synth import named_rain, rain_on, to_picture
+    from derain.pipeline.rendered.synth import named_rain, rain_on, to_image
     from derain.pipeline.video import Encoding, write_rgb
 
     monkeypatch.chdir(tmp_path)  # the page shows the path
     scene = "village.mp4"
     rain = rain_on(demo_frames(360, 640, 40), named_rain(RAIN, 360), RAIN.seed)
-    write_rgb(scene, (to_picture(r.rainy[0]) for r in rain), 25, Encoding(crf=12))
+    write_rgb(scene, (to_image(r.rainy[0]) for r in rain), 25, Encoding(crf=12))
     model = os.environ.get("DERAIN_SCREENSHOT_MODEL", "median")
     options = LiveOptions(scene, model=model, realtime=True, loop=True, resolution="source")
     with Live(options) as live:
@@ -143,9 +143,9 @@ def test_a_screenshot_of_the_own_scene(
         server.start()
         browser.open(server.url)
         browser.wait(f"{FRAME} > 60 && Number({text('p95')}) > 0")
-        picture = browser.screenshot()
-        assert picture[:4] == b"\x89PNG"
+        image = browser.screenshot()
+        assert image[:4] == b"\x89PNG"
         target = os.environ.get("DERAIN_SCREENSHOT")
         if target:
-            Path(target).write_bytes(picture)
+            Path(target).write_bytes(image)
         server.shutdown()

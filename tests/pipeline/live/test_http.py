@@ -32,7 +32,7 @@ def serving(model: nn.Module, token: str | None = None, source: str = SOURCE) ->
         server.start()
         until = time.perf_counter() + PATIENCE
         while live.broadcaster.newest is None:
-            assert time.perf_counter() < until, "no picture came"
+            assert time.perf_counter() < until, "no frame came"
             time.sleep(0.01)
         yield server
         server.shutdown()
@@ -84,16 +84,16 @@ class Viewer:
         self.socket.close()
 
 
-def test_the_stream_moves_and_holds_both_pictures(invert: nn.Module) -> None:
+def test_the_stream_moves_and_holds_both_frames(invert: nn.Module) -> None:
     with serving(invert) as server:
         viewer = Viewer(server)
         parts = [viewer.part() for _ in range(3)]
         numbers = [int(head["X-Frame"]) for head, _ in parts]
         assert numbers == sorted(set(numbers))
         assert all(float(head["X-Age"]) > 0 for head, _ in parts)
-        picture = parts[-1][1].astype(int)
-        assert picture.shape == (96, 64, 3)
-        assert np.abs(picture[:48] + picture[48:] - 255).mean() < 12
+        both = parts[-1][1].astype(int)
+        assert both.shape == (96, 64, 3)
+        assert np.abs(both[:48] + both[48:] - 255).mean() < 12
         assert (parts[0][1] != parts[-1][1]).any()
         _, _, body = ask(server, f"/stats?viewer={viewer.headers['X-Viewer']}")
         status = json.loads(body)
@@ -179,8 +179,8 @@ def test_controls_and_snapshots(invert: nn.Module) -> None:
             assert status == 400 and json.loads(body)["error"]
         status, headers, png = ask(server, "/snapshot.png?view=derained")
         assert status == 200 and "attachment" in headers["Content-Disposition"]
-        picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-        assert picture.shape == (48, 64, 3)
+        image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+        assert image.shape == (48, 64, 3)
 
 
 def test_an_offer_needs_aiortc_and_must_be_one(identity: nn.Module) -> None:
@@ -254,11 +254,11 @@ def test_only_the_pages_own_script_runs(identity: nn.Module) -> None:
 
 def test_pages_of_other_sites_are_refused(identity: nn.Module) -> None:
     with serving(identity) as server:
-        picture = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+        embedded = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
         link = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
         for site in ("cross-site", "same-site"):
             where = {"Sec-Fetch-Site": site}
-            assert ask(server, "/snapshot.png", where | picture)[0] == 403
+            assert ask(server, "/snapshot.png", where | embedded)[0] == 403
             assert ask(server, "/snapshot.png", where | link)[0] == 403
             assert ask(server, "/control", where | link, {"paused": True})[0] == 403
             assert ask(server, "/", where | link)[0] == 200

@@ -1,4 +1,4 @@
-"""Parts of a live picture without a session: the latest frame, sources, sizes, numbers."""
+"""Parts of a live session on their own: the latest frame, sources, sizes, numbers."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_every_frame_of_a_stream_is_kept_until_goodbye(
     told = [line for line in report.notices if not line.startswith("Next to nothing was changed")]
     assert report.damaged == 0 and told == []
     assert len(kept.planes) == 50
-    assert kept.same_pictures(sent)
+    assert kept.same_frames(sent)
     steps = [b - a for a, b in pairwise(kept.times)]
     assert steps == pytest.approx([0.04] * 49, abs=0.0011)
 

@@ -126,7 +126,7 @@ def test_a_recording_has_the_size_of_the_source(
     shown = live.broadcaster.newest
     assert shown is not None and shown.image().shape == (24, 32, 3)
     # What the network does not change stays the source's to the last bit.
-    assert contents(target).same_pictures(contents(clip))
+    assert contents(target).same_frames(contents(clip))
     with Live(options, invert) as live:
         wait_for(lambda: live.ended)
     for before, after in zip(read_rgb(clip), read_rgb(target), strict=True):

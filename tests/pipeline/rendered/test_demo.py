@@ -31,10 +31,10 @@ def test_demo_makes_all_it_promises(tmp_path: Path, options: VideoOptions) -> No
     assert 15 < found.before < 30
     assert found.after > found.before  # even the network-free model helps on this scene
     for name in ("rainy", "clean", "side_by_side"):
-        pictures = list(read_8_bit(found.files[name]))
-        assert len(pictures) == FRAMES
+        frames = list(read_8_bit(found.files[name]))
+        assert len(frames) == FRAMES
         wide = 2 if name == "side_by_side" else 1
-        assert pictures[0].shape == (SIZE[1], wide * SIZE[0], 3)
+        assert frames[0].shape == (SIZE[1], wide * SIZE[0], 3)
     for name in ("rainy", "clean"):
         with VideoReader(found.files[name]) as reader:
             assert [s.codec_context.name for s in reader.others] == ["aac"]
@@ -58,13 +58,13 @@ def test_the_scene_is_the_same_at_every_length() -> None:
     assert np.abs(long[4] - long[0]).mean() > 0.005
 
 
-def test_tone_is_as_long_as_the_pictures(tmp_path: Path) -> None:
+def test_tone_is_as_long_as_the_frames(tmp_path: Path) -> None:
     write_tone(tmp_path / "tone.mkv", 1.0)
     target = tmp_path / "with_tone.mkv"
-    pictures = (np.full((32, 32, 3), 9 * t, np.uint8) for t in range(RATE))
-    write_with_tone(target, pictures, (32, 32), RATE)
+    frames = (np.full((32, 32, 3), 9 * t, np.uint8) for t in range(RATE))
+    write_with_tone(target, frames, (32, 32), RATE)
     with VideoReader(target) as reader:
-        packets = [p for p in reader if not hasattr(p, "picture")]
+        packets = [p for p in reader if not hasattr(p, "image")]
         assert sum(p.duration * p.time_base for p in packets) == pytest.approx(1, abs=0.1)
     assert [p.mean() for p in read_8_bit(target)] == pytest.approx(
         [9 * t for t in range(RATE)], abs=2

@@ -192,12 +192,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         width, height = size
         ground = np.add.outer(np.arange(height), np.arange(width))
 
-        def picture(index: int) -> np.ndarray:
+        def frame(index: int) -> np.ndarray:
             grey = ((ground + 2 * index) % 200).astype(np.uint8)
             grey[rng.random(grey.shape) < 0.01] = 255
             return np.repeat(grey[..., None], 3, 2)
 
-        write_rgb(path, map(picture, range(frames)), 25, Encoding(crf=12))
+        write_rgb(path, map(frame, range(frames)), 25, Encoding(crf=12))
         return path
 
     return make

@@ -24,10 +24,10 @@ data.items.add(new File([bytes], %r));
 dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));
 """
 CARD = "document.querySelector('.job[data-id]')"
-TIME = "Number(document.getElementById('picture').dataset.time)"
-# Mean brightness of the middle of a half of the picture: specks of rain make it brighter.
+TIME = "Number(document.getElementById('frame').dataset.time)"
+# Mean brightness of the middle of a half of the frame: specks of rain make it brighter.
 HALF = """(() => {
-  const c = document.getElementById("picture");
+  const c = document.getElementById("frame");
   const data = c.getContext("2d").getImageData(%s * c.width, 0, 0.25 * c.width, c.height).data;
   let bright = 0;
   for (let i = 0; i < data.length; i += 4) bright += data[i] > 230;

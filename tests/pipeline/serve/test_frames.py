@@ -1,4 +1,4 @@
-"""Pictures for the page: the same frame before and after, of results that still grow."""
+"""Frames for the page: the same frame before and after, of results that still grow."""
 
 from __future__ import annotations
 

@@ -114,12 +114,12 @@ def test_a_resumed_run_is_bit_equal(
     request: pytest.FixtureRequest,
     kind: str,
     at: int,
-    draw_picture: Callable[..., np.ndarray],
+    draw_pattern: Callable[..., np.ndarray],
 ) -> None:
     model = request.getfixturevalue(kind)
 
     def draw(index: int, width: int, height: int) -> np.ndarray:
-        return draw_picture(index - (index % 3 == 2), width, height)
+        return draw_pattern(index - (index % 3 == 2), width, height)
 
     source = make_clip(
         "in.mkv",
@@ -141,7 +141,7 @@ def test_a_resumed_run_is_bit_equal(
     assert again.resumed_at == len(part.times)
     assert (again.frames_in, again.frames_out, again.repeats) == (40, 40, 13)
     before, after = contents(whole), contents(cut)
-    assert before.same_pictures(after)
+    assert before.same_frames(after)
     assert before.times == after.times
     assert before.packets == after.packets
     assert sorted(p.name for p in source.parent.iterdir()) == ["cut.mkv", "in.mkv", "whole.mkv"]
@@ -191,7 +191,7 @@ def test_an_interruption_before_the_place_to_go_on_from_loses_nothing(
     report = derain_video(source, cut, options, model=recurrent)
     assert report.resumed_at >= 20
     assert places and min(places) >= 20  # nothing is saved on the way there
-    assert contents(whole).same_pictures(contents(cut))
+    assert contents(whole).same_frames(contents(cut))
 
 
 def test_a_part_is_not_lost_by_accident(
@@ -240,7 +240,7 @@ def test_kill_leaves_a_part_that_plays_and_can_be_resumed(
     assert after.times == pytest.approx(before.times, abs=1e-6)
     assert after.packets == before.packets
     if codec:
-        assert before.same_pictures(after)
+        assert before.same_frames(after)
 
 
 def test_one_signal_ends_well(
@@ -465,4 +465,4 @@ def test_shipped_networks_go_on_bit_for_bit(
     stopped_after(8, source, cut, model, replace(FFV1, resume=True))
     report = derain_video(source, cut, replace(FFV1, resume=True), model=model)
     assert report.resumed_at >= 8
-    assert contents(whole).same_pictures(contents(cut))
+    assert contents(whole).same_frames(contents(cut))

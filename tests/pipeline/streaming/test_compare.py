@@ -1,4 +1,4 @@
-"""Pictures of two clips: what is where, and that captions hide little."""
+"""Frames of two clips: what is where, and that captions hide little."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_side_by_side_keeps_every_pixel_below_the_captions() -> None:
     assert (both[:30, :200] != 60).any()
 
 
-def test_wipe_splits_the_picture_in_the_middle() -> None:
+def test_wipe_splits_the_frame_in_the_middle() -> None:
     both = compare_frames(BEFORE, AFTER, "wipe")
     assert both.shape == BEFORE.shape
     assert (both[30:, :99] == 60).all()
@@ -48,7 +48,7 @@ def test_inputs_are_left_alone() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (31, 17)])
 @pytest.mark.parametrize("mode", ["side", "wipe"])
-def test_small_pictures_stay_free_of_captions(size: tuple[int, int], mode: str) -> None:
+def test_small_frames_stay_free_of_captions(size: tuple[int, int], mode: str) -> None:
     before, after = (np.full((*size, 3), v, np.uint8) for v in (10, 20))
     both = compare_frames(before, after, mode)
     assert both.shape == (size[0], size[1] * (2 if mode == "side" else 1), 3)
@@ -56,9 +56,9 @@ def test_small_pictures_stay_free_of_captions(size: tuple[int, int], mode: str) 
 
 
 def test_caption_takes_the_right_corner() -> None:
-    picture = label(BEFORE, "after", right=True)
-    assert (picture[:, :100] == 60).all()
-    assert (picture[:30, 100:] != 60).any()
+    frame = label(BEFORE, "after", right=True)
+    assert (frame[:, :100] == 60).all()
+    assert (frame[:30, 100:] != 60).any()
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, -90])

@@ -1,4 +1,4 @@
-"""Pictures in and out: colour, depth, size, orientation, interlacing, sequences."""
+"""Frames in and out: colour, depth, size, orientation, interlacing, sequences."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_nothing_changed_gives_the_source_planes(
     target, report = run(source, f"out{suffix}", identity, options)
     before, after = contents(source), contents(target)
     assert report.frames_in == report.frames_out == 5
-    assert before.same_pictures(after)
+    assert before.same_frames(after)
     assert after.stream["format"] == pixel_format
     if color is not None:
         assert after.stream["color"] == color
@@ -156,7 +156,7 @@ def test_odd_sizes_stay(
 
 
 @pytest.mark.parametrize("size", [(48, 32), (16, 16), (17, 33)])
-def test_small_pictures_of_ten_bits(
+def test_small_frames_of_ten_bits(
     run: Run,
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
@@ -210,7 +210,7 @@ def test_interlaced_is_deinterlaced_or_kept(
         assert reader.video.interlaced
 
 
-def test_picture_sequences_gif_and_generated_sources(
+def test_image_sequences_gif_and_generated_sources(
     run: Run,
     make_clip: Callable[..., Path],
     contents: Callable[[Path], Any],
@@ -220,9 +220,9 @@ def test_picture_sequences_gif_and_generated_sources(
     source = make_clip("in.mp4", frames=4)
     _, report = run(source, "%03d.png", identity)
     assert len(list(tmp_path.glob("00?.png"))) == report.frames_out == 4
-    pictures = replace(X264, input_options={"framerate": "5"})
+    sequence = replace(X264, input_options={"framerate": "5"})
     target = tmp_path / "back.mp4"
-    report = derain_video(tmp_path / "%03d.png", target, pictures, model=identity)
+    report = derain_video(tmp_path / "%03d.png", target, sequence, model=identity)
     assert contents(target).times == pytest.approx([0, 0.2, 0.4, 0.6])
     for a, b in zip(read_rgb(source), read_rgb(target), strict=True):
         assert np.abs(a - b).mean() < 0.02
@@ -265,14 +265,14 @@ def test_layers_of_every_frame_are_written(
 
 
 def test_reader_gives_floats_and_writer_takes_bytes(tmp_path: Path) -> None:
-    pictures = [np.full((32, 48, 3), 40 * i + 20, np.uint8) for i in range(5)]
-    assert write_rgb(tmp_path / "a.mkv", pictures, 10, Encoding("ffv1")) == 5
+    frames = [np.full((32, 48, 3), 40 * i + 20, np.uint8) for i in range(5)]
+    assert write_rgb(tmp_path / "a.mkv", frames, 10, Encoding("ffv1")) == 5
     back = list(read_rgb(tmp_path / "a.mkv"))
     assert [b.shape for b in back] == [(32, 48, 3)] * 5
     assert back[2].dtype == np.float32
     assert np.allclose([b.mean() * 255 for b in back], [20, 60, 100, 140, 180], atol=1)
     assert len(list(read_rgb(tmp_path / "a.mkv", 2))) == 2
-    with pytest.raises(VideoError, match="no pictures"):
+    with pytest.raises(VideoError, match="no frames"):
         write_rgb(tmp_path / "b.mkv", [])
 
 

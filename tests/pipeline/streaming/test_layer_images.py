@@ -1,4 +1,4 @@
-"""Layers of the single-image networks: every stage's picture and the attention, as files."""
+"""Layers of the single-image networks: every stage's image and the attention, as files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from derain.models.networks.per_frame import PerFrame
 from derain.models.video_model import Network, SingleImageModel
 from derain.pipeline.image.derain_images import derain_images
 from derain.pipeline.image.image_file import read_image
-from derain.pipeline.streaming.layer_images import layer_pictures, write_layers
+from derain.pipeline.streaming.layer_images import layers_as_images, write_layers
 from derain.pipeline.streaming.options import VideoOptions
 
 HEIGHT, WIDTH = 21, 30  # no multiple of what DCSFN pads to
@@ -42,13 +42,13 @@ def test_every_layer_has_the_size_of_the_frame(net: Network) -> None:
     names = LAYERS[net.description.name]
     output = Derainer(PerFrame(net), device="cpu").push(torch.rand(3, HEIGHT, WIDTH))
     assert output is not None
-    pictures = layer_pictures(output)
-    assert list(pictures) == names
-    for picture in pictures.values():
-        assert picture.shape[:2] == (HEIGHT, WIDTH)
+    images = layers_as_images(output)
+    assert list(images) == names
+    for image in images.values():
+        assert image.shape[:2] == (HEIGHT, WIDTH)
     if names[-1].startswith("stage"):  # the last stage is the result
         last = np.rint(output.image[0].permute(1, 2, 0).numpy() * 255)
-        assert np.abs(pictures[names[-1]] - last).max() == 0
+        assert np.abs(images[names[-1]] - last).max() == 0
 
 
 def test_stages_of_a_frame_are_written(tmp_path: Path) -> None:

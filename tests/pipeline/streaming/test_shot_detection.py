@@ -37,20 +37,20 @@ def texture(seed: int, shift: int = 0) -> np.ndarray:
     return (30 + 190 * fine[: SIZE[1], shift : shift + SIZE[0]]).clip(16, 235).astype(np.uint8)
 
 
-def marks(pictures: list[np.ndarray], times: list[float] | None = None) -> list[Frame]:
+def marks(lumas: list[np.ndarray], times: list[float] | None = None) -> list[Frame]:
     detector = ShotDetector()
     frames = []
-    for index, luma in enumerate(pictures):
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(luma), format="gray")
+    for index, luma in enumerate(lumas):
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(luma), format="gray")
         pts = round(1000 * times[index]) if times else index * 40
-        frame = Frame(picture, pts, Fraction(1, 1000), Color(1), index)
+        frame = Frame(image, pts, Fraction(1, 1000), Color(1), index)
         detector.mark(frame)
         frames.append(frame)
     return frames
 
 
-def cuts(pictures: list[np.ndarray], times: list[float] | None = None) -> list[int]:
-    return [frame.index for frame in marks(pictures, times) if frame.cut]
+def cuts(lumas: list[np.ndarray], times: list[float] | None = None) -> list[int]:
+    return [frame.index for frame in marks(lumas, times) if frame.cut]
 
 
 def moving(seed: int, count: int, speed: int = 3) -> list[np.ndarray]:
@@ -142,9 +142,9 @@ def feed(plan: str) -> list[tuple[int, int]]:
     shots = Shots(Derainer(Count(), device="cpu", precision="fp32"))
     done = []
     for index, kind in enumerate(plan):
-        picture = av.VideoFrame(4, 4, "rgb24")
+        image = av.VideoFrame(4, 4, "rgb24")
         frame = Frame(
-            picture, index, Fraction(1), Color(0), index, cut=kind == "c", repeat=kind == "r"
+            image, index, Fraction(1), Color(0), index, cut=kind == "c", repeat=kind == "r"
         )
         frame.rgb = np.full((4, 4, 3), 0.1 * index % 0.5, np.float32)
         done += shots.push(frame)

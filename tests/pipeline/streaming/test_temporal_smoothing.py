@@ -64,7 +64,7 @@ def derain(model: nn.Module, rainy: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("speed", [0, 3])
-def test_flicker_gets_less_and_the_picture_no_worse(speed: int) -> None:
+def test_flicker_gets_less_and_the_frame_no_worse(speed: int) -> None:
     clean = texture(8, speed)
     rainy = (clean + 0.2).clamp(0, 1)
     plain = derain(PerFrame(Flickering(clean)), rainy)
@@ -79,7 +79,7 @@ def test_what_the_network_leaves_alone_stays_as_it_is() -> None:
     assert torch.equal(derain(TemporalSmoother(PerFrame(Identity())), clip), clip)
 
 
-def test_other_pictures_are_not_mixed() -> None:
+def test_other_frames_are_not_mixed() -> None:
     """A cut that nobody noticed: two scenes share nothing."""
     generator = torch.Generator().manual_seed(0)
     scenes = [torch.full((3, 48, 48), 0.15), torch.full((3, 48, 48), 0.85)]

@@ -21,7 +21,7 @@ HOURS = 22953  # seconds; as any recording of television begins
 
 @pytest.fixture
 def broadcast(make_clip: Callable[..., Path]) -> Callable[[str], Path]:
-    """A recording that begins after hours, its sound 40 ms behind its picture."""
+    """A recording that begins after hours, its sound 40 ms behind its video."""
 
     def make(name: str) -> Path:
         pts = [25 * HOURS + k for k in range(25)]
@@ -62,7 +62,7 @@ def test_streams_begin_at_zero_in_step_where_the_target_plays_from_there(
         assert "6:22:3" in told[0]
     else:
         assert shift == pytest.approx(0, abs=0.002)
-    # The last picture of an AVI leaves the decoder without a time.
+    # The last frame of an AVI leaves the decoder without a time.
     assert after.times[:-1] == pytest.approx([t - shift for t in before.times[:-1]], abs=0.002)
     if target == "out.avi":
         return  # an AVI has no place for a start of its sound
@@ -70,10 +70,10 @@ def test_streams_begin_at_zero_in_step_where_the_target_plays_from_there(
     assert late == pytest.approx(before.packets[1][0][0] - before.times[0], abs=0.025)
 
 
-def test_closed_captions_stay_with_their_pictures(
+def test_closed_captions_stay_with_their_frames(
     make_clip: Callable[..., Path], identity: nn.Module, tmp_path: Path
 ) -> None:
-    """Captions of television lie in the pictures, two bytes a field."""
+    """Captions of television lie in the frames, two bytes a field."""
     caption = bytes([0xB5, 0, 0x31]) + b"GA94" + bytes([3, 0x41, 0xFF, 0xFC, 0xC1, 0x80, 0xFF])
     message = bytes([6, 4, len(caption)]) + caption + b"\x80"
     plain = make_clip("plain.ts", frames=12, options={"preset": "ultrafast", "bf": "0"})
@@ -96,11 +96,11 @@ def test_closed_captions_stay_with_their_pictures(
 
     def captioned(path: Path) -> list[int]:
         with av.open(str(path)) as container:
-            pictures = list(container.decode(video=0))
+            frames = list(container.decode(video=0))
             return [
                 number
-                for number, picture in enumerate(pictures)
-                if any(item.type.name == "A53_CC" for item in picture.side_data)
+                for number, frame in enumerate(frames)
+                if any(item.type.name == "A53_CC" for item in frame.side_data)
             ]
 
     assert captioned(film) == captioned(out) == [5]

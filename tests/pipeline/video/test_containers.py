@@ -82,7 +82,7 @@ def test_chapters_are_not_called_lost(make_clip: Callable[..., Path], identity: 
         assert [c["metadata"]["title"] for c in found.chapters()] == ["one", "two"]
 
 
-def test_captions_that_are_pictures_are_left_out_with_a_notice(
+def test_captions_that_are_images_are_left_out_with_a_notice(
     make_clip: Callable[..., Path], identity: nn.Module
 ) -> None:
     def prepare(container: Any, stream: Any) -> None:
@@ -103,7 +103,7 @@ def test_stamps_rise_in_the_units_of_avi(
     assert derain_video(source, target, options, model=identity).frames_out == 30
 
 
-def test_a_turned_picture_is_told_where_it_cannot_be_kept(
+def test_a_turned_video_is_told_where_it_cannot_be_kept(
     make_clip: Callable[..., Path], identity: nn.Module
 ) -> None:
     matrix = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]

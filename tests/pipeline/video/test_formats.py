@@ -32,7 +32,7 @@ def gentle(index: int, width: int, height: int) -> np.ndarray:
 
 
 def error(one: Path, two: Path, **options: str) -> tuple[float, float]:
-    """Of all pictures of two files: PSNR in dB, and by how much the second is brighter."""
+    """Of all frames of two files: PSNR in dB, and by how much the second is brighter."""
     with VideoReader(one) as before, VideoReader(two, options=options) as after:
         pairs = zip(before.frames(), after.frames(), strict=True)
         change = [after.to_rgb(b) - before.to_rgb(a) for a, b in pairs]

@@ -1,4 +1,4 @@
-"""What names mean: sequences of pictures, and local files that look like a protocol."""
+"""What names mean: sequences of images, and local files that look like a protocol."""
 
 from __future__ import annotations
 

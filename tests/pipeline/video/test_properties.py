@@ -65,10 +65,10 @@ def test_sizes_and_time_stamps_come_back_exactly(
         target = Path(folder) / name
         with VideoWriter(target, video, Encoding()) as writer:
             for index, stamp in enumerate(pts):
-                picture = av.VideoFrame(*size, "yuv420p")
-                for plane in picture.planes:
+                image = av.VideoFrame(*size, "yuv420p")
+                for plane in image.planes:
                     plane.update(bytes([40 + 10 * index]) * plane.buffer_size)
-                writer.write(Frame(picture, stamp, base, video.color, index))
+                writer.write(Frame(image, stamp, base, video.color, index))
         with VideoReader(target) as reader:
             found = list(reader.frames())
             assert (reader.video.width, reader.video.height) == size

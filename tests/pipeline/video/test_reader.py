@@ -201,7 +201,7 @@ def test_a_seek_gives_the_frames_that_reading_on_gives(make_clip: Callable[..., 
     assert all(np.array_equal(whole[pts], luma) for pts, luma in wound.items())
 
 
-def test_other_streams_are_read_without_the_picture(make_clip: Callable[..., Path]) -> None:
+def test_other_streams_are_read_without_the_video(make_clip: Callable[..., Path]) -> None:
     source = make_clip("in.mp4", frames=25, audio="aac")
     with VideoReader(source) as reader:
         packets = [bytes(item) for item in reader if isinstance(item, av.Packet)]
@@ -210,8 +210,8 @@ def test_other_streams_are_read_without_the_picture(make_clip: Callable[..., Pat
     assert alone == packets != []
 
 
-def with_late_picture(path: Path) -> Path:
-    """A second of sound in 50 packets, and only then a picture."""
+def with_late_video(path: Path) -> Path:
+    """A second of sound in 50 packets, and only then a frame."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("ffv1", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -222,15 +222,15 @@ def with_late_picture(path: Path) -> Path:
             frame.sample_rate, frame.pts = 48000, 960 * index
             out.mux(audio.encode(frame))
         for index in range(3):
-            picture = av.VideoFrame.from_ndarray(grey(index, 64, 48), format="rgb24")
-            picture.pts = 25 + index
-            out.mux(video.encode(picture))
+            frame = av.VideoFrame.from_ndarray(grey(index, 64, 48), format="rgb24")
+            frame.pts = 25 + index
+            out.mux(video.encode(frame))
         out.mux(video.encode(None))
     return path
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
-def test_much_sound_before_the_first_picture_is_not_held(
+def test_much_sound_before_the_first_frame_is_not_held(
     run: Run,
     contents: Callable[[Path], Any],
     tmp_path: Path,
@@ -238,23 +238,23 @@ def test_much_sound_before_the_first_picture_is_not_held(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    source = with_late_picture(tmp_path / "late.mkv")
+    source = with_late_video(tmp_path / "late.mkv")
     held, _ = run(source, f"held-{name}", identity)
     monkeypatch.setattr(reader, "PEEKED", 10_000)
     monkeypatch.setattr(muxer, "HELD_BYTES", 10_000)
     with VideoReader(source) as film:
-        assert film.late_picture and len(film._peeked) == 1
+        assert film.late_video and len(film._peeked) == 1
         assert sum(isinstance(item, av.Packet) for item in film) == 50
     target, _ = run(source, name, identity)
     before, after = contents(held), contents(target)
-    assert before.same_pictures(after) and len(after.times) == 3
+    assert before.same_frames(after) and len(after.times) == 3
     assert after.times == before.times
     assert after.packets == before.packets
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
 def test_a_pipe_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = with_late_picture(tmp_path / "late.mkv")
+    source = with_late_video(tmp_path / "late.mkv")
     monkeypatch.setattr(reader, "PEEKED", 10_000)
     pipe = tmp_path / "pipe.mkv"
     os.mkfifo(pipe)
@@ -264,7 +264,7 @@ def test_a_pipe_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
         feeder.kill()
 
 
-def test_packets_that_repeat_a_picture_do_not_end_the_film(
+def test_packets_that_repeat_a_frame_do_not_end_the_film(
     make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Theora has empty packets for them, which a decoder takes for the end."""

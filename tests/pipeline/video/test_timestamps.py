@@ -57,7 +57,7 @@ def test_joined_recordings_go_on_where_they_were(
     seconds: int,
     suffix: str,
 ) -> None:
-    # 4 frames a second, and the sound begins later than the picture.
+    # 4 frames a second, and the sound begins later than the frame.
     count = 4 * seconds
     once = make_clip(
         "once.ts", frames=count, rate=4, options={"bf": "0"}, audio="mp2", audio_start=0.3
@@ -75,7 +75,7 @@ def test_joined_recordings_go_on_where_they_were(
     sounds = [time for time, _ in after.packets[1]]
     half = len(part.packets[1])
     assert len(sounds) == 2 * half
-    # Both halves are what one was, the second behind the first, sound and picture in step.
+    # Both halves are what one was, the second behind the first, sound and frame in step.
     for times in (first, second):
         assert steps(times) == pytest.approx(steps(part.times), abs=1e-4)
     for start, own in ((0, first), (half, second)):

@@ -22,7 +22,7 @@ from derain.stages.data.rendered_clips import frame_files
 RAINY, CLEAN = 200, 100  # grey levels
 
 
-def picture(path: Path, level: int = CLEAN, size: tuple[int, int] = (6, 4)) -> None:
+def image(path: Path, level: int = CLEAN, size: tuple[int, int] = (6, 4)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((size[1], size[0], 3), level, np.uint8))
 
@@ -41,27 +41,27 @@ def levels(pairs: list[ImagePair]) -> list[tuple[int, int]]:
 
 def make_numbered(root: Path) -> None:
     for i in (1, 2, 10):
-        picture(root / f"rain-{i}.png", RAINY + i)
-        picture(root / f"norain-{i}.png", CLEAN + i)
-        picture(root / f"rainstreak-{i}.png", 0)
+        image(root / f"rain-{i}.png", RAINY + i)
+        image(root / f"norain-{i}.png", CLEAN + i)
+        image(root / f"rainstreak-{i}.png", 0)
 
 
 def make_folders(root: Path) -> None:
     for i in (1, 2, 10):
-        picture(root / f"rain/{i}.png", RAINY + i)
-        picture(root / f"norain/{i}.png", CLEAN + i)
+        image(root / f"rain/{i}.png", RAINY + i)
+        image(root / f"norain/{i}.png", CLEAN + i)
 
 
 def make_republished(root: Path) -> None:
     for i in (1, 2, 10):
-        picture(root / f"rain/X2/norain-{i}x2.png", RAINY + i)
-        picture(root / f"norain/norain-{i}.png", CLEAN + i)
+        image(root / f"rain/X2/norain-{i}x2.png", RAINY + i)
+        image(root / f"norain/norain-{i}.png", CLEAN + i)
 
 
 def make_inputs(root: Path) -> None:
     for i in (1, 2, 10):
-        picture(root / f"input/rain-{i}.png", RAINY + i)
-        picture(root / f"target/norain-{i}.png", CLEAN + i)
+        image(root / f"input/rain-{i}.png", RAINY + i)
+        image(root / f"target/norain-{i}.png", CLEAN + i)
 
 
 def make_list(root: Path) -> None:
@@ -91,9 +91,7 @@ def test_layouts_pair_what_belongs_together(
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_halves_of_one_picture_are_told_apart_by_name(
-    side: image_pairs.Side, tmp_path: Path
-) -> None:
+def test_halves_of_one_image_are_told_apart_by_name(side: image_pairs.Side, tmp_path: Path) -> None:
     """Also in folders below, as Rain1200 is."""
     for i, place in enumerate(("Rain_Heavy/a.png", "Rain_Light/b.png")):
         values = (CLEAN + i, RAINY + i) if side == "left" else (RAINY + i, CLEAN + i)
@@ -116,19 +114,19 @@ def test_swapped_sides_and_lossy_files_are_noticed(tmp_path: Path) -> None:
     assert not any("swapped" in text for text in notices)
 
 
-def test_one_clean_picture_serves_many_rainy_ones(tmp_path: Path) -> None:
+def test_one_clean_image_serves_many_rainy_ones(tmp_path: Path) -> None:
     """Rain1400: 901_3.jpg belongs to 901.jpg."""
     for i in (901, 902):
-        picture(tmp_path / f"ground_truth/{i}.png", CLEAN + i - 900)
+        image(tmp_path / f"ground_truth/{i}.png", CLEAN + i - 900)
         for k in range(1, 15):
-            picture(tmp_path / f"rainy_image/{i}_{k}.png", RAINY + i - 900)
+            image(tmp_path / f"rainy_image/{i}_{k}.png", RAINY + i - 900)
     pairs = find_pairs(tmp_path, "folders")
     assert levels(pairs) == [(201, 101)] * 14 + [(202, 102)] * 14
     assert [pair.name for pair in pairs[:2]] == ["901_1", "901_2"]
 
 
-def test_pictures_without_truth_are_a_set_too(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", RAINY)
+def test_images_without_truth_are_a_set_too(tmp_path: Path) -> None:
+    image(tmp_path / "a.png", RAINY)
     (pair,) = find_pairs(tmp_path, "alone")
     rainy, clean = read_pair(pair)
     assert clean is None
@@ -143,7 +141,7 @@ def test_published_sets_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     empty.mkdir()
     with pytest.raises(DerainError, match=r"3 pairs, but rain100l has 200 .* 100 .*'numbered'"):
         find_pairs(tmp_path, "rain100l")
-    with pytest.raises(DerainError, match="a folder of rainy pictures"):
+    with pytest.raises(DerainError, match="a folder of rainy images"):
         find_pairs(tmp_path, "rain100l-new")
     with pytest.raises(
         DerainError, match=r"0 files \(nothing\); expected are the pairs of rain800"
@@ -158,9 +156,9 @@ def test_a_wrong_layout_says_what_is_there_and_what_should_be(tmp_path: Path) ->
     make_numbered(tmp_path / "b")
     (tmp_path / "empty").mkdir()
     for place, layout, words in [
-        ("a", "numbered", r"holds 2 folders and 0 files \(norain/, rain/\); expected are pictures"),
+        ("a", "numbered", r"holds 2 folders and 0 files \(norain/, rain/\); expected are images"),
         ("b", "folders", r"holds 0 folders and 9 files \(norain-1.png, .*, …\); expected are a"),
-        ("empty", "alone", r"0 files \(nothing\); expected are pictures"),
+        ("empty", "alone", r"0 files \(nothing\); expected are images"),
         ("missing", "folders", r"There is no folder .*missing; expected is one with a folder of"),
         ("a", "list", "a text file with a rainy and a clean path in each line; .* is a folder"),
         ("a", "lists", "There is no layout 'lists'; choose one of side-by-side, numbered"),
@@ -171,7 +169,7 @@ def test_a_wrong_layout_says_what_is_there_and_what_should_be(tmp_path: Path) ->
 
 def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
     make_folders(tmp_path)
-    picture(tmp_path / "norain/99.png")
+    image(tmp_path / "norain/99.png")
     with pytest.raises(DerainError, match=r"3 rainy and 4 clean files, of which 1 .* 99.png"):
         find_pairs(tmp_path, "folders")
 
@@ -188,21 +186,21 @@ def test_lists_name_their_faults(tmp_path: Path) -> None:
             find_pairs(file, "list")
 
 
-def test_pictures_of_a_pair_have_one_size(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", size=(7, 4))
-    picture(tmp_path / "b.png", size=(6, 4))
+def test_images_of_a_pair_have_one_size(tmp_path: Path) -> None:
+    image(tmp_path / "a.png", size=(7, 4))
+    image(tmp_path / "b.png", size=(6, 4))
     with pytest.raises(DerainError, match=r"is 7x4 and .* is 6x4"):
         read_pair(ImagePair("x", tmp_path / "a.png", tmp_path / "b.png"))
     with pytest.raises(DerainError, match="7 pixels wide and has no two equal halves"):
         read_pair(ImagePair("x", tmp_path / "a.png", tmp_path / "a.png", "left"))
-    (tmp_path / "c.png").write_text("no picture")
-    with pytest.raises(DerainError, match="cannot be read as a picture"):
+    (tmp_path / "c.png").write_text("no image")
+    with pytest.raises(DerainError, match="cannot be read as an image"):
         read_pair(ImagePair("x", tmp_path / "c.png", None))
 
 
 def make_clip(folder: Path, level: int, frames: int = 11) -> None:
     for n in range(1, frames + 1):  # not padded: 10 comes after 9
-        picture(folder / f"{n}.png", level + n, (40, 36))
+        image(folder / f"{n}.png", level + n, (40, 36))
 
 
 def test_frames_are_in_order_of_their_numbers(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def _clip(frames: int = 6) -> torch.Tensor:
     return scene.repeat_interleave(8, 1).repeat_interleave(8, 2)[None].repeat(frames, 1, 1, 1)
 
 
-def test_a_pan_moves_the_whole_picture() -> None:
+def test_a_pan_moves_the_whole_frame() -> None:
     clip = panned(_clip())
     assert clip.shape == (6, 3, 64, 64)
     assert torch.equal(clip[1, :, :, :32], clip[0, :, :, 16:48]) or torch.equal(

@@ -9,15 +9,15 @@ from derain.stages.losses.balance import ADVERSARY, DECAY, MOST, TRUTH, Balance
 
 
 def test_norms_are_those_of_single_samples_whatever_the_batch() -> None:
-    pictures = torch.rand(4, 2, 3, 8, 8, requires_grad=True)
+    images = torch.rand(4, 2, 3, 8, 8, requires_grad=True)
     balance = Balance(1.0, 0.1)
 
     def measured(part: torch.Tensor) -> list[float]:
         terms = balance.measure(part.square().mean(), 3 * part.mean(), part)
         return [float(terms[name]) for name in (TRUTH, ADVERSARY)]
 
-    whole = measured(pictures)
-    halves = [measured(part) for part in pictures.split(2)]
+    whole = measured(images)
+    halves = [measured(part) for part in images.split(2)]
     assert whole == pytest.approx([sum(pair) / 2 for pair in zip(*halves, strict=True)])
     assert whole[1] == pytest.approx(3 / (2 * 3 * 64) ** 0.5)
 

@@ -12,8 +12,8 @@ from derain.stages.losses.losses import (
     LOG_MSE_FLOOR,
     LOG_MSE_SCALE,
     bernoulli_kl,
+    image_losses,
     log_mse,
-    picture_losses,
     rain_weight,
     ssim_loss,
     temporal_difference,
@@ -100,6 +100,6 @@ def test_terms_are_summed_by_the_weights_of_their_names() -> None:
         ssim: float = 0.0
         temporal: float = 10.0
 
-    terms = picture_losses(clip(0), clip(1))
+    terms = image_losses(clip(0), clip(1))
     expected = 2 * terms["image"] + 10 * terms["temporal"]
     torch.testing.assert_close(weighted(terms, Weights()), expected)

@@ -18,7 +18,7 @@ from derain.stages.losses import metrics
 
 @pytest.fixture
 def pair() -> tuple[Tensor, Tensor]:
-    """A smooth picture and a damaged one, two frames of 3x37x52."""
+    """A smooth image and a damaged one, two frames of 3x37x52."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(2, 3, 8, 9, generator=generator)
     clean = torch.nn.functional.interpolate(coarse, (37, 52), mode="bicubic").clamp(0, 1)
@@ -64,7 +64,7 @@ def test_luma_spans_the_limited_range() -> None:
     torch.testing.assert_close(levels, torch.tensor([16.0, 235.0]))
 
 
-def test_equal_pictures_reach_the_cap(pair: tuple[Tensor, Tensor]) -> None:
+def test_equal_images_reach_the_cap(pair: tuple[Tensor, Tensor]) -> None:
     _, clean = pair
     assert metrics.psnr(clean, clean).tolist() == [metrics.PSNR_CAP] * 2
     torch.testing.assert_close(metrics.ssim(clean, clean), torch.ones(2))
@@ -111,7 +111,7 @@ def test_temporal_error_sees_flicker_but_no_constant_error() -> None:
     assert metrics.temporal_error(clean[:1], clean[:1]) == 0
 
 
-def test_piq_figures_know_the_better_picture(pair: tuple[Tensor, Tensor]) -> None:
+def test_piq_figures_know_the_better_image(pair: tuple[Tensor, Tensor]) -> None:
     importable("piq")
     output, clean = (torch.nn.functional.interpolate(x, scale_factor=4) for x in pair)
     near, far = metrics.structural(clean * 0.99, clean), metrics.structural(output, clean)

@@ -72,7 +72,7 @@ def batch_of(rainy: Tensor) -> Batch:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """The authors' SSIM in one piece: 11x11 Gaussian of sigma 1.5 over zeros around the picture."""
+    """The authors' SSIM in one piece: 11x11 Gaussian of sigma 1.5 over zeros around the image."""
     place = torch.arange(11, dtype=a.dtype) - 5
     row = torch.exp(-(place**2) / (2 * 1.5**2))
     window = torch.outer(row, row) / row.sum() ** 2

@@ -34,11 +34,11 @@ def haze_free(clean: torch.Tensor) -> Batch:
     """A batch without any rain, with two thumbnails for each clip."""
     ones = torch.ones(*clean.shape[:2], 1, *clean.shape[3:])
     airlight = torch.ones(*clean.shape[:2], 3, 1, 1)
-    picture = torch.rand(clean.shape[0], 2, 3, FINE, FINE)
-    thin, light = torch.full_like(picture[:, :, :1, :GRID, :GRID], 0.6), airlight[:, :2] * 0.8
+    image = torch.rand(clean.shape[0], 2, 3, FINE, FINE)
+    thin, light = torch.full_like(image[:, :, :1, :GRID, :GRID], 0.6), airlight[:, :2] * 0.8
     rain = (clean * 0, ones * 0)
     asked = (torch.full((clean.shape[0], 1, 1, 1), 0.5), ones)
-    return Batch(clean, clean, ones, airlight, *rain, *asked, picture, picture * 0, thin, light)
+    return Batch(clean, clean, ones, airlight, *rain, *asked, image, image * 0, thin, light)
 
 
 def seen(name: str, batch: Batch) -> Output:

@@ -131,7 +131,7 @@ def test_real_rain_comes_as_it_is(clips: Path, config: TrainingConfig, tmp_path:
         refinement_samples(RealRain(files, video, 1, 4), 1, tmp_path)
 
 
-def test_pictures_that_are_no_frames_are_named_and_left_out(
+def test_images_that_are_no_frames_are_named_and_left_out(
     make_walk: Callable[..., Path], tmp_path: Path
 ) -> None:
     place = make_walk(tmp_path / "rain", 3)
@@ -142,7 +142,7 @@ def test_pictures_that_are_no_frames_are_named_and_left_out(
     (found,) = real_clips(place, tmp_path / "cache", said.append)
     assert found.name.startswith("walk-")
     assert said == [
-        f"{place / 'stills'} is left out of the real rain: its pictures are no frames of one size."
+        f"{place / 'stills'} is left out of the real rain: its images are no frames of one size."
     ]
     assert real_clips(place / "walk", tmp_path / "cache", said.append) == [found]
     with pytest.raises(DerainError, match="no rainy clip"):
@@ -287,11 +287,11 @@ def test_real_rain_is_a_share_of_all_samples(prob: float, config: TrainingConfig
     """Whatever the batch: it is counted over the samples of a run."""
     data = config.data.model_copy(update={"real_prob": prob})
 
-    class Pictures:
+    class Images:
         config, length = data, 40
 
         def __getitem__(self, index: int) -> Batch:
             return without_physics(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
 
-    samples = RefinementSamples(Pictures(), Pictures(), 1)
+    samples = RefinementSamples(Images(), Images(), 1)
     assert sum(bool(samples[i].has_real) for i in range(40)) == round(40 * prob)

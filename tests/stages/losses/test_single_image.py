@@ -143,7 +143,7 @@ def test_spanet_learns_where_rain_is() -> None:
     assert set(terms) == {"l1", "ssim", "attention"}
 
 
-def test_frames_of_a_batch_are_pictures_by_themselves() -> None:
+def test_frames_of_a_batch_are_images_by_themselves() -> None:
     torch.manual_seed(0)
     net = create_model("rescan", **TINY["rescan"])
     clip = torch.rand(2, 3, 3, 16, 16)
@@ -238,7 +238,7 @@ def test_a_run_that_stops_goes_on_bit_for_bit(clips: Path, whole_and_resumed: Ru
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
-    """Three pairs of 80x72 pictures; rain brightens the red channel by 40."""
+    """Three pairs of 80x72 images; rain brightens the red channel by 40."""
     rng = np.random.default_rng(0)
     for name in ("rain", "norain"):
         (tmp_path / "set" / name).mkdir(parents=True)
@@ -261,7 +261,7 @@ def test_pairs_from_disk_train_and_are_watched(folders: Path, clips: Path, tmp_p
 
 
 @pytest.mark.parametrize("distort", [False, True])
-def test_both_pictures_of_a_pair_are_cut_alike(
+def test_both_images_of_a_pair_are_cut_alike(
     folders: Path, clips: Path, tmp_path: Path, distort: bool
 ) -> None:
     pairs = PairsConfig(folder=str(folders), layout="folders", distort=distort)
@@ -277,10 +277,10 @@ def test_both_pictures_of_a_pair_are_cut_alike(
     assert torch.equal(data[3].rainy, parts[3].rainy)
 
 
-def test_every_place_of_a_picture_is_drawn_and_small_ones_are_mirrored(tmp_path: Path) -> None:
-    picture = np.zeros((34, 33, 3), np.uint8)
-    picture[-1, -1] = 255
-    cv2.imwrite(str(tmp_path / "a.png"), picture)
+def test_every_place_of_a_image_is_drawn_and_small_ones_are_mirrored(tmp_path: Path) -> None:
+    image = np.zeros((34, 33, 3), np.uint8)
+    image[-1, -1] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), image)
     cv2.imwrite(str(tmp_path / "small.png"), np.full((9, 20, 3), 77, np.uint8))
     data = DataConfig(frames=1, crop=32, batch=1)
     one = [ImagePair("a", tmp_path / "a.png", tmp_path / "a.png")]

@@ -228,13 +228,13 @@ def test_weights_that_do_not_fit_and_unknown_parts_are_a_sentence(
         make_network(config.model_copy(update={"freeze": ("trunk",)}), fresh=True)
 
 
-def test_validation_leaves_figures_and_pictures(config: TrainingConfig, tmp_path: Path) -> None:
+def test_validation_leaves_figures_and_images(config: TrainingConfig, tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     rng = np.random.default_rng(1)
     (tmp_path / "val" / "still").mkdir(parents=True)
-    picture = cv2.GaussianBlur(rng.integers(0, 256, (64, 96, 3), np.uint8), (0, 0), 2)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (64, 96, 3), np.uint8), (0, 0), 2)
     for t in range(12):
-        cv2.imwrite(str(tmp_path / "val" / "still" / f"{t:02d}.png"), picture)
+        cv2.imwrite(str(tmp_path / "val" / "still" / f"{t:02d}.png"), image)
     data = config.data.model_copy(update={"validation": str(tmp_path / "val")})
     train(config.model_copy(update={"data": data, "steps": 1}), tmp_path / "run", device="cpu")
     last = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])

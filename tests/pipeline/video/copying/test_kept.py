@@ -81,8 +81,8 @@ class SideData:
         self.type = type("Kind", (), {"value": kind})
 
 
-def test_what_no_new_picture_says_is_named() -> None:
-    class Picture:
+def test_what_no_new_frame_says_is_named() -> None:
+    class Frame:
         side_data = [SideData(kind) for kind in (20, 23, 24, 13)]  # noqa: RUF012
 
-    assert unkept(Picture()) == ("Dolby Vision", "the spherical projection")
+    assert unkept(Frame()) == ("Dolby Vision", "the spherical projection")

@@ -1,4 +1,4 @@
-"""What is beside the pictures: time stamps, sound, captions, covers, the count of frames."""
+"""What is beside the frames: time stamps, sound, captions, covers, the count of frames."""
 
 from __future__ import annotations
 
