@@ -19,6 +19,7 @@ import cv2
 
 from derain.models.errors import DerainError, VideoError
 from derain.models.log import Log
+from derain.pipeline.live.turning import Turner
 from derain.pipeline.video import VideoReader
 from derain.pipeline.video.color import RGB_MATRIX, Color
 from derain.pipeline.video.frames import Frame
@@ -136,7 +137,7 @@ class Reader(Protocol):
 
 
 class StreamReader(VideoReader):
-    """A `VideoReader` that gives frames, and decoded sound beside them where it is asked for.
+    """A `VideoReader` that gives upright frames, and decoded sound where it is asked for.
 
     Args:
         source: what to open.
@@ -154,6 +155,8 @@ class StreamReader(VideoReader):
             allow_network_playlists=source.allow_network_playlists,
             notice=notice,
         )
+        matrix = self.video.display_matrix
+        self._turner = None if matrix is None else Turner(matrix)
         self._on_sound = on_sound
         self._sound = self.container.streams.best("audio")
 
@@ -168,9 +171,11 @@ class StreamReader(VideoReader):
         return self._sound is not None
 
     def frames(self) -> Iterator[Frame]:
-        """Frames as they come; sound goes to `on_sound`."""
+        """Frames as they come, upright; sound goes to `on_sound`."""
         for item in self:
             if isinstance(item, Frame):
+                if self._turner is not None:
+                    self._turner.turn(item)
                 yield item
             elif self._on_sound is not None and item.stream is self._sound:
                 self._hear(item, self._on_sound)

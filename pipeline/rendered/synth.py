@@ -17,7 +17,8 @@ from torch import Tensor
 
 from derain.configs.validation import PairEntry
 from derain.models.errors import DerainError
-from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter
+from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, upright_rgb
+from derain.pipeline.video.frames import as_stored, is_turned
 from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
 from derain.stages.data.validation_pairs import DEFAULT_PAIRS, load_pairs, rain_settings
 
@@ -113,7 +114,10 @@ def synthesize(
     count = 0
     try:
         with VideoReader(source) as reader:
-            settings = named_rain(options, reader.video.height)
+            matrix = reader.video.display_matrix
+            # Rain falls down the image that players show, not the one that the file holds.
+            lines = reader.video.width if is_turned(matrix) else reader.video.height
+            settings = named_rain(options, lines)
             if options.layers is not None:
                 options.layers.mkdir(parents=True, exist_ok=True)
             writer = VideoWriter(
@@ -124,10 +128,10 @@ def synthesize(
                     if not isinstance(item, Frame):
                         writer.copy(item)
                         continue
-                    clean = torch.from_numpy(reader.to_rgb(item)).permute(2, 0, 1)[None]
+                    clean = torch.from_numpy(upright_rgb(reader, item)).permute(2, 0, 1)[None]
                     rain = render_rain(clean, settings, options.seed, start=count)
-                    residual = (rain.rainy - clean)[0].permute(1, 2, 0).contiguous().numpy()
-                    writer.write(item, residual)
+                    added = (rain.rainy - clean)[0].permute(1, 2, 0).numpy()
+                    writer.write(item, np.ascontiguousarray(as_stored(added, matrix)))
                     if options.layers is not None:
                         save_layers(rain, options.layers, count)
                     count += 1

@@ -34,8 +34,8 @@ __all__ = [
 
 
 def upright_rgb(reader: VideoReader, frame: Frame) -> NDArray[np.float32]:
-    """A frame of `reader` as `to_rgb` gives it, but turned as players show it."""
-    return upright(reader.to_rgb(frame), reader.video.display_matrix)
+    """A frame of `reader` as `to_rgb` gives it, but turned as players show it; contiguous."""
+    return np.ascontiguousarray(upright(reader.to_rgb(frame), reader.video.display_matrix))
 
 
 def read_rgb(source: str | Path, limit: int | None = None) -> Iterator[NDArray[np.float32]]:

@@ -284,7 +284,7 @@ def upright(image: NDArray[T], matrix: Sequence[int] | None) -> NDArray[T]:
     """
     if matrix is None:
         return image
-    across, down = _directions(matrix)
+    across, down = _steps(matrix)
     if is_turned(matrix):
         image = image.swapaxes(0, 1)
     return image[::down, ::across]
@@ -294,13 +294,19 @@ def as_stored(image: NDArray[T], matrix: Sequence[int] | None) -> NDArray[T]:
     """A view of an upright image as the file holds it: what `upright` did, undone."""
     if matrix is None:
         return image
-    across, down = _directions(matrix)
+    across, down = _steps(matrix)
     image = image[::down, ::across]
     return image.swapaxes(0, 1) if is_turned(matrix) else image
 
 
-def _directions(matrix: Sequence[int]) -> tuple[int, int]:
-    """1, or -1 where a display matrix mirrors: across and down the upright image."""
+def mirrored(matrix: Sequence[int]) -> tuple[bool, bool]:
+    """Whether a display matrix mirrors, after it turned: across and down the upright image."""
     a, b, _, c, d = matrix[:5]
     across, down = (c, b) if is_turned(matrix) else (a, d)
-    return -1 if across < 0 else 1, -1 if down < 0 else 1
+    return across < 0, down < 0
+
+
+def _steps(matrix: Sequence[int]) -> tuple[int, int]:
+    """1, or -1 where a display matrix mirrors: across and down the upright image."""
+    across, down = mirrored(matrix)
+    return -1 if across else 1, -1 if down else 1

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from torch import nn
 
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
+from derain.pipeline.video import Encoding, Video, VideoWriter
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE = 240.0
@@ -34,6 +37,30 @@ def run() -> Callable[..., tuple[Path, Report]]:
         return target, derain_video(source, target, options, model=model)
 
     return derain
+
+
+@pytest.fixture
+def turned_film(tmp_path: Path) -> Callable[..., Path]:
+    """`turned_film(image, degrees, flipped)`: three frames of it as a turned camera stores them.
+
+    The file says in its display matrix how a player has to turn them.
+    """
+
+    def make(image: NDArray[np.uint8], degrees: int, flipped: bool = False) -> Path:
+        path = tmp_path / f"turned_{degrees}_{flipped}.mp4"
+        turned = image[:, ::-1] if flipped else image  # a player turns first and flips then
+        stored = np.ascontiguousarray(np.rot90(turned, -degrees // 90))
+        unit = 1 << 16
+        a, b = {0: (1, 0), 90: (0, -1), 180: (-1, 0), 270: (0, 1)}[degrees]
+        across = -1 if flipped else 1
+        matrix = (a * unit * across, b * unit, 0, -b * unit * across, a * unit, 0, 0, 0, 1 << 30)
+        video = Video(stored.shape[1], stored.shape[0], display_matrix=matrix)
+        with VideoWriter(path, video, Encoding("libx264", crf=4)) as writer:
+            for index in range(3):
+                writer.write_rgb(stored, index)
+        return path
+
+    return make
 
 
 class Browser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from derain.models.errors import DerainError
 from derain.pipeline.rendered.demo import read_8_bit
 from derain.pipeline.rendered.scenes import demo_frames
 from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, synthesize
-from derain.pipeline.video import Encoding, write_rgb
+from derain.pipeline.video import Encoding, read_rgb, write_rgb
 from derain.stages.data.rain import render_rain
 
 FRAMES = 4
@@ -90,3 +91,18 @@ def test_input_is_never_the_output(clean: Path) -> None:
         synthesize(clean, clean, SynthOptions(overwrite=True))
     with pytest.raises(DerainError, match="no file"):
         synthesize(clean.with_name("none.mp4"), clean.with_name("x.mp4"))
+
+
+def test_rain_falls_down_in_the_film_of_a_turned_camera(
+    tmp_path: Path, turned_film: Callable[..., Path]
+) -> None:
+    scene = np.full((80, 48, 3), 60, np.uint8)
+    options = SynthOptions(seed=1, layers=tmp_path / "layers", encoding=Encoding(crf=4))
+    shown = []
+    for degrees in (0, 90):
+        target = tmp_path / f"rainy_{degrees}.mp4"
+        synthesize(turned_film(scene, degrees), target, options)
+        shown.append(255 * next(read_rgb(target)))
+    assert shown[0].std() > 4
+    assert np.abs(shown[0] - shown[1]).mean() < 2
+    assert cv2.imread(str(tmp_path / "layers" / "streaks_000000.png")).shape == scene.shape
