@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
 import subprocess
 import time
@@ -61,6 +63,83 @@ def turned_film(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+# Modules that processes of `Forked` have from the start: derain first, which sets torch's waiting.
+LOADED = [
+    "derain.models",
+    "torch",
+    "derain.pipeline.streaming.derain_video",
+    "derain.pipeline.cli.main",
+]
+COMMAND = "from derain.pipeline.cli.main import main; main()"
+# What a script of `Forked` begins with: its standard streams go to the test.
+STREAMS = """
+import os, sys
+for number, pipe in enumerate(PIPES, 1):
+    os.dup2(pipe.fileno(), number)
+    pipe.close()
+"""
+
+
+class Forked:
+    """A script in a process of its own that begins with torch, PyAV and the pipeline loaded.
+
+    It is forked from one that loaded them once, where systems can: loading takes seconds. It has
+    what the tests use of `subprocess.Popen`.
+    """
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        ways = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in ways else "spawn")
+        context.set_forkserver_preload(LOADED)
+        readers, writers = zip(*(context.Pipe(duplex=False) for _ in range(2)), strict=True)
+        begin = f"{STREAMS}sys.argv = {['derain', *arguments]!r}\n"
+        names = {"__name__": "__main__", "PIPES": writers}
+        self.process = context.Process(target=exec, args=(begin + script, names))
+        self.process.start()
+        for writer in writers:
+            writer.close()
+        out, err = (os.dup(reader.fileno()) for reader in readers)
+        self.stdout, self.stderr = open(out, "rb"), open(err)  # noqa: SIM115
+
+    @property
+    def pid(self) -> int:
+        """The number by which the system knows it."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def communicate(self) -> tuple[bytes, str, int]:
+        """What it still says by both streams, and the exit code, once it has ended."""
+        said = self.stdout.read(), self.stderr.read()
+        return *said, self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        self.process.join(PATIENCE)
+        assert self.process.exitcode is not None, "it does not end"
+        return self.process.exitcode
+
+    def close(self) -> None:
+        """Kill it if it still runs."""
+        self.process.kill()
+        self.process.join()
+        self.stdout.close()
+        self.stderr.close()
+
+
+@pytest.fixture
+def forked() -> Iterator[Callable[..., Forked]]:
+    """`forked(*words, script=COMMAND)`: a process; what still runs after the test is killed."""
+    started: list[Forked] = []
+
+    def start(*words: str, script: str = COMMAND) -> Forked:
+        started.append(Forked(script, *words))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
 
 
 class Browser:

@@ -178,19 +178,16 @@ def test_the_command_makes_a_video(
     assert len(contents(tmp_path / "b.mp4").times) == 5
 
 
-@pytest.mark.usefixtures("loads_identity")
+@pytest.mark.parametrize("codec", ["libsvtav1", "libx265", "libvpx-vp9"])
 def test_encoders_print_nothing_of_their_own(
-    make_clip: Callable[..., Path], tmp_path: Path
+    forked: Callable[..., Any], make_clip: Callable[..., Path], tmp_path: Path, codec: str
 ) -> None:
     """They write to the process's standard error, which only another process can look at."""
-    clip = make_clip(frames=2, size=(64, 64))
-    command = [sys.executable, "-c", "from derain.pipeline.cli.main import main; main()", "video"]
-    for codec in ("libsvtav1", "libx265", "libvpx-vp9"):
-        target = str(tmp_path / f"{codec}.mkv")
-        words = [str(clip), "-o", target, "-m", "median", "--codec", codec]
-        done = subprocess.run([*command, *words], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert [line for line in done.stderr.splitlines() if "frames," not in line] == []
+    clip, target = make_clip(frames=2, size=(64, 64)), str(tmp_path / f"{codec}.mkv")
+    process = forked("video", str(clip), "-o", target, "-m", "median", "--codec", codec)
+    _, said, code = process.communicate()
+    assert code == 0, said
+    assert [line for line in said.splitlines() if "frames," not in line] == []
 
 
 def test_pipes_carry_frames_and_nothing_else(

@@ -146,7 +146,7 @@ def test_every_frame_of_a_stream_is_kept_until_goodbye(
 def test_a_stream_that_falls_silent_ends(serve: Serve) -> None:
     server = serve(bye=False)
     notices: list[str] = []
-    with VideoReader(server.url, options={"timeout": "2000000"}, notice=notices.append) as reader:
+    with VideoReader(server.url, options={"timeout": "1000000"}, notice=notices.append) as reader:
         assert sum(1 for _ in reader.frames()) == 50
     assert reader.damaged == 0
     assert notices == [f"{server.url} sends nothing more; it ends there."]

@@ -248,7 +248,8 @@ def test_a_paused_camera_counts_nothing(
 ) -> None:
     data = make_clip("in.ts", frames=30).read_bytes()
     server = socket.create_server(("127.0.0.1", 0))
-    options = LiveOptions(f"tcp://127.0.0.1:{server.getsockname()[1]}", resolution="source")
+    url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    options = LiveOptions(url, resolution="source", input_options={"probesize": "4096"})
     half = len(data) // 2 // 188 * 188
 
     def send() -> None:

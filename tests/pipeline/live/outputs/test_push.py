@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -175,34 +174,30 @@ def test_a_receiver_that_does_not_read_holds_up_nothing_and_is_given_up(
     assert live.frames > sending.frames
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from derain.pipeline.cli.main import main; main()", *words]
+LIVE = ("--model", "median", "--resolution", "source", "--to")
 
 
 def test_standard_output_gets_every_frame_of_a_file(
-    make_clip: Callable[..., Path],
+    forked: Callable[..., Any], make_clip: Callable[..., Path]
 ) -> None:
     clip = make_clip("in.mkv", frames=60, audio="aac")
-    words = ["live", str(clip), "--model", "median", "--resolution", "source", "--to", "-"]
-    done = subprocess.run(command(*words), capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert b"60 frames derained" in done.stderr and b"60 sent to -" in done.stderr
-    with av.open(BytesIO(done.stdout), format="mpegts") as container:
+    output, said, code = forked("live", str(clip), *LIVE, "-").communicate()
+    assert code == 0, said
+    assert "60 frames derained" in said and "60 sent to -" in said
+    with av.open(BytesIO(output), format="mpegts") as container:
         kinds = [stream.type for stream in container.streams]
         frames = [frame.time for frame in container.decode(video=0)]
     assert kinds == ["video", "audio"]
     assert np.diff(frames) == pytest.approx([0.04] * 59, abs=1e-4)
 
 
-def test_a_session_ends_when_nobody_reads_its_standard_output() -> None:
+def test_a_session_ends_when_nobody_reads_its_standard_output(forked: Callable[..., Any]) -> None:
     source = "lavfi:testsrc2=size=64x48:rate=25"
-    words = ["live", source, "--model", "median", "--resolution", "source", "--to", "mjpeg:-"]
-    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stderr is not None
+    process = forked("live", source, *LIVE, "mjpeg:-")
     assert process.stdout.read(2) == b"\xff\xd8"
     process.stdout.close()
-    assert process.wait(PATIENCE) == 0
-    assert b"has ended" in process.stderr.read()
+    assert "has ended" in process.stderr.read()
+    assert process.wait() == 0
 
 
 def test_a_folder_gets_a_playlist_that_plays(identity: nn.Module, tmp_path: Path) -> None:
