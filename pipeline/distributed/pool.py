@@ -104,6 +104,7 @@ def derain_with_workers(
     report.frames_in = report.frames_out = joined.frames
     report.measured = joined.frames
     report.changed = sum(r.changed * r.frames for r in records) / max(1, joined.frames)
+    report.changed_most = max((r.changed for r in records), default=0.0)
     report.damaged, report.incomplete = joined.damaged, bool(joined.missing)
     shutil.rmtree(job.folder)
     report.seconds = time.monotonic() - began

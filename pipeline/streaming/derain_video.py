@@ -169,8 +169,10 @@ def _explain(video: Video, options: VideoOptions, report: Report) -> None:
     """Say why there are fewer frames than the file declares, and that nothing was to be done."""
     if report.unchanged and max(options.streaks, options.haze) >= 0.5:
         report.notice(
-            "Next to nothing was changed: no falling rain is seen in it. Drops on glass "
-            "and puddles are none; derain preview shows a film before the work."
+            f"Next to nothing was changed: at most {report.changed_most:.2%} of the image was "
+            "taken for falling rain. Without rain, and with drops on glass or puddles alone, that "
+            "is right; faint streaks may need --boldness 0.8 or --quality best, which "
+            "derain preview shows in seconds."
         )
     if options.start is not None or options.end is not None:
         return
