@@ -14,12 +14,18 @@ import typer
 from derain.models.errors import UsageError
 from derain.pipeline.cli.common import (
     COMMON,
+    Boldness,
     ChosenModel,
     Debug,
     Device,
+    Engine,
+    Haze,
     Overwrite,
     Precision,
+    Protect,
     Quality,
+    Speed,
+    Streaks,
     Weights,
     say,
     show,
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
 
 
 def preview(
+    context: typer.Context,
     film: Annotated[str, typer.Argument(help="A video file.")],
     output: Annotated[
         Path | None,
@@ -44,10 +51,16 @@ def preview(
     ] = None,
     quality: Quality = None,
     overwrite: Overwrite = False,
+    streaks: Streaks = 1.0,
+    haze: Haze = 1.0,
+    boldness: Boldness = 0.5,
+    protect: Protect = None,
     model: ChosenModel = None,
     weights: Weights = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    speed: Speed = "best",
+    engine: Engine = "auto",
     debug: Debug = False,
 ) -> None:
     """See in seconds what rain a film shows, what becomes of it, and how long all of it takes."""
@@ -64,16 +77,32 @@ def preview(
         weights=file,
         device=device,
         precision=precision,
+        streaks=streaks,
+        haze=haze,
+        boldness=boldness,
+        protect=tuple(protect or ()),
+        speed=speed,
+        engine=engine,
     )
     found = look(film, options, say)
     write_sheet(sheet, found.spots)
     for line in describe(found, film, options.model, sheet):
         show(line)
-    given = {"--model": model, "--weights": weights, "--quality": quality}
-    words = [f"{name} {shlex.quote(value)}" for name, value in given.items() if value]
     target = f"{Path(film).stem}_clean{Path(film).suffix}"
-    run = " ".join(["derain video", shlex.quote(film), "-o", shlex.quote(target), *words])
-    show(f"run: {run}")
+    words = [shlex.quote(word) for word in (film, "-o", target, *_given(context))]
+    show(f"run: derain video {' '.join(words)}")
+
+
+def _given(context: typer.Context) -> list[str]:
+    """The options that the user gave and `derain video` is to have, too."""
+    words: list[str] = []
+    for option in context.command.params:
+        value = context.params[str(option.name)]
+        if option.name in ("film", "output", "overwrite", "debug") or value == option.default:
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            words += [option.opts[0], str(each)]
+    return words
 
 
 def describe(found: Findings, film: str, model: str, sheet: Path) -> list[str]:

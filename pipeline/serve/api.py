@@ -119,8 +119,8 @@ class Api:
         @router.patch("/jobs/{job_id}", response_model=JobView, summary="Turn the dials of a job")
         def change(job_id: str, settings: Settings) -> Job:
             job = self._job(job_id)
-            if settings.codec is not None:
-                self.frames.probe(Path(job.source), job.name, settings.codec)
+            if settings.codec is not None or settings.protect:
+                self.desk.film_for(Path(job.source), job.name, settings)
             self.desk.queue.change(job_id, settings)
             return self._job(job_id)
 

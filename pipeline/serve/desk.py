@@ -12,7 +12,7 @@ from pathlib import Path
 from derain.models.errors import DerainError
 from derain.pipeline.serve.folders import Folders
 from derain.pipeline.serve.frame_process import FrameProcess
-from derain.pipeline.serve.jobs import Job, Origin, Settings
+from derain.pipeline.serve.jobs import Film, Job, Origin, Settings, check_regions
 from derain.pipeline.serve.names import (
     clean_name,
     film_suffix,
@@ -56,7 +56,7 @@ class Desk:
         try:
             folder.mkdir()
             os.replace(body, source)
-            film = self.frames.probe(source, shown, settings.codec)
+            film = self.film_for(source, shown, settings)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -115,7 +115,7 @@ class Desk:
             DerainError: it is no film.
         """
         settings = settings or Settings()
-        film = self.frames.probe(source, source.name, settings.codec)
+        film = self.film_for(source, source.name, settings)
         with self._lock:
             taken = {job.target for job in self.store.all().values()}
             target = free_target(into, source, taken)
@@ -134,6 +134,21 @@ class Desk:
                 target=str(target),
             )
             return self._enter(job, hold)
+
+    def film_for(self, source: Path, name: str, settings: Settings) -> Film:
+        """What a film is that is to be derained with these settings.
+
+        Args:
+            source: where it is.
+            name: what it is called in sentences.
+            settings: the dials.
+
+        Raises:
+            DerainError: it is no film, or the settings do not fit it.
+        """
+        film = self.frames.probe(source, name, settings.codec)
+        check_regions(settings, film)
+        return film
 
     def remove(self, job_id: str) -> None:
         """Forget a job, with its upload, its part and the result of an upload.

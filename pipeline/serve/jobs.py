@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,9 @@ class ConflictError(DerainError):
     """What is asked does not fit the state of the job."""
 
 
+Region = Annotated[str, Field(pattern=r"^\d{1,5},\d{1,5},\d{1,5},\d{1,5}$")]
+
+
 class Settings(BaseModel):
     """The dials of a job."""
 
@@ -28,6 +31,14 @@ class Settings(BaseModel):
     haze: float = Field(1.0, ge=0, le=1, description="share of the haze to remove")
     boldness: float = Field(
         0.5, ge=0, le=1, description="0 leaves what might not be rain, 1 removes what might be"
+    )
+    speed: Literal["best", "fast"] = Field(
+        "best", description="fast finds the rain at half size: for 1080p and 4K"
+    )
+    protect: tuple[Region, ...] = Field(
+        (),
+        max_length=20,
+        description="regions X,Y,W,H that stay as they are, in pixels of the upright frame",
     )
     codec: str | None = Field(
         None, pattern=r"^[a-z0-9_-]{1,40}$", description="encoder by FFmpeg's name; by container"
@@ -47,6 +58,21 @@ class Film(BaseModel):
     fps: float
     frames: int = Field(description="as declared or estimated; 0 where nobody knows")
     seconds: float | None = None
+
+
+def check_regions(settings: Settings, film: Film) -> None:
+    """Refuse regions to protect that the film's frames do not hold.
+
+    Raises:
+        DerainError: one lies outside, or is empty.
+    """
+    for region in settings.protect:
+        x, y, width, height = map(int, region.split(","))
+        if not (width and height and x + width <= film.width and y + height <= film.height):
+            raise DerainError(
+                f"The region {region} does not lie in frames of {film.width}x{film.height}; "
+                "it is X,Y,WIDTH,HEIGHT in pixels from the upper left corner."
+            )
 
 
 class Preview(BaseModel):

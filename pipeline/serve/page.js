@@ -44,19 +44,21 @@ function newCard(id) {
     radio.name = `quality-${id}`;
     radio.onchange = () => change(id);
   }
-  for (const query of [".streaks", ".haze", ".boldness", ".codec", ".crf"]) find(query).onchange = () => change(id);
+  for (const query of [".streaks", ".haze", ".boldness", ".speed", ".protect", ".codec", ".crf"]) find(query).onchange = () => change(id);
   for (const range of card.querySelectorAll("input[type=range]")) range.oninput = () => percent(range);
   return card;
 }
 function percent(range) { range.previousElementSibling.textContent = `${Math.round(100 * range.value)} %`; }
 
 async function change(id) {
-  const find = query => cards.get(id).querySelector(query), crf = find(".crf");
+  const find = query => cards.get(id).querySelector(query), crf = find(".crf"), protect = find(".protect");
   if (!crf.checkValidity()) return tell("CRF is a whole number from 0 to 63.");
+  if (!protect.checkValidity()) return tell("A region to protect is X,Y,width,height in pixels, such as 0,640,1280,80.");
   const job = await ask("PATCH", `jobs/${id}`, {
     quality: find("input[type=radio]:checked").value,
     streaks: Number(find(".streaks").value), haze: Number(find(".haze").value),
-    boldness: Number(find(".boldness").value),
+    boldness: Number(find(".boldness").value), speed: find(".speed").value,
+    protect: protect.value.split(/\s+/).filter(Boolean),
     codec: find(".codec").value || null, crf: crf.value === "" ? null : Number(crf.value),
   });
   if (job) show(job);
@@ -101,13 +103,12 @@ function show(job) {
 }
 
 function showDials(card, job) {
-  const find = query => card.querySelector(query), { quality, streaks, haze, boldness, codec, crf } = job.settings;
+  const find = query => card.querySelector(query), { quality, codec, crf, protect } = job.settings;
   find(".dials").hidden = job.state !== "held";
   if (card.contains(document.activeElement) && document.activeElement.matches("input, select")) return;
   find(`input[value=${quality}]`).checked = true;
-  find(".streaks").value = streaks;
-  find(".haze").value = haze;
-  find(".boldness").value = boldness;
+  for (const dial of ["streaks", "haze", "boldness", "speed"]) find(`.${dial}`).value = job.settings[dial];
+  find(".protect").value = protect.join(" ");
   find(".codec").value = codec ?? "";
   find(".crf").value = crf ?? "";
   for (const range of card.querySelectorAll(".dials input[type=range]")) percent(range);

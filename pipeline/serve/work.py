@@ -14,13 +14,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from derain.models.errors import DerainError
 from derain.pipeline.serve.jobs import Settings
 from derain.pipeline.streaming.quality import choose_model
+
+if TYPE_CHECKING:
+    from derain.pipeline.streaming.options import VideoOptions
 
 GRACE = 30.0  # seconds that a job has to write its last frames
 INTERVAL = 0.5  # seconds between two events of progress
@@ -62,24 +65,32 @@ def _stop_at_the_end() -> None:
     os._exit(130)
 
 
-def _video(order: Order) -> int:
-    from derain.pipeline.streaming.inputs import Task, interruptible, run_tasks
+def _options(settings: Settings, device: str) -> VideoOptions:
+    """The dials of a job, as `derain video` has them."""
     from derain.pipeline.streaming.options import VideoOptions
-    from derain.pipeline.streaming.progress import JsonEvents
     from derain.pipeline.video import Encoding
 
-    settings = order.settings
     model, _ = choose_model("video", quality=settings.quality)
-    options = VideoOptions(
+    return VideoOptions(
         model=model,
-        device=order.device,
+        device=device,
+        engine="auto",
         streaks=settings.streaks,
         haze=settings.haze,
         boldness=settings.boldness,
+        speed=settings.speed,
+        protect=settings.protect,
         encoding=Encoding(settings.codec, settings.crf),
         resume=True,
         allow_damaged=True,  # its notices say what was damaged
     )
+
+
+def _video(order: Order) -> int:
+    from derain.pipeline.streaming.inputs import Task, interruptible, run_tasks
+    from derain.pipeline.streaming.progress import JsonEvents
+
+    options = _options(order.settings, order.device)
     with interruptible([order.target]) as stop:
         return run_tasks(
             [Task(order.source, order.target)], options, JsonEvents(INTERVAL), stop=stop
@@ -88,18 +99,9 @@ def _video(order: Order) -> int:
 
 def _preview(order: Order) -> int:
     from derain.pipeline.preview.look import preview, write_sheet
-    from derain.pipeline.streaming.options import UNCHANGED, VideoOptions
+    from derain.pipeline.streaming.options import UNCHANGED
 
-    settings = order.settings
-    model, _ = choose_model("video", quality=settings.quality)
-    options = VideoOptions(
-        model=model,
-        device=order.device,
-        streaks=settings.streaks,
-        haze=settings.haze,
-        boldness=settings.boldness,
-    )
-    found = preview(order.source, options)
+    found = preview(order.source, _options(order.settings, order.device))
     write_sheet(Path(order.target), found.spots)
     nothing = None
     if found.changed < UNCHANGED:

@@ -29,7 +29,7 @@ def test_an_upload_becomes_a_result(within: Start, film: Film) -> None:
     assert job["size"] == len(body) and job["film"]["frames"] == job["total"] == 12
     assert job["settings"] == {
         "quality": "balanced", "streaks": 0.5, "haze": 1.0, "boldness": 0.5,
-        "codec": None, "crf": 20.0,
+        "speed": "best", "protect": [], "codec": None, "crf": 20.0,
     }  # fmt: skip
     job = server.wait(job["id"], lambda job: job["state"] == "done")
     assert job["frames"] == 40 and job["notices"] == ["A notice."] and job["result_size"] == 400
@@ -94,6 +94,23 @@ def test_what_is_no_film_is_refused(within: Start, film: Film, tmp_path: Path) -
     assert wrong.status == 400 and "nosuch" in wrong.json["error"]
     assert not server.ask("GET", "/api/jobs").json
     assert not list((server.folder / ".derain-serve" / "uploads").iterdir())
+
+
+def test_regions_to_protect_lie_in_the_film(within: Start, film: Film) -> None:
+    server = within()
+    (server.folder / "rain.mp4").write_bytes(film().read_bytes())  # 64x48
+    ask = "/api/jobs?film=rain.mp4&hold=true"
+    job = server.ask("POST", f"{ask}&speed=fast&protect=0,0,64,8&protect=0,40,8,8").json
+    assert job["settings"]["speed"] == "fast"
+    assert job["settings"]["protect"] == ["0,0,64,8", "0,40,8,8"]
+    for region in ("0,0,65,8", "0,0,0,8", "60,40,8,9"):
+        refused = server.ask("POST", f"{ask}&protect={region}")
+        assert refused.status == 400 and "frames of 64x48" in refused.json["error"]
+        at = f"/api/jobs/{job['id']}"
+        assert server.ask("PATCH", at, {"protect": [region]}).status == 400
+    for region in ("mask.png", "/etc/passwd", "1,2,3", "-1,0,4,4"):
+        assert server.ask("POST", f"{ask}&protect={region}").status == 400
+    assert len(server.ask("GET", "/api/jobs").json) == 1
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(within: Start) -> None:

@@ -24,9 +24,7 @@ from derain.pipeline.streaming.options import Report, VideoOptions
         ([0.0] * 50 + [0.05] + [0.0] * 50, True),  # one frame, as at a cut
     ],
 )
-def test_a_film_is_unchanged_if_every_second_of_it_is(
-    shares: list[float], unchanged: bool
-) -> None:
+def test_a_film_is_unchanged_if_every_second_of_it_is(shares: list[float], unchanged: bool) -> None:
     report = Report("in", "out")
     for share in shares:
         report.measure(share)
@@ -46,4 +44,5 @@ def test_what_to_do_is_said_where_nothing_was_changed(
     assert len(told) == 1
     assert told[0].startswith("Next to nothing was changed: at most 0.00%")
     assert "--boldness" in told[0]
-    assert derain_video(clip, tmp_path / "d.mp4", VideoOptions(), model=PerFrame(Darker())).notices == []
+    darker = PerFrame(Darker())
+    assert derain_video(clip, tmp_path / "d.mp4", VideoOptions(), model=darker).notices == []
