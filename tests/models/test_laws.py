@@ -37,7 +37,7 @@ def moving_clip(frames: int, height: int = 48, width: int = 64, seed: int = 0) -
     return (clip * 0.8 + 0.5 * specks).clamp(0, 1)
 
 
-@pytest.fixture(params=list_models())
+@pytest.fixture(scope="module", params=list_models())
 def model(request: pytest.FixtureRequest) -> nn.Module:
     """Every model, with weights away from the identity where none are shipped."""
     name = request.param
@@ -124,9 +124,14 @@ def test_any_size(run: Run, model: nn.Module, size: tuple[int, int]) -> None:
 
 
 def decibels_in_half(run: Run, model: nn.Module, device: str, precision: str) -> float:
-    """PSNR of the worst of 40 frames in half precision, to float32 on the CPU."""
-    clip = moving_clip(10, 64, 80)[0]
+    """PSNR of the worst of 40 frames in half precision, to float32 on the CPU.
+
+    Of a network that carries nothing from frame to frame, four say as much.
+    """
+    clip = moving_clip(10, 48, 56)[0]
     clip = torch.cat([clip, clip.flip(0), clip, clip.flip(0)])
+    if not model.has_hidden_state and not model.latency:
+        clip = clip[:4]
     exact = run(Derainer(model, device="cpu", precision="fp32"), clip)
     half = run(Derainer(model, device=device, precision=precision), clip).cpu()
     error = (exact - half).square().mean((1, 2, 3))
