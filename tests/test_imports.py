@@ -17,6 +17,7 @@ ROOMS = ("configs", "models", "pipeline", "stages")
 
 # Each room of pipeline/ imports rooms of lower levels alone.
 LEVELS = (
+    {"storage"},
     {"video"},
     {"streaming"},
     {"image", "web", "evaluation", "rendered", "background", "preview", "distributed"},
@@ -111,7 +112,8 @@ def test_rooms_of_pipeline_import_lower_ones() -> None:
         ("configs", set()),
         ("models", {"configs"}),
         ("stages", {"configs", "models", "video"}),
-        ("video", {"models"}),
+        ("storage", {"models"}),
+        ("video", {"models", "storage"}),
     ],
 )
 def test_what_a_room_may_import(room: str, allowed: set[str]) -> None:

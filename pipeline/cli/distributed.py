@@ -6,7 +6,6 @@ Thin: options in, one call, an exit code out. Heavy imports stay inside the comm
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,13 +54,13 @@ from derain.pipeline.streaming.quality import choose_model
 if TYPE_CHECKING:
     from derain.pipeline.streaming.options import VideoOptions
 
-JobFolder = Annotated[Path, typer.Argument(metavar="JOB", help="The folder of derain plan.")]
+JobFolder = Annotated[str, typer.Argument(metavar="JOB", help="The folder of derain plan.")]
 
 
 def plan(
     source: Annotated[str, typer.Argument(metavar="IN", help="The film.")],
     job: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output", "-o", metavar="JOB", help="The job's folder.", rich_help_panel=COMMON
         ),
@@ -110,6 +109,7 @@ def plan(
     """Share a film out: decode it once and write into a folder what each worker needs to know."""
     from derain.pipeline.distributed.plan import Job
     from derain.pipeline.distributed.planning import make_plan
+    from derain.pipeline.storage.stores import shared_path
     from derain.pipeline.streaming.inputs import interruptible
     from derain.pipeline.streaming.options import VideoOptions
     from derain.pipeline.video import Encoding
@@ -145,7 +145,13 @@ def plan(
     suffix = ending if ending is None or ending.startswith(".") else f".{ending}"
     with interruptible() as stop:
         made = make_plan(
-            source, Job(job), options, suffix=suffix, seconds=segment, stop=stop, notice=say
+            source,
+            Job(shared_path(job)),
+            options,
+            suffix=suffix,
+            seconds=segment,
+            stop=stop,
+            notice=say,
         )
     say(
         f"{job}: {made.frames} frames, {len(made.shots)} shots, {len(made.segments)} segments; "
@@ -183,11 +189,12 @@ def work(
     from derain.pipeline.distributed.claiming import forget_failures
     from derain.pipeline.distributed.plan import Job
     from derain.pipeline.distributed.work import Worker, WorkerOptions, stop_with_parent
+    from derain.pipeline.storage.stores import shared_path
     from derain.pipeline.streaming.inputs import interruptible
 
     if index >= count:
         raise UsageError(f"--index counts from 0: the last of {count} workers is {count - 1}.")
-    folder = Job(job)
+    folder = Job(shared_path(job))
     own = WorkerOptions(index=index, count=count, device=device, tile=tile, threads=threads)
     worker = Worker(folder, own)
     if retry:
@@ -213,8 +220,9 @@ def join(
     """Join the parts of a planned film, with the sound and all else of the source."""
     from derain.pipeline.distributed.join import join as join_parts
     from derain.pipeline.distributed.plan import Job
+    from derain.pipeline.storage.stores import shared_path
 
-    report = join_parts(Job(job), output, overwrite=overwrite)
+    report = join_parts(Job(shared_path(job)), output, overwrite=overwrite)
     for notice in report.notices:
         say(notice)
     say(f"{output}: {report.frames} frames of {report.parts} parts; {job} may be deleted.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from derain.pipeline.distributed.leases import (
     ATTEMPTS,
@@ -16,6 +14,7 @@ from derain.pipeline.distributed.leases import (
     worker_name,
 )
 from derain.pipeline.distributed.plan import Job
+from derain.pipeline.storage.stores import SharedPath
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class Claimer:
         self._left -= finished(self.job.parts)
         if not self._left:
             return True
-        return not self._fresh and self._left <= set(failed(self.job, self.expiry, self._left))
+        return self._left <= set(failed(self.job, self.expiry, self._left))
 
     def _forget_taken(self) -> None:
         """One look at the folder instead of one at each segment that others have."""
@@ -84,9 +83,9 @@ class Claimer:
         return None
 
 
-def finished(parts: Path) -> set[int]:
+def finished(parts: SharedPath) -> set[int]:
     """The segments whose parts are complete."""
-    return {int(entry.name.partition(".")[0]) for entry in os.scandir(parts)}
+    return {int(entry.name.partition(".")[0]) for entry in parts.iterdir()}
 
 
 def failed(job: Job, expiry: float = EXPIRY, among: set[int] | None = None) -> dict[int, str]:

@@ -11,15 +11,17 @@ from av.format import Flags
 
 from derain.models.errors import DerainError, VideoError
 from derain.pipeline.distributed.claiming import failed
-from derain.pipeline.distributed.journal import Record, digest, read_records
+from derain.pipeline.distributed.journal import Record, digest, open_part, read_records
 from derain.pipeline.distributed.plan import Job, Plan, read_plan
 from derain.pipeline.distributed.verify import verify_film
+from derain.pipeline.storage.shared import publish
+from derain.pipeline.storage.stores import SharedPath, StorePath, shared_path
 from derain.pipeline.streaming.derain_video import open_video
 from derain.pipeline.streaming.runner import output_video
 from derain.pipeline.video import VideoReader, VideoWriter
 from derain.pipeline.video.copying.streams import as_encoded, bitstream_filter
-from derain.pipeline.video.output_files import output_files, written_files
-from derain.pipeline.video.paths import local, require_other_file
+from derain.pipeline.video.output_files import check_target, output_files, written_files
+from derain.pipeline.video.paths import require_other_file
 from derain.pipeline.video.timestamps import stamp
 
 
@@ -63,6 +65,41 @@ def join(
     plan.check_source()
     records = _complete(job, plan)
     report = JoinReport(str(target), plan.frames, len(records), plan.damaged, plan.missing)
+    place = shared_path(target)
+    if isinstance(place, StorePath):
+        check_shared_target(place, overwrite)
+        job.work.mkdir(parents=True, exist_ok=True)
+        film = job.work / place.name
+        _join(job, plan, records, film, report, progress, overwrite=True)
+        publish(film, place)
+    else:
+        _join(job, plan, records, place, report, progress, overwrite=overwrite)
+    return report
+
+
+def check_shared_target(target: SharedPath, overwrite: bool) -> None:
+    """Refuse an output that could not be made or would replace another one.
+
+    Raises:
+        DerainError: so it is.
+    """
+    if not isinstance(target, StorePath):
+        check_target(str(target), overwrite)
+    elif not overwrite and target.exists():
+        raise DerainError(f"{target} is there already; add -y to replace it.")
+
+
+def _join(
+    job: Job,
+    plan: Plan,
+    records: list[Record],
+    target: Path,
+    report: JoinReport,
+    progress: Callable[[int, int], None],
+    *,
+    overwrite: bool,
+) -> None:
+    """Join the parts to a local file."""
     if plan.missing:
         report.notice(plan.missing)
     for record in records:
@@ -93,8 +130,7 @@ def join(
             if files is not None:
                 files.release()
     if files is not None:
-        verify_film(job, plan, records, Path(target))
-    return report
+        verify_film(job, plan, records, target)
 
 
 def _complete(job: Job, plan: Plan) -> list[Record]:
@@ -194,7 +230,7 @@ def part_packets(job: Job, record: Record, headers: bool) -> Iterator[av.Packet]
     )
     seen, first, last = 0, b"", b""
     try:
-        with av.open(local(path)) as file:
+        with open_part(path) as file:
             stream = file.streams.video[0]
             convert = bitstream_filter("dump_extra", stream) if headers else as_encoded(stream)
             for packet in file.demux(stream):

@@ -5,16 +5,20 @@ A part counts when it stands in its folder; its line, which is written before, s
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import av
+from av.container import InputContainer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from derain.models.errors import DerainError, VideoError
 from derain.pipeline.distributed.plan import Job
+from derain.pipeline.storage.shared import append
+from derain.pipeline.storage.stores import SharedPath, StorePath
 from derain.pipeline.video.paths import local
 
 
@@ -88,19 +92,27 @@ def examine(part: Path) -> Contents:
     return Contents([ranks[t] for t in times], digest(first), digest(last), headers, codec)
 
 
+@contextmanager
+def open_part(part: SharedPath) -> Iterator[InputContainer]:
+    """A part, wherever it lies, for reading."""
+    if isinstance(part, StorePath):
+        with part.open() as stored, av.open(stored) as file:
+            yield file
+    else:
+        with av.open(local(part)) as file:
+            yield file
+
+
 def write_record(job: Job, record: Record) -> None:
     """Append to this worker's journal; it is on the disk when this returns."""
     path = job.journal / f"{record.worker}.jsonl"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(record.model_dump_json() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append(path, record.model_dump_json() + "\n")
 
 
 def read_records(job: Job) -> dict[int, Record]:
     """The records of all segments whose part is complete: of each the earliest attempt's."""
     told: dict[str, Record] = {}
-    for path in sorted(job.journal.glob("*.jsonl")):
+    for path in sorted(job.journal.iterdir(), key=str):
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 record = Record.model_validate_json(line)
@@ -108,7 +120,7 @@ def read_records(job: Job) -> dict[int, Record]:
                 continue  # its worker died while it wrote
             told[record.part] = record
     found: dict[int, Record] = {}
-    for path in sorted(job.parts.iterdir()):
+    for path in sorted(job.parts.iterdir(), key=str):
         if path.name not in told:
             raise DerainError(f"No journal tells of {path}; delete it, and run derain work again.")
         record = told[path.name]

@@ -3,7 +3,8 @@
 The n-th attempt at segment 12 is the file `00012.n.lease`, made exclusively, so that two workers
 cannot both have it; nobody ever takes a file over. Its holder writes to it every few seconds. When
 a lease is silent for too long, or says that it failed, the next attempt is free for whoever makes
-its file first. Ages are told by the clock of the file system alone, so the machines' may differ.
+its file first. Ages are told by the clock of the file system, or of the store, alone, so the
+machines' may differ.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
+
+from derain.pipeline.storage.shared import create, modified, rewrite
+from derain.pipeline.storage.stores import SharedPath
 
 ATTEMPTS = 3
 EXPIRY = 120.0  # seconds of silence after which a worker is taken for dead
@@ -36,7 +39,7 @@ def worker_name() -> str:
 class Claim:
     """One attempt at one segment."""
 
-    folder: Path
+    folder: SharedPath
     segment: int
     attempt: int
 
@@ -46,12 +49,12 @@ class Claim:
         return f"{self.segment:05d}.{self.attempt}"
 
     @property
-    def lease(self) -> Path:
+    def lease(self) -> SharedPath:
         """Its file."""
         return self.folder / f"{self.name}.lease"
 
     @property
-    def failure(self) -> Path:
+    def failure(self) -> SharedPath:
         """Where it says why it failed."""
         return self.folder / f"{self.name}.failed"
 
@@ -61,18 +64,11 @@ class Claim:
 
     def take(self, worker: str) -> bool:
         """Make the lease; False where somebody has it."""
-        try:
-            with self.lease.open("x", encoding="utf-8") as file:
-                json.dump({"worker": worker, "frames": 0}, file)
-        except FileExistsError:
-            return False
-        return True
+        return create(self.lease, json.dumps({"worker": worker, "frames": 0}))
 
     def beat(self, worker: str, frames: int) -> None:
         """Give a sign of life, with the number of frames done."""
-        with self.lease.open("r+", encoding="utf-8") as file:
-            json.dump({"worker": worker, "frames": frames}, file)
-            file.truncate()
+        rewrite(self.lease, json.dumps({"worker": worker, "frames": frames}))
 
     def is_lost(self) -> bool:
         """Whether somebody else took this attempt for dead."""
@@ -111,7 +107,7 @@ class Claim:
         if self.failure.exists():
             return True
         try:
-            silent = now - self.lease.stat().st_mtime
+            silent = now - modified(self.lease)
         except OSError:
             return False  # released just now
         machine, _, process = self.holder()[0].rpartition("-")
@@ -165,10 +161,10 @@ class Heartbeat(threading.Thread):
         self.join()
 
 
-def attempts_in(folder: Path) -> dict[int, Claim]:
+def attempts_in(folder: SharedPath) -> dict[int, Claim]:
     """The latest attempt at each segment that was ever claimed."""
     latest: dict[int, Claim] = {}
-    for entry in os.scandir(folder):
+    for entry in folder.iterdir():
         stem, ending = os.path.splitext(entry.name)
         if ending != ".lease":
             continue
@@ -179,10 +175,10 @@ def attempts_in(folder: Path) -> dict[int, Claim]:
     return latest
 
 
-def file_clock(folder: Path) -> float:
+def file_clock(folder: SharedPath) -> float:
     """The time by the clock of a file system."""
-    path = folder / f"{worker_name()}.clock"
-    path.write_bytes(b"")
-    now = path.stat().st_mtime
+    path = folder / f"{worker_name()}-{threading.get_ident()}.clock"
+    path.write_text("")
+    now = modified(path)
     path.unlink(missing_ok=True)
     return now

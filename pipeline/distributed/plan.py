@@ -18,6 +18,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 from derain.models.errors import DerainError
 from derain.models.registry import ENTRIES, weights_file
+from derain.pipeline.storage.shared import replace, scratch
+from derain.pipeline.storage.stores import SharedPath, StoreError, StorePath, shared_path
 from derain.pipeline.streaming.checkpoints import fingerprint_of
 from derain.pipeline.streaming.options import VideoOptions
 
@@ -135,6 +137,9 @@ class Plan(BaseModel):
         Raises:
             DerainError: so it is.
         """
+        stored = shared_path(self.source)
+        if isinstance(stored, StorePath) and not stored.exists():
+            raise DerainError(f"There is no {self.source} any more; put it back, or plan again.")
         if os.path.isabs(self.source) and not os.path.exists(self.source):
             raise DerainError(
                 f"There is no file {self.source} on this machine; mount it there, as it was when "
@@ -148,30 +153,30 @@ class Plan(BaseModel):
 class Job:
     """The folder that a plan and all its workers share."""
 
-    folder: Path
+    folder: SharedPath
 
     @property
-    def plan(self) -> Path:
+    def plan(self) -> SharedPath:
         """What is to be done."""
         return self.folder / "plan.json"
 
     @property
-    def leases(self) -> Path:
+    def leases(self) -> SharedPath:
         """Who does what."""
         return self.folder / "leases"
 
     @property
     def work(self) -> Path:
-        """Parts that are being written."""
-        return self.folder / "work"
+        """Parts that are being written; on this machine's disk where the job lies in a store."""
+        return scratch(self.folder) / "work"
 
     @property
-    def parts(self) -> Path:
+    def parts(self) -> SharedPath:
         """Parts that are complete."""
         return self.folder / "parts"
 
     @property
-    def journal(self) -> Path:
+    def journal(self) -> SharedPath:
         """What was done, a file for each worker."""
         return self.folder / "journal"
 
@@ -184,9 +189,7 @@ class Job:
 def write_plan(job: Job, plan: Plan) -> None:
     """Write a plan as a whole; the workers may start at once."""
     job.make()
-    fresh = job.plan.with_name("plan.json.new")
-    fresh.write_text(plan.model_dump_json(), encoding="utf-8")
-    os.replace(fresh, job.plan)
+    replace(job.plan, plan.model_dump_json())
 
 
 def read_plan(job: Job) -> Plan:
@@ -197,6 +200,8 @@ def read_plan(job: Job) -> Plan:
     """
     try:
         text = job.plan.read_text(encoding="utf-8")
+    except StoreError:
+        raise
     except OSError as error:
         raise DerainError(
             f"There is no plan in {job.folder}; make one with derain plan FILM -o {job.folder}."

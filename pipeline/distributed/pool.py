@@ -17,16 +17,17 @@ from pathlib import Path
 
 from derain.models.errors import DerainError
 from derain.pipeline.distributed.claiming import failed, finished
-from derain.pipeline.distributed.join import join
+from derain.pipeline.distributed.join import check_shared_target, join
 from derain.pipeline.distributed.journal import read_records
 from derain.pipeline.distributed.leases import attempts_in
 from derain.pipeline.distributed.plan import Job, Plan, read_plan
 from derain.pipeline.distributed.planning import SEGMENT, make_plan
+from derain.pipeline.storage.shared import remove, scratch
+from derain.pipeline.storage.stores import StorePath, shared_path
 from derain.pipeline.streaming.checkpoints import fingerprint_of
 from derain.pipeline.streaming.inputs import Derain, Task
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.progress import Reporter
-from derain.pipeline.video.output_files import check_target
 from derain.pipeline.video.paths import is_file
 
 COMMAND = "from derain.pipeline.cli.main import main; main()"
@@ -53,8 +54,14 @@ class PoolOptions:
 
 def job_of(target: str | Path) -> Job:
     """The folder beside an output in which its parts are made."""
-    path = Path(target)
+    path = shared_path(target)
     return Job(path.with_name(f"{path.name}.job"))
+
+
+def delete(job: Job) -> None:
+    """Remove a job with all that is on the way to it."""
+    remove(job.folder)
+    shutil.rmtree(scratch(job.folder), ignore_errors=True)
 
 
 def derain_with_workers(
@@ -85,12 +92,13 @@ def derain_with_workers(
     report = report or Report(source, target)
     stop = stop or threading.Event()
     began = time.monotonic()
-    if not is_file(target):
+    place = shared_path(target)
+    if not (is_file(target) or isinstance(place, StorePath) or target.startswith("file://")):
         raise DerainError("--workers makes a file; name one, or leave the option out.")
-    if options.resume and Path(target).is_file() and not options.overwrite:
+    if options.resume and place.exists() and not options.overwrite:
         report.skipped = True
         return report
-    check_target(target, options.overwrite)
+    check_shared_target(place, options.overwrite)
     job = job_of(target)
     plan = _plan(source, target, job, options, pool, report, stop)
     report.total, report.shots, report.repeats = plan.frames, len(plan.shots), len(plan.repeats)
@@ -106,7 +114,7 @@ def derain_with_workers(
     report.changed = sum(r.changed * r.frames for r in records) / max(1, joined.frames)
     report.changed_most = max((r.changed for r in records), default=0.0)
     report.damaged, report.incomplete = joined.damaged, bool(joined.missing)
-    shutil.rmtree(job.folder)
+    delete(job)
     report.seconds = time.monotonic() - began
     return report
 
@@ -163,7 +171,7 @@ def _plan(
             raise DerainError(
                 f"{job.folder} of an interrupted run is there; --resume goes on, -y starts again."
             )
-        shutil.rmtree(job.folder)
+        delete(job)
     suffix = Path(target).suffix.lower()
     return make_plan(
         source, job, plain, suffix=suffix, seconds=pool.segment, stop=stop, notice=report.notice
@@ -200,7 +208,7 @@ class _Processes:
 
     def log(self, index: int) -> Path:
         """What a worker said."""
-        return self.job.folder / f"worker-{index}.log"
+        return scratch(self.job.folder) / f"worker-{index}.log"
 
     def look(self) -> str:
         """Forget those that ended, start those anew that were killed; the last words of a failure.

@@ -8,24 +8,28 @@ Ray repeats, since its actor died, just takes the next segment.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from derain.models.errors import DerainError
 from derain.models.registry import ENTRIES
+from derain.pipeline.distributed.claiming import Claimer
 from derain.pipeline.distributed.plan import Job, Plan
 from derain.pipeline.distributed.work import Worker, WorkerOptions
+from derain.pipeline.storage.stores import StorePath, shared_path
 
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
 
+CONNECTING = 5.0  # seconds until a cluster must answer
 LOOK = 1.0  # seconds between two looks at the job
 BASE = 1_500_000_000  # bytes of a process before it sees a frame: torch, FFmpeg
 MEMORY = (220, 830)  # bytes a pixel of a network that is not registered
+STORE = 80 << 20  # bytes of the objects of a cluster that is started here: no frames travel
 NODE_LOST = 60.0  # seconds of silence after which a node's segment is given to another
 
 
@@ -39,7 +43,7 @@ class SegmentActor:
 
     def __init__(self, folder: str, device: str, tile: str, threads: int) -> None:
         own = WorkerOptions(device=device, tile=tile, threads=threads, expiry=NODE_LOST)
-        self.worker = Worker(Job(Path(folder)), own)
+        self.worker = Worker(Job(shared_path(folder)), own)
 
     def step(self) -> bool:
         """Derain one segment, or wait a little where others have all; whether anything is left."""
@@ -97,7 +101,9 @@ class Cluster:
             # One call in flight an actor: what is not asked for cannot pile up.
             calls: dict[ObjectRef, ActorHandle[SegmentActor]]
             calls = {actor.step.remote(): actor for actor in actors}
-            while calls and not stop.is_set():
+            # An actor whose node is gone may never find another: others can have done its share.
+            watch = Claimer(job, len(plan.segments), expiry=NODE_LOST)
+            while calls and not stop.is_set() and not watch.is_over():
                 ready, _ = ray.wait(list(calls), num_returns=1, timeout=LOOK)
                 for call in ready:
                     actor = calls.pop(call)
@@ -116,7 +122,14 @@ class Cluster:
 
     def _connect(self) -> None:
         import ray
+        from ray.exceptions import RayError
 
+        nowhere = DerainError(
+            f"There is no Ray cluster at '{self.address}'; start one with ray start --head, or "
+            "use --ray local."
+        )
+        if not answers(self.address):
+            raise nowhere
         if self.address == "local":
             # Ray's own 15 would let a worker starve beside anything else that computes.
             os.environ.setdefault("RAY_worker_niceness", "0")
@@ -124,13 +137,11 @@ class Cluster:
             ray.init(
                 address=None if self.address == "local" else self.address,
                 log_to_driver=False,
+                object_store_memory=STORE if self.address == "local" else None,
                 include_dashboard=False if self.address == "local" else None,
             )
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise DerainError(
-                f"There is no Ray cluster at '{self.address}'; start one with ray start --head, or "
-                "use --ray local."
-            ) from error
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
+            raise nowhere from error
 
     def _needs(self, plan: Plan) -> dict[str, float]:
         """What Ray must set aside for an actor."""
@@ -176,11 +187,24 @@ class Cluster:
         needs = self._needs(plan)
         actor = ray.remote(SegmentActor).options(
             max_restarts=-1,
-            max_task_retries=3,
+            max_task_retries=-1,  # the segment that a call had is given up after three attempts
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(self._cpus())}},
             **needs,
         )
-        folder = os.path.abspath(job.folder)
+        place = job.folder
+        folder = str(place) if isinstance(place, StorePath) else os.path.abspath(place)
         made = actor.remote(folder, self.device, self.tile, self._cpus())
         assert isinstance(made, ActorHandle)  # its types promise a class too
         return made
+
+
+def answers(address: str) -> bool:
+    """Whether anything listens at HOST:PORT or ray://HOST:PORT; Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):
+        return True  # auto, local, or a name that Ray judges
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING):
+            return True
+    except (OSError, OverflowError):
+        return False

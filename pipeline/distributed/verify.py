@@ -9,8 +9,9 @@ from pathlib import Path
 import av
 
 from derain.models.errors import DerainError, VideoError
-from derain.pipeline.distributed.journal import Record
+from derain.pipeline.distributed.journal import Record, open_part
 from derain.pipeline.distributed.plan import Job, Plan
+from derain.pipeline.storage.stores import SharedPath
 from derain.pipeline.video.frames import plane
 from derain.pipeline.video.opening import is_cover
 from derain.pipeline.video.paths import local
@@ -68,10 +69,10 @@ def _seams(job: Job, plan: Plan, records: list[Record], film: Path) -> str:
     return f"frame {min(wanted)} cannot be decoded" if wanted else ""
 
 
-def _ends(part: Path) -> tuple[str, str]:
+def _ends(part: SharedPath) -> tuple[str, str]:
     """Hashes of the first and the last frame."""
     first = last = None
-    with av.open(local(part)) as file:
+    with open_part(part) as file:
         stream = file.streams.video[0]
         stream.codec_context.thread_type = "AUTO"
         for frame in file.decode(stream):

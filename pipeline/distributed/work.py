@@ -20,6 +20,7 @@ from derain.pipeline.distributed.journal import Record, examine, write_record
 from derain.pipeline.distributed.leases import BEAT, EXPIRY, Claim, Heartbeat
 from derain.pipeline.distributed.plan import Job, Plan, read_plan, weights_hash
 from derain.pipeline.distributed.segment_reader import PlannedMarks, open_segment
+from derain.pipeline.storage.shared import publish
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.streaming.runner import Run
@@ -79,6 +80,7 @@ class Worker:
     ) -> None:
         self.job, self.own, self.plan = job, options, read_plan(job)
         self.plan.check_worker(weights_hash(self.plan.options) if model is None else "")
+        job.make()  # on this machine, too
         set_threads(options.threads)
         self.options = local_options(self.plan, options)
         model = model if model is not None else load_chosen(self.options)
@@ -139,7 +141,7 @@ class Worker:
                 record = self._describe(claim.segment, target, report)
             if not claim.is_lost():
                 write_record(self.job, record)
-                os.replace(target, self.job.parts / target.name)
+                publish(target, self.job.parts / target.name)
                 return record
         except Interrupted:
             if stop.is_set():

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from derain.models.errors import DerainError
+from derain.pipeline.storage.stores import StorePath, is_stored
 from derain.pipeline.video.output_files import OutputFiles, fresh_name, replace_exclusive
 from derain.pipeline.video.paths import files_of
 
@@ -65,6 +66,8 @@ def fingerprint_of(source: str, settings: object) -> dict[str, object]:
     Files are known by their sizes and a hash of the first one's first bytes, not by their names.
     """
     known: dict[str, object] = {"settings": str(settings), "source": source}
+    if is_stored(source):
+        known["stamp"] = StorePath(source).fingerprint()
     files = [path for path in files_of(source) if path.is_file()]
     if files:
         with files[0].open("rb") as file:

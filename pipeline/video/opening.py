@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
 from derain.models.log import Log
+from derain.pipeline.storage.stores import StorePath, is_stored
 from derain.pipeline.video.paths import local
 
 LOCAL = "file,crypto,data,pipe,fd"  # protocols that leave the machine alone
@@ -68,11 +69,22 @@ def open_source(
         "hwaccel": _device(hwaccel, notice) if hwaccel else None,
     }
     try:
+        if is_stored(name):
+            return _open_stored(name, format, settings)
         if allow_network_playlists or _is_remote(source) or format not in {None, *PLAYLISTS}:
             return av.open(source, format=format, **settings)
         return _open_local(name, source, format, settings)
     except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise VideoError(_why(name, error)) from error
+
+
+def _open_stored(name: str, format: str | None, settings: dict[str, Any]) -> InputContainer:
+    """Open a film of an object store, which FFmpeg does not know; it may name no other files."""
+    stored = StorePath(name)
+    if not stored.exists():
+        raise VideoError(f"There is no {name}; check the name.")
+    options = settings.pop("options") | {"format_whitelist": _plain_formats()}
+    return av.open(stored.open(), format=format, options=options, **settings)
 
 
 def _is_remote(source: str) -> bool:

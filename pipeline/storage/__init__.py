@@ -1,0 +1,1 @@
+"""Files that lie in an object store instead of on a disk."""
