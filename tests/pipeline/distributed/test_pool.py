@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +18,9 @@ import pytest
 from derain.models import load_model
 from derain.models.errors import DerainError
 from derain.pipeline.distributed.leases import attempts_in
+from derain.pipeline.distributed.plan import Job, read_plan
 from derain.pipeline.distributed.pool import PoolOptions, derain_with_workers, job_of
+from derain.pipeline.distributed.ray_driver import Cluster, answers
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
 from derain.pipeline.video import Encoding
@@ -25,6 +29,23 @@ OPTIONS = VideoOptions(model="median", precision="fp32", encoding=Encoding(codec
 RESUME = VideoOptions(
     model="median", precision="fp32", encoding=Encoding(codec="ffv1"), resume=True
 )
+
+
+def test_an_address_where_nobody_listens_is_known_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert answers(f"127.0.0.1:{port}") and answers(f"ray://127.0.0.1:{port}")
+    assert not answers(f"127.0.0.1:{port}") and not answers("127.0.0.1:99999")
+    assert answers("auto") and answers("local")
+
+
+def test_ray_that_is_not_installed_is_one_sentence(
+    planned: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    cluster = Cluster("auto", 0, None, "auto", "auto")
+    with pytest.raises(DerainError, match=r"Ray is not installed; pip install 'derain\[ray\]', or"):
+        cluster.work(planned, read_plan(planned), lambda: None, threading.Event())
 
 
 @pytest.mark.slow

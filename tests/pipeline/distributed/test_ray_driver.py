@@ -93,7 +93,7 @@ def test_ten_kills_at_random_moments_change_nothing(
     derain_with_workers(str(source), str(target), OPTIONS, pool, progress=progress)
     one, two = contents(whole), contents(target)
     assert len(killed) == 10
-    assert two.same_pictures(one)
+    assert two.same_frames(one)
     assert (two.times, two.packets) == (one.times, one.packets)
 
 

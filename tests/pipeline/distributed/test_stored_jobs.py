@@ -57,7 +57,7 @@ def test_a_film_goes_from_store_to_store_as_it_does_on_disks(
     fsspec.filesystem("memory").get_file(OUT, str(found))
     derain_video(FILM, whole, OPTIONS, model=identity)
     one, two = contents(whole), contents(found)
-    assert two.same_pictures(one)
+    assert two.same_frames(one)
     assert (two.times, two.packets) == (one.times, one.packets)
     delete(planned)
     assert not planned.folder.exists() and not list(source.parent.glob("cache/derain/stored/*"))
