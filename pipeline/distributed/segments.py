@@ -15,7 +15,7 @@ from derain.pipeline.distributed.plan import Segment
 # Frames until a cold start agrees with a running state to 1/255 at the 99.9th percentile. Swift's
 # memory of a scene that stands still is the slowest: 90 to 104 of yard_standing, where 50 dB take
 # 40; a moving camera needs 4, swift-plus 1 and two_stage 16. The haze had settled long before.
-MEMORY_WARM_UP = 104
+HIDDEN_STATE_WARM_UP = 104
 STEADY_WARM_UP = 24  # of --steady, which keeps 0.6 of what was before
 GROUP = 60.0  # seconds of short shots in one segment, where no shot is divided
 
@@ -40,7 +40,7 @@ def context_of(model: VideoModel, steady: bool) -> Context:
         steady: whether its results are blended over time.
     """
     window = 2 * model.latency + 1
-    memory = MEMORY_WARM_UP if model.has_hidden_state else 0
+    memory = HIDDEN_STATE_WARM_UP if model.has_hidden_state else 0
     return Context(max(window, memory, STEADY_WARM_UP if steady else 0), model.latency)
 
 

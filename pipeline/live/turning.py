@@ -32,7 +32,7 @@ class Turner:
 
     def turn(self, frame: Frame) -> None:
         """Put the upright image in the place of the stored one."""
-        image = frame.picture
+        image = frame.image
         form = (image.width, image.height, image.format.name)
         if not self.filters:
             return
@@ -41,7 +41,7 @@ class Turner:
         self._graph.push(image)
         turned = self._graph.pull()
         assert isinstance(turned, av.VideoFrame)
-        frame.picture = turned
+        frame.image = turned
 
     def _build_graph(self, width: int, height: int, format: str) -> av.filter.Graph:
         graph = av.filter.Graph()

@@ -53,7 +53,7 @@ class PairedImages(Samples):
 
 @dataclass
 class PairedClips(Samples):
-    """Crops of clip pairs; the veil and the streaks come from the pair's layers where it has them.
+    """Crops of clip pairs; the haze and the streaks come from the pair's layers where it has them.
 
     Args:
         clips: decoded files by layer, of each clip: "rainy", "clean" and what else there is.

@@ -22,7 +22,7 @@ from derain.models.ops.optical_flow import dis_flow, warp
 from derain.stages.losses.balance import Balance
 from derain.stages.losses.losses import Critic, Objective, Terms
 
-SPACING = 3  # frames from one judged clip to the next
+SPACING = 3  # frames from one aligned clip to the next
 LABELS_REAL, LABELS_FAKE = (0.7, 1.2), (0.0, 0.3)  # noisy labels of the authors' least squares
 
 
@@ -40,16 +40,16 @@ class AlignedClips(NamedTuple):
 
 
 class AdversarialLoss(NamedTuple):
-    """A discriminator and what both players lose. Scores are (N, …)."""
+    """A discriminator and what it and the network lose. Scores are (N, …)."""
 
     build: Callable[..., nn.Module]
-    frames: int  # of a judged clip
+    frames: int  # of an aligned clip
     network_loss: Callable[[Tensor, AlignedClips], Tensor]  # of the scores of fake clips
     critic_loss: Callable[[Tensor, Tensor, AlignedClips], Tensor]  # of real and fake ones
 
 
-def _hinge(real: Tensor, fake: Tensor, judged: AlignedClips) -> Tensor:
-    return F.relu(1 - real).mean() + judged.fakes * F.relu(1 + fake).mean()
+def _hinge(real: Tensor, fake: Tensor, aligned: AlignedClips) -> Tensor:
+    return F.relu(1 - real).mean() + aligned.fakes * F.relu(1 + fake).mean()
 
 
 def _to_labels(scores: Tensor, bounds: tuple[float, float], chance: Tensor) -> Tensor:
@@ -57,17 +57,17 @@ def _to_labels(scores: Tensor, bounds: tuple[float, float], chance: Tensor) -> T
     return F.mse_loss(scores, labels[: len(scores)])
 
 
-def _least_squares(real: Tensor, fake: Tensor, judged: AlignedClips) -> Tensor:
-    as_real = _to_labels(real, LABELS_REAL, judged.label_real)
-    return as_real + judged.fakes * _to_labels(fake, LABELS_FAKE, judged.label_fake)
+def _least_squares(real: Tensor, fake: Tensor, aligned: AlignedClips) -> Tensor:
+    as_real = _to_labels(real, LABELS_REAL, aligned.label_real)
+    return as_real + aligned.fakes * _to_labels(fake, LABELS_FAKE, aligned.label_fake)
 
 
 ADVERSARIAL_LOSSES = {
-    "patch": AdversarialLoss(PatchDiscriminator, 3, lambda fake, judged: -fake.mean(), _hinge),
+    "patch": AdversarialLoss(PatchDiscriminator, 3, lambda fake, aligned: -fake.mean(), _hinge),
     "reference": AdversarialLoss(
         ReferenceDiscriminator,
         1,
-        lambda fake, judged: _to_labels(fake, LABELS_REAL, judged.label_real),
+        lambda fake, aligned: _to_labels(fake, LABELS_REAL, aligned.label_real),
         _least_squares,
     ),
 }
@@ -154,38 +154,38 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
         module.requires_grad_(True)
 
 
-def adversarial_loss(game: AdversarialLoss, critic: nn.Module, judged: AlignedClips) -> Tensor:
+def adversarial_loss(kind: AdversarialLoss, critic: nn.Module, aligned: AlignedClips) -> Tensor:
     """How far the fake clips are from passing for real ones; the discriminator learns nothing.
 
     Args:
-        game: which loss.
+        kind: which loss.
         critic: the discriminator.
-        judged: real and fake clips.
+        aligned: real and fake clips.
     """
     with frozen(critic):
-        return judged.fakes * game.network_loss(critic(judged.fake), judged)
+        return aligned.fakes * kind.network_loss(critic(aligned.fake), aligned)
 
 
 def critic_of(module: nn.Module, config: RefinementConfig, balance: Balance) -> Critic:
-    """The discriminator as a learner; its batches have `judged` clips.
+    """The discriminator as a learner; its batches have `aligned` clips.
 
     Args:
         module: the discriminator.
         config: of the refinement.
         balance: weighs the adversarial loss against those with truth.
     """
-    game = ADVERSARIAL_LOSSES[config.discriminator]
-    objective = Objective(_judge, partial(_critic_loss, game), as_video=lambda module: module)
+    kind = ADVERSARIAL_LOSSES[config.discriminator]
+    objective = Objective(_score, partial(_critic_loss, kind), as_video=lambda module: module)
     return Critic(module, objective, config.learning_rate, config.beta1, balance)
 
 
-def _judge(critic: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-    return critic(batch.judged.real), critic(batch.judged.fake.detach())
+def _score(critic: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    return critic(batch.aligned.real), critic(batch.aligned.fake.detach())
 
 
 def _critic_loss(
-    game: AdversarialLoss, scores: tuple[Tensor, Tensor], batch: Any
+    kind: AdversarialLoss, scores: tuple[Tensor, Tensor], batch: Any
 ) -> tuple[Tensor, Terms]:
     real, fake = scores
-    loss = game.critic_loss(real, fake, batch.judged)
+    loss = kind.critic_loss(real, fake, batch.aligned)
     return loss, {"score real": real.mean(), "score fake": fake.mean()}

@@ -10,7 +10,7 @@ Learning" (TPAMI 2022). Added to the losses with truth (recovery.py):
     lpips         perceptual distance to the truth
 
 What differs from the authors' training: network and discriminator learn in separate passes;
-patches of three aligned frames are judged, by hinge loss; real rain takes part; flicker is measured
+patches of three aligned frames are scored, by hinge loss; real rain takes part; flicker is measured
 along the optical flow, where the flow is sure; grey clips start with empty memories; gradients
 go through all frames, and from stage 2 to stage 1.
 """
@@ -66,7 +66,7 @@ class Refined(NamedTuple):
     output: Output  # of the B clips with truth
     images: Tensor  # (B + R, T, 3, H, W), those of R clips of real rain too
     grey: Output | None
-    judged: AlignedClips | None
+    aligned: AlignedClips | None
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ class Refinement:
         real = batch.real[batch.has_real]
         clips = [pairs.rainy, real] if len(real) else [pairs.rainy]
         output = _derained(model, clips, pairs)
-        grey, judged = None, None
+        grey, aligned = None, None
         if self.config.grey:
             grey, _ = model(grey_clips(batch.chance[:, 0]))
         if self.critic is not None:
             frames = ADVERSARIAL_LOSSES[self.config.discriminator].frames
             fakes = len(output.image) / (count + self.expected(batch))
             chance = batch.chance[:, 1:4]
-            judged = aligned_clips(output.image, pairs.clean, chance, frames, fakes)
-        return Refined(output.map(lambda x: x[:count]), output.image, grey, judged)
+            aligned = aligned_clips(output.image, pairs.clean, chance, frames, fakes)
+        return Refined(output.map(lambda x: x[:count]), output.image, grey, aligned)
 
     def expected(self, batch: RefinementBatch) -> float:
         """Clips of real rain that a batch has on average."""
@@ -122,9 +122,9 @@ class Refinement:
             added["dark"] = added["dark"] + part * dark_channel(real).abs().mean()
             added["flicker"] = part * flicker(real)
         watched = {"sharpness": gradient_energy(image.detach()) / gradient_energy(clean)}
-        if result.judged is not None and self.critic is not None:
-            game = ADVERSARIAL_LOSSES[self.config.discriminator]
-            added["adversarial"] = adversarial_loss(game, self.critic, result.judged)
+        if result.aligned is not None and self.critic is not None:
+            kind = ADVERSARIAL_LOSSES[self.config.discriminator]
+            added["adversarial"] = adversarial_loss(kind, self.critic, result.aligned)
             watched |= self.balance.measure(total, added["adversarial"], result.images)
             watched["adversary weight"] = clean.new_tensor(self.balance.weight)
         if result.grey is not None:

@@ -4,7 +4,7 @@
 
 Of each film the longest shot is derained once in one piece and once from each of a few cuts inside
 it. Told are the frames behind a cut until all further ones agree to 1/255 at the 99.9th percentile
-of samples, and until all have 50 dB; "never" where the shot ends before. `MEMORY_WARM_UP` in
+of samples, and until all have 50 dB; "never" where the shot ends before. `HIDDEN_STATE_WARM_UP` in
 pipeline/distributed/segments.py is the most that any cut took.
 """
 

@@ -12,7 +12,7 @@ from torch import nn
 from derain.models.networks.median import AlignedMedian
 from derain.pipeline.distributed.plan import Segment
 from derain.pipeline.distributed.segments import (
-    MEMORY_WARM_UP,
+    HIDDEN_STATE_WARM_UP,
     Context,
     context_of,
     cut_segments,
@@ -43,7 +43,7 @@ def test_no_shot_is_divided_where_nobody_wants_it() -> None:
 
 
 def test_a_network_with_memory_warms_up_longer(recurrent: nn.Module) -> None:
-    assert context_of(recurrent, steady=False) == Context(MEMORY_WARM_UP, 2)  # type: ignore[arg-type]
+    assert context_of(recurrent, steady=False) == Context(HIDDEN_STATE_WARM_UP, 2)  # type: ignore[arg-type]
     assert context_of(AlignedMedian(), steady=False).warm_up < 10
 
 

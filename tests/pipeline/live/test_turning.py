@@ -42,7 +42,7 @@ def test_images_are_turned_as_players_do(matrix: tuple[int, ...], format: str) -
     for index in range(2):  # the filters hold nothing back
         frame = Frame(image, index, Fraction(1), Color(), index)
         turner.turn(frame)
-        found = frame.picture.to_ndarray(format="rgb24")
+        found = frame.image.to_ndarray(format="rgb24")
         wanted = upright(before, matrix)
         assert found.shape == wanted.shape
         assert np.abs(found.astype(int) - wanted).mean() < 2

@@ -51,9 +51,9 @@ def test_layers_are_written(clean: Path, tmp_path: Path) -> None:
     synthesize(clean, tmp_path / "r.mp4", SynthOptions(haze=1.0, layers=layers))
     assert len(list(layers.glob("*.png"))) == 3 * FRAMES
     streaks = cv2.imread(str(layers / "streaks_000002.png"))
-    veil = cv2.imread(str(layers / "transmission_000002.png"))
+    haze = cv2.imread(str(layers / "transmission_000002.png"))
     assert streaks.max() > 30 > streaks.min()
-    assert 20 < veil.mean() < 240
+    assert 20 < haze.mean() < 240
 
 
 def test_rain_falls_on_from_frame_to_frame() -> None:

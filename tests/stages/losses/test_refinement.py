@@ -86,8 +86,8 @@ def test_the_dark_channel_sees_haze() -> None:
     dark = dark_channel(clip)
     assert dark.shape == (2, 1, 40, 40)
     assert float(dark[0, 0, 20, 20]) == pytest.approx(float(clip[0, 0, :, 13:28, 13:28].min()))
-    veiled = 0.5 * clip + 0.4
-    torch.testing.assert_close(dark_channel(veiled), 0.5 * dark + 0.4)
+    hazy = 0.5 * clip + 0.4
+    torch.testing.assert_close(dark_channel(hazy), 0.5 * dark + 0.4)
 
 
 def test_flicker_is_streaks_and_not_motion(moving: Moving) -> None:
