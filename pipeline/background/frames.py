@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
+from derain.pipeline.video.color import to_bytes
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -61,6 +62,6 @@ def read_frames(
             for frame in reader.frames():
                 if wanted():
                     rgb = upright_rgb(reader, frame)
-                    yield frame.index, np.rint(rgb * 255).clip(0, 255).astype(np.uint8)
+                    yield frame.index, to_bytes(rgb)
     except OSError as error:
         raise DerainError(str(error)) from error

@@ -22,16 +22,18 @@ from numpy.typing import NDArray
 
 from derain.models import Derainer, DerainError, VideoModel, load_model
 from derain.models.log import Log, say_nothing
+from derain.models.ops.image_arrays import to_tensor, to_uint8
 from derain.models.runtime.derainer import choose_device
 from derain.models.runtime.engines import Engine
 from derain.pipeline.evaluation.clock import Clock
 from derain.pipeline.evaluation.network_parts import engine_name, network_parts
 from derain.pipeline.evaluation.nothing import Nothing
-from derain.pipeline.rendered.demo import as_float, read_8_bit
+from derain.pipeline.rendered.demo import read_8_bit
 from derain.pipeline.rendered.scenes import demo_frames
-from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_image
+from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on
 from derain.pipeline.streaming.derain_video import Report, VideoOptions, derain_video
 from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
+from derain.pipeline.video.color import to_bytes, to_float
 from derain.stages.losses.metrics import psnr
 
 T = TypeVar("T")
@@ -79,9 +81,9 @@ def memory(field: str) -> float | None:
 def clips(size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """LOOP frames of the demo's scene, clean and with rain, (H, W, 3) uint8 each."""
     width, height = size
-    clean = [np.rint(f * 255).astype(np.uint8) for f in demo_frames(height, width, LOOP)]
+    clean = [to_bytes(f) for f in demo_frames(height, width, LOOP)]
     settings = named_rain(SynthOptions(rain="shower"), height)
-    rainy = [to_image(r.rainy[0]) for r in rain_on(map(as_float, clean), settings, seed=1)]
+    rainy = [to_uint8(r.rainy[0]) for r in rain_on(map(to_float, clean), settings, seed=1)]
     return clean, rainy
 
 
@@ -128,7 +130,7 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, o
         found |= parts(source, folder, model, options, progress)
     progress("flow, alignment and core of the network")
     derainer = Derainer(model, options.device, options.precision, engine=options.engine)
-    found["network_cpu_ms"] = network_parts(derainer, map(_tensor_of, rainy))
+    found["network_cpu_ms"] = network_parts(derainer, map(to_tensor, rainy))
     progress("difference from float32 on the CPU")
     found["db_from_cpu_float32"] = from_float32(model, rainy[:HELD], options)
     return found
@@ -213,23 +215,24 @@ def parts(
         progress(f"round {number + 1} of {options.rounds}: decode, network, encode")
         with VideoReader(source) as reader:
             frames: list[Frame] = []
+            images: list[NDArray[np.float32]] = []
             with Clock() as clock:
                 for frame in reader.frames():
-                    reader.to_rgb(frame)
+                    images.append(reader.to_rgb(frame))
                     frames.append(frame)
                     if len(frames) == count:
                         break
             clocks["decode"].append(clock)
-            tensors = [_tensor(frame) for frame in frames]
+            tensors = [to_tensor(image) for image in images]
             derainer = Derainer(
                 model, options.device, options.precision, notice=progress, engine=options.engine
             )
             with Clock() as clock:
-                images = derained(derainer, tensors)
+                results = derained(derainer, tensors)
             clocks["network"].append(clock)
             residuals = [
-                (image - tensor).permute(1, 2, 0).contiguous().numpy()
-                for image, tensor in zip(images, tensors, strict=True)
+                (result - tensor).permute(1, 2, 0).contiguous().numpy()
+                for result, tensor in zip(results, tensors, strict=True)
             ]
             with Clock() as clock:
                 target = folder / "parts.mp4"
@@ -247,11 +250,6 @@ def derained(derainer: Derainer, frames: Iterable[torch.Tensor]) -> list[torch.T
     """
     images = [out.image[0].cpu() for x in frames if (out := derainer.push(x)) is not None]
     return images + [out.image[0].cpu() for out in derainer.flush()]
-
-
-def _tensor(frame: Frame) -> torch.Tensor:
-    assert frame.rgb is not None
-    return torch.from_numpy(frame.rgb).permute(2, 0, 1)
 
 
 def _per_frame(clocks: list[Clock], frames: int) -> dict[str, float]:
@@ -302,7 +300,7 @@ def long_run(
 
     derain_video(source, target, settings, model=model, progress=watch)
     values = [
-        psnr(_tensor_of(a), _tensor_of(b)).item()
+        psnr(to_tensor(a), to_tensor(b)).item()
         for a, b in zip(read_8_bit(target), forth_and_back(clean, options.long), strict=True)
     ]
     early = values[EARLY - WINDOW : EARLY]
@@ -313,10 +311,6 @@ def long_run(
         "psnr_early": sum(early) / WINDOW,
         "psnr_late": sum(values[-WINDOW:]) / WINDOW,
     }
-
-
-def _tensor_of(frame: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(as_float(frame)).permute(2, 0, 1)
 
 
 def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:
@@ -332,7 +326,7 @@ def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: Ben
     plain: tuple[str, str, Engine] = ("cpu", "fp32", "torch")
     for device, precision, engine in (chosen, plain):
         derainer = Derainer(model, device, precision, engine=engine)
-        results.append(torch.stack(derained(derainer, map(_tensor_of, rainy))).float())
+        results.append(torch.stack(derained(derainer, map(to_tensor, rainy))).float())
     return psnr(*results).mean().item()
 
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from rich.table import Table
 from torch import Tensor
 
 from derain.models import DerainError, VideoModel
 from derain.models.log import Log, say_nothing
+from derain.models.ops.image_arrays import quantised, to_tensor
 from derain.pipeline.evaluation.clips import Result, average, worst_gain
 from derain.pipeline.evaluation.model_runs import INPUT, Options, run_model
-from derain.stages.data.image_pairs import Image, ImagePair, Side, find_pairs, read_pair
-from derain.stages.data.validation_pairs import to_8_bit
+from derain.stages.data.image_pairs import ImagePair, Side, find_pairs, read_pair
 from derain.stages.losses import metrics
 
 FIGURES = {
@@ -72,16 +71,12 @@ def load(pair: ImagePair) -> tuple[Tensor, Tensor]:
     """The rainy image and its truth, (1, 3, H, W) in [0, 1] each."""
     rainy, clean = read_pair(pair)
     assert clean is not None
-
-    def tensor(image: Image) -> Tensor:
-        return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-
-    return tensor(rainy), tensor(clean)
+    return to_tensor(rainy)[None], to_tensor(clean)[None]
 
 
 def measure(output: Tensor, clean: Tensor) -> dict[str, float]:
     """The figures of one image (1, 3, H, W), rounded to 8 bits: RGB, and MATLAB's Y."""
-    output = to_8_bit(output.clamp(0, 1))
+    output = quantised(output.clamp(0, 1))
     output_y, clean_y = metrics.luma(output), metrics.luma(clean)
     return {
         "psnr": metrics.psnr(output, clean).item(),

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from rich.table import Table
-from torch import Tensor
 
 from derain.models import VideoModel
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import to_tensor, to_uint8
 from derain.pipeline.evaluation.clips import Record, Result, average
 from derain.pipeline.evaluation.model_runs import INPUT, Options, run_model
 from derain.pipeline.evaluation.real_rain import (
@@ -69,10 +68,10 @@ def evaluate_real(
             raise DerainError(f"{film} has too few frames that differ: five are needed.")
         place = {"clip": film.stem, "camera": "real", "level": "real"}
         result.records.append(place | {"row": INPUT} | as_record(measure(rainy, rainy, motions)))
-        clip = torch.from_numpy(rainy).permute(0, 3, 1, 2)
+        clip = to_tensor(rainy)
         for row, model in models.items():
-            image = run_model(model, clip.float() / 255, options, result.notice)["image"]
-            derained = to_frames(image)
+            image = run_model(model, clip, options, result.notice)["image"]
+            derained = to_uint8(image)
             figures = as_record(measure(rainy, derained, motions))
             result.records.append(place | {"row": row} | figures)
             if sheets is not None:
@@ -83,11 +82,6 @@ def evaluate_real(
 def read_frames(film: Path, count: int) -> Frames:
     """The first `count` frames of a film, (T, H, W, 3) uint8."""
     return np.stack([to_bytes(frame) for frame in read_rgb(film, count)])
-
-
-def to_frames(image: Tensor) -> Frames:
-    """(T, 3, H, W) in [0, 1] to (T, H, W, 3) uint8."""
-    return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def as_record(figures: RealRainFigures) -> Record:

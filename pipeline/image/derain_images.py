@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from derain.models import Derainer
 from derain.models.errors import DerainError, UsageError
 from derain.models.log import printable
+from derain.models.ops.image_arrays import to_tensor
 from derain.models.output import Output
 from derain.pipeline.image.formats import READABLE
 from derain.pipeline.image.image_file import StillImage, count_images, read_image
@@ -30,7 +30,7 @@ from derain.pipeline.streaming.compare import compare_frames
 from derain.pipeline.streaming.layer_images import layers_as_images
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import VideoOptions
-from derain.pipeline.video.color import to_bytes
+from derain.pipeline.video.color import to_bytes, to_float
 
 Pages = Literal["first", "all"]
 
@@ -46,7 +46,7 @@ class Task:
 
 def derain_still(derainer: Derainer, rgb: NDArray[np.float32]) -> Output:
     """One (H, W, 3) float32 image in [0, 1] as a shot of its own."""
-    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    tensor = to_tensor(rgb)
     output = derainer.push(tensor)
     rest = derainer.flush()
     return output if output is not None else rest[0]
@@ -210,7 +210,7 @@ def _derain_page(
     if options.compare:
         before, after = to_bytes(image.rgb), to_bytes(clean)
         both = compare_frames(before, after, options.compare)
-        clean = both.astype(np.float32) / np.float32(255)
+        clean = to_float(both)
         image = replace(image, rgb=clean, alpha=None, peak=255, grey=False)
     return clean, image
 

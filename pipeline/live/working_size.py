@@ -12,10 +12,10 @@ from statistics import median
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from derain.models import Derainer
+from derain.models.ops.image_arrays import to_tensor
 from derain.pipeline.streaming.sizes import parse_size
 
 SMOOTH = 12.0  # frames a second that are enough to call it live
@@ -118,7 +118,7 @@ def measure(derainer: Derainer, rgb: NDArray[np.float32], seconds: float = 1.0) 
     height, width = rgb.shape[:2]
     scale = min(1.0, (PROBE / (width * height)) ** 0.5)
     small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    tensor = torch.from_numpy(np.ascontiguousarray(small)).permute(2, 0, 1)
+    tensor = to_tensor(small)
     spent: list[float] = []
     until = float("inf")
     while time.perf_counter() < until or not spent:

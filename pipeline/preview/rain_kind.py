@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from derain.models import Derainer
+from derain.models.ops.image_arrays import to_tensor
 from derain.models.ops.optical_flow import dis_flow, warp
 
 WIDTH = 640  # pixels across of the frames that are compared
@@ -91,7 +91,7 @@ def measure_transients(before: Image, frame: Image, after: Image) -> Transients:
         frame: the one looked at.
         after: the next one.
     """
-    past, now, future = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in (before, frame, after))
+    past, now, future = (to_tensor(x)[None] for x in (before, frame, after))
     moved = [
         warp(other, dis_flow(now, other)[0], other)[0].permute(1, 2, 0).numpy() @ LUMA
         for other in (past, future)
@@ -105,7 +105,7 @@ def measure_transients(before: Image, frame: Image, after: Image) -> Transients:
 
 def measure_haze(haze_model: Derainer, image: Image) -> float | None:
     """Mean transmission of the air, by a network that estimates it; None if it does not."""
-    output = haze_model.push(torch.from_numpy(small(image)).permute(2, 0, 1))
+    output = haze_model.push(to_tensor(small(image)))
     output = output if output is not None else haze_model.flush()[0]
     haze_model.reset()
     return None if output.transmission is None else float(output.transmission.mean())

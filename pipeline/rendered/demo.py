@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
+from derain.models.ops.image_arrays import to_tensor, to_uint8
 from derain.pipeline.rendered.scenes import demo_frames
-from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on, to_image
+from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on
 from derain.pipeline.rendered.tone import write_tone
 from derain.pipeline.streaming.compare import compare_frames, contact_sheet
 from derain.pipeline.streaming.derain_video import VideoOptions, derain_video
@@ -33,7 +34,7 @@ from derain.pipeline.video import (
     read_rgb,
     write_rgb,
 )
-from derain.pipeline.video.color import to_bytes
+from derain.pipeline.video.color import to_bytes, to_float
 from derain.stages.losses.metrics import psnr
 
 RATE = 25
@@ -82,10 +83,10 @@ def make_demo(
         folder.mkdir(parents=True, exist_ok=True)
         progress(f"rendering {frames} frames of {width}x{height} with rain")
         # Kept in 8 bits, as a camera gives them; a whole demo is some 40 MB.
-        scene = [np.rint(f * 255).astype(np.uint8) for f in demo_frames(height, width, frames)]
+        scene = [to_bytes(f) for f in demo_frames(height, width, frames)]
         settings = named_rain(RAIN, height)
-        rain = rain_on((as_float(f) for f in scene), settings, RAIN.seed)
-        write_with_tone(files["rainy"], (to_image(r.rainy[0]) for r in rain), size, frames)
+        rain = rain_on(map(to_float, scene), settings, RAIN.seed)
+        write_with_tone(files["rainy"], (to_uint8(r.rainy[0]) for r in rain), size, frames)
         progress("removing the rain")
         derain_video(files["rainy"], files["clean"], options)
         progress("comparing")
@@ -105,11 +106,6 @@ def make_demo(
     return DemoReport(mean_psnr(rainy, scene), mean_psnr(clean, scene), frames, files)
 
 
-def as_float(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 -> float32 in [0, 1]."""
-    return image.astype(np.float32) / np.float32(255)
-
-
 def read_8_bit(path: Path) -> Iterator[NDArray[np.uint8]]:
     """Decode a file to (H, W, 3) uint8 RGB."""
     return (to_bytes(frame) for frame in read_rgb(path))
@@ -117,11 +113,7 @@ def read_8_bit(path: Path) -> Iterator[NDArray[np.uint8]]:
 
 def mean_psnr(frames: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]]) -> float:
     """RGB PSNR in dB, mean over frames."""
-
-    def tensor(image: NDArray[np.uint8]) -> torch.Tensor:
-        return torch.from_numpy(as_float(image)).permute(2, 0, 1)
-
-    values = [psnr(tensor(a), tensor(b)) for a, b in zip(frames, truth, strict=True)]
+    values = [psnr(to_tensor(a), to_tensor(b)) for a, b in zip(frames, truth, strict=True)]
     return torch.stack(values).mean().item()
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import quantised, to_tensor
 from derain.pipeline.rendered.landscape import (
     NEAR,
     REACH,
@@ -168,6 +169,6 @@ def render_scene(name: str, frames: int = 24, size: tuple[int, int] = (640, 360)
         raise DerainError(f"There is no scene '{name}'; choose one of {', '.join(SCENES)}.")
     width, height = size
     pairs = list(SCENES[name](height, width, frames))
-    clean = torch.from_numpy(np.stack([view for view, _ in pairs])).permute(0, 3, 1, 2)
+    clean = to_tensor(np.stack([view for view, _ in pairs]))
     focus = torch.from_numpy(np.stack([mask for _, mask in pairs])).permute(0, 3, 1, 2)
-    return Scene((clean * 255).round() / 255, focus)
+    return Scene(quantised(clean), focus)

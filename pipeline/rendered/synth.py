@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from derain.configs.validation import PairEntry
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import to_tensor, to_uint8
 from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, upright_rgb
 from derain.pipeline.video.frames import as_stored, is_turned
 from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
@@ -82,13 +82,8 @@ def rain_on(
         seed: another seed, other drops.
     """
     for index, frame in enumerate(frames):
-        clean = torch.from_numpy(frame).permute(2, 0, 1)[None]
+        clean = to_tensor(frame)[None]
         yield render_rain(clean, settings, seed, start=index)
-
-
-def to_image(frame: Tensor) -> NDArray[np.uint8]:
-    """(3, H, W) in [0, 1] -> (H, W, 3) uint8."""
-    return (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 
 def synthesize(
@@ -128,7 +123,7 @@ def synthesize(
                     if not isinstance(item, Frame):
                         writer.copy(item)
                         continue
-                    clean = torch.from_numpy(upright_rgb(reader, item)).permute(2, 0, 1)[None]
+                    clean = to_tensor(upright_rgb(reader, item))[None]
                     rain = render_rain(clean, settings, options.seed, start=count)
                     added = (rain.rainy - clean)[0].permute(1, 2, 0).numpy()
                     writer.write(item, np.ascontiguousarray(as_stored(added, matrix)))
@@ -150,7 +145,7 @@ def save_layers(rain: Rain, folder: Path, index: int) -> None:
         index: of the frame, which names the files.
     """
     for name in ("streaks", "occlusion", "transmission"):
-        image = to_image(getattr(rain, name)[0])
+        image = to_uint8(getattr(rain, name)[0])
         path = folder / f"{name}_{index:06d}.png"
         if not cv2.imwrite(str(path), image[..., ::-1]):
             raise DerainError(f"{path} cannot be written; choose another folder for --layers.")

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from derain.models.ops.image_arrays import to_tensor, to_uint8
+
 Rng = np.random.Generator
 
 
@@ -185,8 +187,7 @@ def jpeg(clip: Tensor, quality: int) -> Tensor:
     """Compress every frame of (T, 3, H, W) by itself, as video compression leaves its blocks."""
     flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
     frames = []
-    for frame in (clip * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy():
+    for frame in to_uint8(clip):
         _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), flags)
         frames.append(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
-    images = torch.from_numpy(np.stack(frames)).to(clip.device)
-    return images.permute(0, 3, 1, 2).float() / 255
+    return to_tensor(np.stack(frames)).to(clip.device)

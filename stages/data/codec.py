@@ -13,9 +13,10 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from derain.models.ops.image_arrays import to_tensor, to_uint8
 
 Rng = np.random.Generator
 Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
@@ -144,6 +145,4 @@ def film_clip(clip: Tensor, camera: CameraSettings, codec: CodecSettings) -> Ten
         camera: blur, sharpening and resizing.
         codec: which one, and how hard.
     """
-    frames = (clip * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    frames = transcode(camera.apply(frames), codec)
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    return to_tensor(transcode(camera.apply(to_uint8(clip)), codec))

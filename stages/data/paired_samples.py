@@ -12,12 +12,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
 from derain.configs.training import DataConfig, PairsConfig, TrainingConfig
 from derain.models.errors import DerainError
 from derain.models.log import Log
+from derain.models.ops.image_arrays import to_tensor
 from derain.stages.data.clip_pairs import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import ImagePair, find_pairs, read_pair
 from derain.stages.data.rendered_clips import UNKNOWN, Batch, Samples, cached_clip
@@ -47,7 +47,7 @@ class PairedImages(Samples):
         both = distorted(both, crop, rng) if self.distort else cropped(both, crop, crop, rng)
         if rng.random() < 0.5:
             both = both[:, ::-1]
-        images = torch.from_numpy(np.ascontiguousarray(both)).permute(2, 0, 1).float() / 255
+        images = to_tensor(both)
         return without_physics(images[None, :3], images[None, 3:])
 
 
@@ -87,7 +87,7 @@ class PairedClips(Samples):
         def part(layer: np.ndarray) -> Tensor:
             cut = layer[first : first + frames, top : top + crop, left : left + crop]
             cut = cut[:, :, ::-1] if flip else cut
-            return torch.from_numpy(np.ascontiguousarray(cut)).permute(0, 3, 1, 2).float() / 255
+            return to_tensor(cut)
 
         parts = {name: part(layer) for name, layer in layers.items()}
         batch = without_physics(parts["rainy"], parts["clean"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import to_tensor
 from derain.stages.data.rain_layers import PLACES, Split, sample_layer
 
 Rng = np.random.Generator
@@ -115,7 +116,7 @@ def film_pair(films: list[Path], frames: int, crop: int, rng: Rng) -> tuple[Tens
         cut = np.stack(
             [cv2.resize(np.ascontiguousarray(f), (crop, crop), interpolation=how) for f in cut]
         )
-        return torch.from_numpy(cut.reshape(*cut.shape[:3], -1)).permute(0, 3, 1, 2).float() / 255
+        return to_tensor(cut.reshape(*cut.shape[:3], -1))
 
     rainy, clean, certain = map(piece, parts)
     return rainy, clean, (certain > 0.99).float()

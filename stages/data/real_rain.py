@@ -12,6 +12,7 @@ from torch import Tensor
 
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
+from derain.models.ops.image_arrays import to_tensor
 from derain.stages.data.paired_samples import without_physics
 from derain.stages.data.rendered_clips import (
     Batch,
@@ -36,8 +37,7 @@ class RealRain(RainyClips):
     """Crops of rainy clips as they are; `clean` is the same, for want of a truth."""
 
     def __getitem__(self, index: int) -> Batch:
-        clip = self._clean(np.random.default_rng((self.seed, index, 1)))
-        frames = torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 255
+        frames = to_tensor(self._clean(np.random.default_rng((self.seed, index, 1))))
         return without_physics(frames, frames)
 
 

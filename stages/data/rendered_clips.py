@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from derain.configs.training import DataConfig
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import to_tensor
 from derain.stages.data import augment
 from derain.stages.data.clip_cache import store_clip
 from derain.stages.data.codec import film_clip, sample_camera, sample_codec
@@ -145,7 +146,7 @@ class RainyClips(Samples):
         config = self.config
         if self.films and rng.random() < config.film_prob:
             return self._film(rng)
-        clip = torch.from_numpy(self._clean(rng)).permute(0, 3, 1, 2).float() / 255
+        clip = to_tensor(self._clean(rng))
         clip = augment.colour_shift(clip, rng)
         if rng.random() < config.night_prob:
             clip = augment.night(clip, rng)
@@ -169,7 +170,7 @@ class RainyClips(Samples):
             order = augment.repeats(len(clean), rng)
             rainy, clean, weight = rainy[order], clean[order], weight[order]
         if rng.random() < config.overlay_prob:
-            layer = torch.from_numpy(augment.overlay(config.crop, rng)).permute(2, 0, 1)
+            layer = to_tensor(augment.overlay(config.crop, rng))
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
             weight = torch.maximum(weight, _caption_weight(layer))
         if rng.random() < config.codec_prob / 2:  # the film has been through one already
@@ -223,8 +224,7 @@ class RainyClips(Samples):
             rainy, clean, transmission = rainy[order], clean[order], transmission[order]
             streaks, occlusion = streaks[order], occlusion[order]
         if rng.random() < config.overlay_prob:
-            image = augment.overlay(config.crop, rng)
-            layer = torch.from_numpy(image).permute(2, 0, 1)
+            layer = to_tensor(augment.overlay(config.crop, rng))
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
             bare = 1 - layer[3:]  # what is laid over is not wet
             streaks, occlusion = streaks * bare, occlusion * bare

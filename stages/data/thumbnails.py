@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from derain.models.networks.haze_estimator import FINE, GRID
+from derain.models.ops.image_arrays import to_tensor
 from derain.stages.data import augment
 from derain.stages.data.rain import haze_map, sample_settings
 
@@ -61,7 +62,7 @@ def _draw(files: list[Path], rng: np.random.Generator, haze_prob: float) -> Thum
         _patch(image, _image(files, rng), rng)
     if rng.random() < SOFT:  # what is blurred has little contrast, and yet no haze
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, SOFTEST))
-    clean = _recolour(torch.from_numpy(image).permute(2, 0, 1).float() / 255, rng)
+    clean = _recolour(to_tensor(image), rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     settings = sample_settings(generator, haze_prob=haze_prob)
     transmission = haze_map(settings, torch.zeros(1), (GRID, GRID), clean.device, generator)[0]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import to_tensor
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 
 FRAMES, HEIGHT, WIDTH = 12, 256, 320
@@ -58,7 +58,7 @@ def make_validation_clips(files: list[Path]) -> list[ValidationClip]:
     validation_clips = []
     for seed, file in enumerate(files):
         clip = np.load(file, mmap_mode="r")
-        clean = torch.from_numpy(middle(clip[:FRAMES])).permute(0, 3, 1, 2).float() / 255
+        clean = to_tensor(middle(clip[:FRAMES]))
         for level, settings in LEVELS.items():
             rainy = render_rain(clean, settings, seed).rainy
             validation_clips.append(ValidationClip(level, rainy[None], clean[None]))
@@ -67,7 +67,7 @@ def make_validation_clips(files: list[Path]) -> list[ValidationClip]:
 
 def to_clip(frames: NDArray[np.uint8]) -> Tensor:
     """The middle of decoded frames (T, H, W, 3), as (1, T, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(middle(frames)).permute(0, 3, 1, 2).float()[None] / 255
+    return to_tensor(middle(frames))[None]
 
 
 def middle(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:

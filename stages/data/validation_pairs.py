@@ -23,6 +23,7 @@ from torch import Tensor
 from derain.configs.validation import ClipEntry, Level, PairEntry, ValidationSet, read_validation
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
+from derain.models.ops.image_arrays import quantised
 from derain.stages.data.codec import CameraSettings, CodecSettings, film_clip
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 from derain.stages.losses.metrics import psnr
@@ -117,11 +118,6 @@ def to_float(frames: Tensor) -> Tensor:
     return frames.float() / 255
 
 
-def to_8_bit(frames: Tensor) -> Tensor:
-    """Float in [0, 1], rounded to the 256 levels a video file holds."""
-    return (frames * 255).round() / 255
-
-
 def digest(frames: Tensor) -> str:
     """SHA-256 of decoded frames (T, 3, H, W) uint8, in the order height, width, channel."""
     sha = hashlib.sha256()
@@ -138,7 +134,7 @@ def render_pair(clean: Tensor, settings: RainSettings, seed: int) -> Tensor:
         settings: of the rain.
         seed: recorded with the pair.
     """
-    return to_8_bit(render_rain(clean, settings, seed).rainy)
+    return quantised(render_rain(clean, settings, seed).rainy)
 
 
 def under_condition(
@@ -152,7 +148,7 @@ def under_condition(
         condition: what is done to the scene, and which codec comes after the rain.
     """
     how = CONDITIONS[condition]
-    scene = clean if how.scene is None else to_8_bit(how.scene(clean))
+    scene = clean if how.scene is None else quantised(how.scene(clean))
     return how.filmed(render_pair(scene, settings, seed)), how.filmed(scene)
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import to_tensor
 from derain.models.ops.optical_flow import warp
+from derain.stages.losses.ssim import ssim_map
 
 PSNR_CAP = 100.0  # dB; equal images would be infinite and swallow every average
 # A pixel is rainy where the input leaves the clean frame by a level or more in a channel: half a
@@ -92,42 +93,9 @@ def ssim(output: Tensor, clean: Tensor) -> Tensor:
     """
     if min(clean.shape[-2:]) < 11:
         raise DerainError("SSIM needs images of at least 11x11 pixels; use larger ones.")
-    channels = clean.shape[1]
-    gauss = ssim_window(clean).expand(5 * channels, 1, 1, 11)
-
-    def blur(x: Tensor) -> Tensor:
-        x = F.conv2d(x, gauss, groups=5 * channels)
-        return F.conv2d(x, gauss.transpose(2, 3), groups=5 * channels)
-
-    def one(a: Tensor, b: Tensor) -> Tensor:
-        moments = blur(torch.cat([a, b, a * a, b * b, a * b])[None]).view(5, channels, -1)
-        return ssim_map(*moments).mean()
-
     # Frame by frame: five moments of a whole clip would not fit the memory of a small machine.
-    return torch.stack([one(a, b) for a, b in zip(output, clean, strict=True)])
-
-
-def ssim_window(like: Tensor) -> Tensor:
-    """SSIM's Gaussian, (11,), sigma 1.5, of the kind of `like`."""
-    offsets = torch.arange(-5, 6, device=like.device, dtype=like.dtype)
-    gauss = torch.exp(-offsets.square() / (2 * 1.5**2))
-    return gauss / gauss.sum()
-
-
-def ssim_map(mean_a: Tensor, mean_b: Tensor, aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-    """SSIM at every place, from the means around it of a, b, a^2, b^2 and a b in [0, 1].
-
-    Args:
-        mean_a: of a.
-        mean_b: of b.
-        aa: of a².
-        bb: of b².
-        ab: of a b.
-    """
-    var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    light = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return light * (2 * cov + c2) / (var_a + var_b + c2)
+    pairs = zip(output[:, None], clean[:, None], strict=True)
+    return torch.stack([ssim_map(a, b).mean() for a, b in pairs])
 
 
 def clean_flows(clean: Tensor) -> Tensor:
@@ -143,7 +111,7 @@ def clean_flows(clean: Tensor) -> Tensor:
     flows = [estimator.calc(grey[t], grey[t - 1], None) for t in range(1, len(grey))]
     if not flows:
         return clean.new_zeros(0, 2, *clean.shape[-2:])
-    return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(clean.device)
+    return to_tensor(np.stack(flows)).to(clean.device)
 
 
 def temporal_error(output: Tensor, clean: Tensor, flows: Tensor | None = None) -> float:

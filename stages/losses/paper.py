@@ -40,7 +40,7 @@ from derain.stages.data.real_rain import RefinementBatch
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.adversary import LABELS_FAKE, LABELS_REAL, build_discriminator, frozen
 from derain.stages.losses.losses import Critic, Objective, Terms, weighted
-from derain.stages.losses.single_image import same_ssim
+from derain.stages.losses.ssim import padded_ssim
 
 MIDDLE = 2  # of the five frames of a window
 OWN_CHANCES = 4  # columns of RefinementBatch.chance before those of the frames, three each
@@ -191,10 +191,10 @@ def physics_terms(frame: Frame, pairs: Batch, index: int) -> Terms:
     transmission = pairs.transmission[:, at]
     airlight = pairs.airlight[:, at].expand_as(frame.clean)
     return {
-        "hazy": -same_ssim(output.hazy, add_haze(frame.clean, transmission, airlight)),
-        "transmission": -same_ssim(output.transmission, transmission),
-        "airlight": -same_ssim(output.airlight, airlight),
-        "image": -same_ssim(output.image, frame.clean),
+        "hazy": -padded_ssim(output.hazy, add_haze(frame.clean, transmission, airlight)),
+        "transmission": -padded_ssim(output.transmission, transmission),
+        "airlight": -padded_ssim(output.airlight, airlight),
+        "image": -padded_ssim(output.image, frame.clean),
     }
 
 

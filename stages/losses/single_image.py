@@ -19,25 +19,9 @@ from derain.configs.single_image import SingleImageConfig
 from derain.models.networks.per_frame import PerFrame
 from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.losses import Objective, Terms, log_mse
-from derain.stages.losses.metrics import ssim_map, ssim_window
+from derain.stages.losses.ssim import padded_ssim
 
 GREY = (0.2989, 0.5870, 0.1140)  # of R, G, B; the original weighs B, G, R so by mistake
-
-
-def same_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean SSIM of (B, C, H, W) images, padded with zeros to give a map of their size.
-
-    11x11 Gaussian, sigma 1.5, population variances, range 1. The originals train with it; figures
-    are of the map without its borders (metrics.ssim).
-    """
-    channels = a.shape[1]
-    gauss = ssim_window(a).expand(channels, 1, 1, 11)
-
-    def blur(x: Tensor) -> Tensor:
-        x = F.conv2d(x, gauss, padding=(0, 5), groups=channels)
-        return F.conv2d(x, gauss.transpose(2, 3), padding=(5, 0), groups=channels)
-
-    return ssim_map(*(blur(x) for x in (a, b, a * a, b * b, a * b))).mean()
 
 
 def edges(image: Tensor) -> Tensor:
@@ -98,7 +82,7 @@ def dcsfn_terms(image: Tensor, rainy: Tensor, clean: Tensor, config: SingleImage
         clean: (B, 3, H, W) in [0, 1].
         config: weights of the terms.
     """
-    terms = {"ssim": -same_ssim(image, clean)}
+    terms = {"ssim": -padded_ssim(image, clean)}
     return terms | ({"l1": config.l1 * F.l1_loss(image, clean)} if config.l1 else {})
 
 
@@ -117,7 +101,7 @@ def spanet_terms(
     mask = rainy_mask(rainy, clean, config.tolerance)
     return {
         "l1": F.l1_loss(image, clean),
-        "ssim": 1 - same_ssim(image, clean),
+        "ssim": 1 - padded_ssim(image, clean),
         "attention": config.attention * F.mse_loss(attention[0].float(), mask),
     }
 

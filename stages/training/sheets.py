@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import to_uint8
 from derain.stages.data.real_rain import RefinementBatch
 from derain.stages.data.rendered_clips import Batch
 
@@ -51,8 +52,7 @@ def draw_sheet(rows: list[Row]) -> NDArray[np.uint8]:
 
 
 def _tile(name: str, layer: Tensor) -> NDArray[np.uint8]:
-    levels = (layer.detach().float().cpu().clamp(0, 1) * 255).byte()
-    image = levels.expand(3, *levels.shape[1:]).permute(1, 2, 0).numpy()
+    image = to_uint8(layer.expand(3, *layer.shape[1:]))
     width = max(1, round(image.shape[1] * HEIGHT / image.shape[0]))
     image = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA)
     tile = np.zeros((HEIGHT + BAR, width, 3), np.uint8)

@@ -127,15 +127,16 @@ def test_a_screenshot_of_the_own_scene(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For README: set DERAIN_SCREENSHOT to where it goes, and DERAIN_SCREENSHOT_MODEL."""
+    from derain.models.ops.image_arrays import to_uint8
     from derain.pipeline.rendered.demo import RAIN
     from derain.pipeline.rendered.scenes import demo_frames
-    from derain.pipeline.rendered.synth import named_rain, rain_on, to_image
+    from derain.pipeline.rendered.synth import named_rain, rain_on
     from derain.pipeline.video import Encoding, write_rgb
 
     monkeypatch.chdir(tmp_path)  # the page shows the path
     scene = "village.mp4"
     rain = rain_on(demo_frames(360, 640, 40), named_rain(RAIN, 360), RAIN.seed)
-    write_rgb(scene, (to_image(r.rainy[0]) for r in rain), 25, Encoding(crf=12))
+    write_rgb(scene, (to_uint8(r.rainy[0]) for r in rain), 25, Encoding(crf=12))
     model = os.environ.get("DERAIN_SCREENSHOT_MODEL", "median")
     options = LiveOptions(scene, model=model, realtime=True, loop=True, resolution="source")
     with Live(options) as live:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from derain.configs.validation import ValidationSet, read_validation, write_validation
 from derain.models.errors import DerainError
+from derain.models.ops.image_arrays import quantised
 from derain.stages.data.validation_pairs import (
     DEFAULT_PAIRS,
     bisect,
@@ -18,7 +19,6 @@ from derain.stages.data.validation_pairs import (
     iterate_pairs,
     load_pairs,
     rain_settings,
-    to_8_bit,
 )
 
 FRAMES = 4
@@ -106,7 +106,7 @@ def test_calibrated_pairs_render_as_recorded(
     ]  # fmt: skip
     for pair in rendered:
         assert pair.rainy.shape == pair.clean.shape == (FRAMES, 3, 48, 64)
-        torch.testing.assert_close(to_8_bit(pair.rainy), pair.rainy)
+        torch.testing.assert_close(quantised(pair.rainy), pair.rainy)
     chosen = list(
         iterate_pairs(read_validation(file), clips, read_clip, levels=("haze",), frames=2)
     )
