@@ -13,13 +13,15 @@ from torch import Tensor
 
 from derain.models.ops.frame_window import (
     REACH,
-    Aligned,
+    Fetched,
     Window,
-    align,
     empty_window,
+    fetch,
     look_ahead,
     push,
+    rank,
     ready,
+    stillness,
     unfinished,
 )
 from derain.models.ops.optical_flow import dis_flow
@@ -70,15 +72,17 @@ class AlignedMedian(VideoModel[Window]):
 
     def _derain(self, window: Window, centre: int, tiles: Tiles | None) -> Output:
         frame = window.frames[centre]
-        return compute(lambda tile: self._gate(align(window, centre, tile)), frame, tiles)
+        return compute(lambda tile: self._gate(fetch(window, centre, tile)), frame, tiles)
 
-    def _gate(self, near: Aligned) -> Output:
-        excess = (near.frame - near.median).amax(1, keepdim=True)
-        spread = (near.ranked[2] - near.ranked[1]).amax(1, keepdim=True)
+    def _gate(self, near: Fetched) -> Output:
+        (_, second, third, _), median = rank(near.frame, near.neighbours)
+        excess = (near.frame - median).amax(1, keepdim=True)
+        spread = (third - second).amax(1, keepdim=True)
         rain = ((excess - self.brighter) / self.soft).clamp(0, 1)
         trust = ((self.agree - spread) / self.soft).clamp(0, 1)
         # A caption that stands still is brighter than the scene that moves behind it, too.
-        fresh = ((near.stillness - self.brighter) / self.soft).clamp(0, 1)
+        still = stillness(near.frame, *near.unmoved)
+        fresh = ((still - self.brighter) / self.soft).clamp(0, 1)
         gate = rain * trust * fresh
-        image = torch.lerp(near.frame, near.median, gate).clamp(0, 1)
+        image = torch.lerp(near.frame, median, gate).clamp(0, 1)
         return Output(image=image, occlusion=gate)

@@ -53,13 +53,15 @@ from derain.models.networks.haze_estimator import (
 from derain.models.networks.swift_core import Core, CoreInputs, CoreOutputs, Trunk, concatenate
 from derain.models.ops.frame_window import (
     REACH,
-    Aligned,
+    Fetched,
     Window,
-    align,
     empty_window,
+    fetch,
     look_ahead,
     push,
+    rank,
     ready,
+    stillness,
     unfinished,
 )
 from derain.models.ops.layers import start_at
@@ -79,7 +81,7 @@ class SwiftState(NamedTuple):
     image: (B, 3, H, W) the previous output. memory1, memory2: (B, hidden, H / 8, W / 8).
     haze: known, or weighed by its confidence. settled: (B, 1, 1, 1), how much of it stays at a new
     estimate; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). caution: (B, 1, 1, 1), the
-    factor of `Aligned.stillness`, from `caution_of`. age: outputs of this
+    factor of `stillness`, from `caution_of`. age: outputs of this
     shot so far; on the CPU, so that nobody waits for another device to read it.
     """
 
@@ -95,12 +97,24 @@ class SwiftState(NamedTuple):
 
 
 def caution_of(boldness: Tensor) -> Tensor:
-    """The factor of `Aligned.stillness`: 2 for the most careful, 1 by default, 0 for the boldest.
+    """The factor of `stillness`: 2 for the most careful, 1 by default, 0 for the boldest.
 
     Stillness guards what moves by itself and what stands still on the frame. A network that does
     not see it takes rain for rain more often, and other things, too.
     """
     return 2 * (1 - boldness)
+
+
+def see_through(hazy: Tensor, gain: Tensor, airlight: Tensor) -> Tensor:
+    """J = A + (H - A) / t.
+
+    Args:
+        hazy: (B, 3, H, W), H in [0, 1].
+        gain: (B, 1, H, W), 1 / t.
+        airlight: (B, 3, 1, 1), A in [0, 1].
+    """
+    # In this order the result has the layout of `hazy`.
+    return torch.addcmul(hazy * gain, airlight, 1 - gain)
 
 
 def darken_transients(image: Tensor, bound: Tensor, caution: Tensor) -> Tensor:
@@ -229,7 +243,7 @@ class Swift(VideoModel[SwiftState]):
         transmission = full_size(haze.transmission, *frame.shape[-2:])
 
         def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
-            near = align(state.window, centre, tile)
+            near = fetch(state.window, centre, tile)
             return self._derain_tile(near, state, tile.crop(transmission), haze.airlight, tile)
 
         output, (image, memory1, memory2) = compute(work, frame, tiles)
@@ -246,55 +260,64 @@ class Swift(VideoModel[SwiftState]):
         )
 
     def _derain_tile(
-        self, near: Aligned, state: SwiftState, transmission: Tensor, airlight: Tensor, tile: Tile
+        self, near: Fetched, state: SwiftState, transmission: Tensor, airlight: Tensor, tile: Tile
     ) -> tuple[Output, tuple[Tensor, ...]]:
         """Output, image and hidden states of a tile, or of the whole frame as one."""
-        frame = near.frame
-        # J = A + (H - A) / t for all that is seen through the haze, in one pass for each frame.
-        # In three channels: one that is spread out anew each time costs twice as much.
-        gain = (1 / transmission).expand_as(frame).contiguous(memory_format=torch.channels_last)
-        rest = airlight * (1 - gain)
-        clear, median = (torch.addcmul(rest, x, gain) for x in (frame, near.median))
+        frame, gain = near.frame, 1 / transmission
+        clear = see_through(frame, gain, airlight)
         previous, h1, h2 = clear, tile.crop(state.memory1), tile.crop(state.memory2)
         if self.has_hidden_state:
             moved = warp(state.image, near.to_previous, clear, tile.corner(state.image))
-            previous = torch.lerp(clear, moved, state.started)
+            previous = torch.where(state.started > 0, moved, clear)
             corner = tile.corner(state.memory1)
             h1 = warp(state.memory1, near.to_previous, torch.zeros_like(h1), corner)
             h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
-
-        dark, low, high, bright = ((x - frame) * gain for x in near.ranked)
-        stillness = near.stillness * state.caution
         core = self.engine or self.core
-        seen = (clear, previous, dark, low, high, bright, median, stillness, h1, h2)
-        found = core(CoreInputs(*seen))
-        shown = found.image.clamp(0, 1)
-        if not self.training and bool((state.caution < 1).any()):
-            shown = darken_transients(shown, clear + high, state.caution)
+        found = core(
+            CoreInputs(
+                frame,
+                *near.neighbours,
+                *near.unmoved,
+                previous,
+                gain,
+                airlight,
+                state.caution,
+                h1,
+                h2,
+            )
+        )
+        recovered, streaks = found.recovered, found.streaks
         output = Output(
-            # Training sees what lies outside [0, 1], or it could not pull it back.
-            image=found.image if self.training else shown,
-            recovered=found.recovered if self.training else found.recovered.clamp(0, 1),
-            streaks=transmission * found.streaks,
+            image=found.image,
+            recovered=recovered if self.training or recovered is None else recovered.clamp(0, 1),
+            streaks=None if streaks is None else transmission * streaks,
             occlusion=found.occlusion,
             transmission=transmission,
             airlight=airlight,
         )
-        return output, (shown, found.memory1, found.memory2)
+        image = found.image.clamp(0, 1) if self.training else found.image
+        return output, (image, found.memory1, found.memory2)
 
     def core(self, seen: CoreInputs) -> CoreOutputs:
-        """The two stages, from aligned frames to the derained one: what an engine may run."""
-        clear, previous, h1, h2 = seen.clear, seen.previous, seen.memory1, seen.memory2
-        inputs = [clear, *seen[2:6], previous - clear, seen.stillness]
-        half, h1 = self.trunk1(concatenate(inputs, self.rain.weight), h1)
+        """From a frame and its moved neighbours to the derained frame: what an engine may run."""
+        frame, gain, h1, h2 = seen.frame, seen.gain, seen.memory1, seen.memory2
+        ranked, median = rank(frame, seen[1:5])
+        clear, median = (see_through(x, gain, seen.airlight) for x in (frame, median))
+        dark, low, high, bright = ((x - frame) * gain for x in ranked)
+        still = stillness(frame, seen.still_before, seen.still_after) * seen.caution
+        shown = [clear, dark, low, high, bright, seen.previous - clear, still]
+        half, h1 = self.trunk1(concatenate(shown, self.rain.weight), h1)
         rain = F.pixel_shuffle(self.rain(half), 2).float()
         # No light adds more than white to black, whatever a layer gives.
         streaks, occlusion = rain[:, :3].clamp(-1, 1), torch.sigmoid(rain[:, 3:])
-        recovered = remove_streaks(clear, streaks, occlusion, seen.median).clamp(-0.2, 1.2)
+        recovered = remove_streaks(clear, streaks, occlusion, median).clamp(-0.2, 1.2)
         image = recovered
         if self.stages == 2:
-            differences = [recovered, clear - recovered, previous - recovered]
+            differences = [recovered, clear - recovered, seen.previous - recovered]
             x = concatenate(differences, self.rain.weight)
             half, h2 = self.trunk2(x, h2, self.bridge(half))
             image = recovered + F.pixel_shuffle(self.residual(half), 2).float()
-        return CoreOutputs(image, recovered, streaks, occlusion, h1, h2)
+        if not self.training:
+            # Training sees what lies outside [0, 1], or it could not pull it back.
+            image = darken_transients(image.clamp(0, 1), clear + high, seen.caution)
+        return CoreOutputs(image, h1, h2, recovered, streaks, occlusion)

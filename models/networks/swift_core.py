@@ -16,40 +16,44 @@ from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, 
 
 
 class CoreInputs(NamedTuple):
-    """What the core sees of one frame; float32, haze taken off, RGB about [0, 1].
+    """What the core sees of one frame; float32, RGB in [0, 1].
 
-    clear: (B, 3, H, W) the frame. previous: (B, 3, H, W) the last output, moved to it; the frame
-    itself where there is none. darkest, darker, brighter, brightest: (B, 3, H, W) each, the ranked
-    neighbours minus the frame. median: (B, 3, H, W) of the frame and its neighbours. stillness:
-    (B, 1, H, W), see `Aligned`. memory1, memory2: (B, hidden, H / 8, W / 8) of the step before,
-    moved.
+    frame: (B, 3, H, W) as filmed. two_before, before, after, two_after: its neighbours, moved to
+    it, (B, 3, H, W) each. still_before, still_after: the nearest of them as they are. previous:
+    (B, 3, H, W) the last output, moved to it; the frame without haze where there is none. gain:
+    (B, 1, H, W), 1 / transmission. airlight: (B, 3, 1, 1). caution: (B, 1, 1, 1), see `caution_of`
+    in swift.py. memory1, memory2: (B, hidden, H / 8, W / 8) of the step before, moved.
     """
 
-    clear: Tensor
+    frame: Tensor
+    two_before: Tensor
+    before: Tensor
+    after: Tensor
+    two_after: Tensor
+    still_before: Tensor
+    still_after: Tensor
     previous: Tensor
-    darkest: Tensor
-    darker: Tensor
-    brighter: Tensor
-    brightest: Tensor
-    median: Tensor
-    stillness: Tensor
+    gain: Tensor
+    airlight: Tensor
+    caution: Tensor
     memory1: Tensor
     memory2: Tensor
 
 
 class CoreOutputs(NamedTuple):
-    """What the core gives; float32.
+    """What the core gives; float32. An engine may leave out what the next frame does not need.
 
-    image: (B, 3, H, W) derained, not clamped. recovered: (B, 3, H, W) after the first stage.
-    streaks: (B, 3, H, W). occlusion: (B, 1, H, W) in [0, 1]. memory1, memory2: as they came.
+    image: (B, 3, H, W) derained, in [0, 1]; in training not clamped. memory1, memory2: as they
+    came. recovered: (B, 3, H, W) after the first stage. streaks: (B, 3, H, W). occlusion:
+    (B, 1, H, W) in [0, 1].
     """
 
     image: Tensor
-    recovered: Tensor
-    streaks: Tensor
-    occlusion: Tensor
     memory1: Tensor
     memory2: Tensor
+    recovered: Tensor | None = None
+    streaks: Tensor | None = None
+    occlusion: Tensor | None = None
 
 
 Core = Callable[[CoreInputs], CoreOutputs]

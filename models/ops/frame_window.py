@@ -36,21 +36,21 @@ class Window(NamedTuple):
     ahead: Tensor
 
 
-class Aligned(NamedTuple):
-    """One frame and what its neighbours, fetched to it along the flow, say about it.
+Neighbours = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Fetched(NamedTuple):
+    """One frame and its neighbours, fetched to it along the flow.
 
     frame: (B, 3, H, W).
-    ranked: the four neighbours sorted for each value, darkest first, each (B, 3, H, W).
-    median: (B, 3, H, W) median of the frame and its four neighbours.
-    stillness: (B, 1, H, W) largest change to the nearest neighbours *without* alignment: near zero
-        for captions, logos and borders that do not move with the scene.
+    neighbours: two before, one before, one after, two after; (B, 3, H, W) each.
+    unmoved: the frames before and after it as they are, (B, 3, H, W) each.
     to_previous: (B, 2, H / 2, W / 2) flow from this frame to the one before it in the shot.
     """
 
     frame: Tensor
-    ranked: tuple[Tensor, Tensor, Tensor, Tensor]
-    median: Tensor
-    stillness: Tensor
+    neighbours: Neighbours
+    unmoved: tuple[Tensor, Tensor]
     to_previous: Tensor
 
 
@@ -106,8 +106,8 @@ def unfinished(window: Window) -> range:
     return range(LENGTH - min(REACH, int(window.filled)), LENGTH)
 
 
-def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
-    """Fetch the neighbours of frame `centre` to it and rank them.
+def fetch(window: Window, centre: int, tile: Tile | None = None) -> Fetched:
+    """Fetch the neighbours of frame `centre` to it.
 
     Where the shot has no neighbour on one side, the one as far away on the other side stands in,
     else the nearest there is; a shot of one frame is its own neighbour. With `tile` everything is
@@ -116,33 +116,52 @@ def align(window: Window, centre: int, tile: Tile | None = None) -> Aligned:
     Args:
         window: with the frame and what it has of neighbours.
         centre: the slot of the frame.
-        tile: the part of the frame to align; None is all of it.
+        tile: the part of the frame to fetch to; None is all of it.
     """
     tile = tile or Tile.whole(window.frames[centre])
     frame = tile.crop(window.frames[centre])
     first = LENGTH - int(window.filled)
     offsets = [_stand_in(offset, centre, first) for offset in (-2, -1, 1, 2)]
-    flows = {offset: _flow_to(window, centre, offset, tile) for offset in set(offsets) - {0}}
     corner = tile.corner(window.frames[centre])
-    fetched = {
-        offset: warp(window.frames[centre + offset], flow, frame, corner)
-        for offset, flow in flows.items()
-    }
-    a, b, c, d = (fetched.get(offset, frame) for offset in offsets)
+    fetched = {0: frame}
+    for offset in set(offsets) - {0}:
+        flow = _flow_to(window, centre, offset, tile)
+        fetched[offset] = warp(window.frames[centre + offset], flow, frame, corner)
+    a, b, c, d = (fetched[offset] for offset in offsets)
+    before, after = (tile.crop(window.frames[centre + offset]) for offset in offsets[1:3])
+    previous = _flow_to(window, centre, -1, tile) if centre > first else _no_flow(frame)
+    return Fetched(frame, (a, b, c, d), (before, after), previous)
+
+
+def rank(frame: Tensor, neighbours: Neighbours) -> tuple[Neighbours, Tensor]:
+    """The neighbours sorted for each value, darkest first, and the median of all five.
+
+    Args:
+        frame: (B, 3, H, W).
+        neighbours: fetched to it, (B, 3, H, W) each.
+    """
+    a, b, c, d = neighbours
     low1, high1 = torch.minimum(a, b), torch.maximum(a, b)
     low2, high2 = torch.minimum(c, d), torch.maximum(c, d)
     middle1, middle2 = torch.maximum(low1, low2), torch.minimum(high1, high2)
     second, third = torch.minimum(middle1, middle2), torch.maximum(middle1, middle2)
     ranked = (torch.minimum(low1, low2), second, third, torch.maximum(high1, high2))
     # The median of five is the frame itself, held between the middle two of the other four.
-    median = torch.maximum(torch.minimum(frame, third), second)
-    changes = [
-        (tile.crop(window.frames[centre + offset]) - frame).abs().amax(1, keepdim=True)
-        for offset in set(offsets[1:3]) - {0}
-    ]
-    stillness = torch.stack(changes).amax(0) if changes else torch.zeros_like(frame[:, :1])
-    previous = _flow_to(window, centre, -1, tile) if centre > first else _no_flow(frame)
-    return Aligned(frame, ranked, median, stillness, previous)
+    return ranked, torch.maximum(torch.minimum(frame, third), second)
+
+
+def stillness(frame: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Largest change to the nearest neighbours *without* alignment, (B, 1, H, W).
+
+    It is near zero for captions, logos and borders that do not move with the scene.
+
+    Args:
+        frame: (B, 3, H, W).
+        before: the frame before it, as it is.
+        after: the frame after it, as it is.
+    """
+    change = torch.maximum((before - frame).abs(), (after - frame).abs())
+    return change.amax(1, keepdim=True)
 
 
 def _stand_in(offset: int, centre: int, first: int) -> int:

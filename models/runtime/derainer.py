@@ -57,8 +57,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             return torch.float16
         return torch.bfloat16 if cpu_has_bf16() else torch.float32
+    if name == "int8" and device.type == "cpu":
+        return choose_precision("auto", device)  # of what is not in integers
     if name not in PRECISIONS:
-        raise DerainError(f"'{name}' is not a precision; use auto, {', '.join(PRECISIONS)}.")
+        raise DerainError(f"'{name}' is not a precision here; use auto, {', '.join(PRECISIONS)}.")
     if name == "fp16" and device.type == "cpu":
         raise DerainError("float16 is not for the CPU; use --precision bf16 or fp32.")
     return PRECISIONS[name]
@@ -82,7 +84,7 @@ class Derainer:
     Args:
         model: under the contract (video_model.py), in float32.
         device: auto, cpu, cuda, cuda:1, …
-        precision: auto, fp32, bf16 or fp16; of the network's body. Physics stay in float32.
+        precision: auto, fp32, bf16, fp16 or int8; of the network's body. Physics stay in float32.
         streaks: how much of the streaks to remove, 0 to 1.
         haze: how much of the haze to remove, 0 to 1.
         notice: called with a sentence when something had to be done differently.
@@ -91,6 +93,7 @@ class Derainer:
         boldness: 0 leaves what might not be rain, 1 removes what might be; it may be set anew
             between two frames.
         engine: what runs the network's core: `torch`, `openvino`, or `auto` for the faster of them.
+        layers: whether outputs need layers beside their image; without, an engine saves the time.
     """
 
     model: VideoModel
@@ -102,6 +105,7 @@ class Derainer:
     tile: str | int = "auto"
     boldness: float = 0.5
     engine: Engine = "torch"
+    layers: bool = True
     state: Any = field(default=None, init=False)
     _waiting: deque[Tensor] = field(default_factory=deque, init=False)
     _preparer: Preparer | None = field(default=None, init=False)
@@ -117,7 +121,9 @@ class Derainer:
             self.device = choose_device(self.device)
         self.dtype = choose_precision(self.precision, self.device)
         model = on_device(self.model, self.device).eval()
-        self.model = with_engine(model, self.engine, self.device, self.notice)
+        self.model = with_engine(
+            model, self.engine, self.device, self.notice, self.precision, self.layers
+        )
         self.tile_planner = TilePlanner(self.model, self.tile, self.device, self.notice)
         self._size: tuple[int, int] | None = None
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from derain.models.errors import DerainError
 from derain.models.networks.swift import Swift
 from derain.models.networks.swift_core import CoreInputs, CoreOutputs
+from derain.models.runtime.int8 import ranges_of, with_int8
 from derain.models.video_model import VideoModel
 from derain.models.whole_file import write_whole
 
@@ -26,6 +27,10 @@ OPSET = 17
 # What the exporter has to be shown where the file is for frames of any size.
 ANY_SIZE = (64, 64)
 OUTPUTS = CoreOutputs._fields
+# Inputs of the frame's size.
+IMAGES = CoreInputs._fields[: CoreInputs._fields.index("airlight")]
+
+ExportPrecision = Literal["fp32", "fp16", "int8"]
 
 
 class _Flat(nn.Module):
@@ -43,7 +48,7 @@ def export_core(
     network: VideoModel,
     path: Path,
     size: tuple[int, int] | None = None,
-    precision: Literal["fp32", "fp16"] = "fp32",
+    precision: ExportPrecision = "fp32",
 ) -> None:
     """Write the network's core to `path`, with its state as inputs and outputs.
 
@@ -51,7 +56,8 @@ def export_core(
         network: `swift` or `swift-plus`, in float32.
         path: the file; one that is there is replaced once the new one is whole.
         size: width and height that the file is for, multiples of 8; None for any.
-        precision: of the convolutions' weights and arithmetic; inputs and outputs are float32.
+        precision: of the convolutions' weights and arithmetic; inputs and outputs are float32. For
+            int8 the weights need ranges (int8.py).
 
     Raises:
         DerainError: a network without such a core, a size that does not fit, no onnx package.
@@ -86,9 +92,11 @@ def trace_core(network: Swift, path: Path, size: tuple[int, int] | None = None) 
         size: width and height that it is for, None for any.
     """
     width, height = size or ANY_SIZE
-    axes = {name: {2: "height", 3: "width"} for name in CoreInputs._fields[:-2]}
-    axes |= {name: {2: "height_8", 3: "width_8"} for name in CoreInputs._fields[-2:]}
-    with warnings.catch_warnings(), torch.no_grad():
+    axes = {name: {2: "height", 3: "width"} for name in IMAGES}
+    axes |= {name: {2: "height_8", 3: "width_8"} for name in ("memory1", "memory2")}
+    # Casts of the caller's half precision would be traced, too.
+    plain = torch.autocast("cpu", enabled=False)
+    with warnings.catch_warnings(), torch.no_grad(), plain:
         warnings.simplefilter("ignore")  # of shapes that a trace holds fast: all are ours
         torch.onnx.export(
             _Flat(network).eval(),
@@ -111,16 +119,45 @@ def example_inputs(network: Swift, height: int, width: int) -> CoreInputs:
         height: of the frame, pixels.
         width: of the frame, pixels.
     """
-    frame = torch.full((1, 3, height, width), 0.5)
-    memory = torch.zeros(1, network.hidden, height // 8, width // 8)
-    p = frame
-    return CoreInputs(p, p, p, p, p, p, p, p[:, :1], memory, memory)
+    shapes = input_shapes(network, height, width)
+    found = {name: torch.full(shape, 0.5) for name, shape in shapes.items()}
+    return CoreInputs(**found | {"gain": torch.ones(shapes["gain"])})
 
 
-def in_precision(network: Swift, precision: str) -> Swift:
-    """The network itself, or a copy of it with half the bits in its convolutions."""
+def input_shapes(network: Swift, height: int, width: int) -> dict[str, list[int]]:
+    """The shapes of `CoreInputs` for one frame, by name.
+
+    Args:
+        network: whose widths count.
+        height: of the frame, pixels.
+        width: of the frame, pixels.
+    """
+    shapes = {name: [1, 3, height, width] for name in CoreInputs._fields}
+    memory = [1, network.hidden, height // 8, width // 8]
+    return shapes | {
+        "gain": [1, 1, height, width],
+        "airlight": [1, 3, 1, 1],
+        "caution": [1, 1, 1, 1],
+        "memory1": memory,
+        "memory2": memory,
+    }
+
+
+def in_precision(network: Swift, precision: ExportPrecision) -> Swift:
+    """The network itself, or a copy of it with fewer bits in its convolutions.
+
+    Raises:
+        DerainError: int8 is asked for and the weights have no ranges.
+    """
     if precision == "fp32":
         return network
+    if precision == "int8":
+        ranges = ranges_of(network)
+        if ranges is None:
+            raise DerainError(
+                "These weights have no ranges for 8-bit integers; derain calibrate makes them."
+            )
+        return with_int8(network, ranges)
     half = deepcopy(network)
     for layer in half.modules():
         if isinstance(layer, nn.Conv2d):
@@ -128,7 +165,9 @@ def in_precision(network: Swift, precision: str) -> Swift:
     return half
 
 
-def _metadata(network: Swift, size: tuple[int, int] | None, precision: str) -> dict[str, str]:
+def _metadata(
+    network: Swift, size: tuple[int, int] | None, precision: ExportPrecision
+) -> dict[str, str]:
     """What a program that runs the file has to know, as the file's own properties."""
     return {
         "derain.model": network.description.name,
@@ -139,6 +178,5 @@ def _metadata(network: Swift, size: tuple[int, int] | None, precision: str) -> d
         "derain.inputs": ", ".join(CoreInputs._fields),
         "derain.state": "new_memory1 and new_memory2 of a frame, moved along the flow to the next, "
         "are its memory1 and memory2; zeros at first",
-        "derain.normalisation": "RGB in [0, 1], NCHW float32; ranked neighbours minus the frame; "
-        "image is to be clamped to [0, 1]",
+        "derain.normalisation": "RGB in [0, 1], NCHW float32",
     }

@@ -1,4 +1,4 @@
-"""The commands of the tool box: models, info, convert, export, background.
+"""The commands of the tool box: models, info, convert, export, calibrate, background.
 
 Thin: options in, one call, a line out. Heavy imports stay inside the commands.
 """
@@ -108,7 +108,8 @@ def export(
         typer.Option(help="WxH, multiples of 8.", show_default="frames of any size"),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "fp16"], typer.Option(help="Of the convolutions.")
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="Of the convolutions; int8 is for weights with ranges."),
     ] = "fp32",
     overwrite: Overwrite = False,
     debug: Debug = False,
@@ -123,6 +124,23 @@ def export(
     chosen = parse_size(size, "--size", 8) if size else None
     export_core(load_model(model, weights), output, chosen, precision)
     show(f"{output}: the core of {model} for {size or 'any size'}, {precision}")
+
+
+def calibrate(
+    weights: Annotated[Path, typer.Argument(help="A weight file of swift or swift-plus.")],
+    clips: Annotated[Path, typer.Option(help="Folder of clean clips to render rain on.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Weight file to write.")],
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Give weights the ranges that 8-bit integers need, which the CPU computes fastest in."""
+    from derain.models import DerainError
+    from derain.stages.training.calibration import calibrate_file
+
+    if output.exists() and not overwrite:
+        raise DerainError(f"{output} is there already; -y replaces it.")
+    calibrate_file(weights, clips, output, progress=say)
+    show(f"{output}: {weights.name} with ranges for 8-bit integers")
 
 
 def background(
@@ -182,4 +200,5 @@ def add_commands(app: typer.Typer) -> None:
     app.command("cache", rich_help_panel=panel)(cache)
     app.command("convert", rich_help_panel=panel)(convert)
     app.command("export", rich_help_panel=panel)(export)
+    app.command("calibrate", rich_help_panel=panel)(calibrate)
     app.command("background", rich_help_panel=panel)(background)

@@ -85,7 +85,9 @@ class Worker:
         self.options = local_options(self.plan, options)
         model = model if model is not None else load_chosen(self.options)
         self.notices: list[str] = []
-        self.derainer: Derainer = open_derainer(self.options, model, self.notices.append)
+        self.derainer: Derainer = open_derainer(
+            self.options, model, self.notices.append, layers=False
+        )
         begin = len(self.plan.segments) * options.index // max(1, options.count)
         self.claimer = Claimer(job, len(self.plan.segments), begin, options.expiry)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from derain.models import Derainer, VideoModel
 from derain.models.networks.swift import Swift
 from derain.models.networks.swift_core import Core, CoreInputs, CoreOutputs
-from derain.models.ops.frame_window import align, ready
+from derain.models.ops.frame_window import fetch, ready
 from derain.models.runtime.engines import with_core
 from derain.pipeline.evaluation.clock import Clock
 
@@ -41,7 +41,7 @@ def network_parts(derainer: Derainer, frames: Iterable[Tensor]) -> dict[str, flo
             counted: engines compile then.
 
     Returns:
-        `flow`, and what a step takes besides: `alignment` (neighbours fetched and ranked), `core`
+        `flow`, and what a step takes besides: `alignment` (neighbours fetched), `core`
         and `rest`. Networks without a window have no alignment, and all but `swift` no core.
     """
     flow, step, alignment, core = Clock(), Clock(), Clock(), Clock()
@@ -59,7 +59,7 @@ def network_parts(derainer: Derainer, frames: Iterable[Tensor]) -> dict[str, flo
             output = derainer.push(prepared)
         if output is not None and isinstance(derainer.model, Swift):
             with alignment:
-                align(derainer.state.window, ready(derainer.state.window) or 0)
+                fetch(derainer.state.window, ready(derainer.state.window) or 0)
         counted += output is not None
         if counted == 1:
             for clock in clocks.values():

@@ -82,7 +82,7 @@ def derain_video(
             report.skipped = True
             return report
         loaded = model if model is not None else load_chosen(options)
-        derainer = open_derainer(options, loaded, report.notice)
+        derainer = open_derainer(options, loaded, report.notice, bool(options.layers))
         with open_video(source, options, report.notice) as reader:
             report.total = _expected(reader.video, options)
             shots = open_shots(derainer, reader.video, options)

@@ -7,13 +7,16 @@ from derain.models.log import Log
 from derain.pipeline.streaming.options import NetworkOptions
 
 
-def open_derainer(options: NetworkOptions, model: VideoModel | None, notice: Log) -> Derainer:
+def open_derainer(
+    options: NetworkOptions, model: VideoModel | None, notice: Log, layers: bool = True
+) -> Derainer:
     """A fresh stream through the network that `options` name, or through `model` instead.
 
     Args:
         options: of the network and where it runs.
         model: under the contract, or None.
         notice: told what is done differently.
+        layers: whether outputs need layers beside their image.
 
     Raises:
         DerainError: no such network, weights, device or precision, or a share outside of 0 to 1.
@@ -28,4 +31,5 @@ def open_derainer(options: NetworkOptions, model: VideoModel | None, notice: Log
         notice=notice,
         tile=options.tile,
         engine=options.engine,
+        layers=layers,
     )

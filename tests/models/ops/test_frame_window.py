@@ -9,11 +9,13 @@ from torch import Tensor
 from derain.models.ops.frame_window import (
     LENGTH,
     Window,
-    align,
     empty_window,
+    fetch,
     look_ahead,
     push,
+    rank,
     ready,
+    stillness,
     unfinished,
 )
 from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, compose_flows, dis_flow, warp
@@ -126,8 +128,9 @@ def test_median_removes_a_speck_at_either_end_of_a_shot(frames: int) -> None:
     for centre in (0, frames - 1):
         rainy = [x.clone() for x in clip]
         rainy[centre][..., 40:44, 80:84] = 1
-        near = align(window_of(rainy), LENGTH - frames + centre)
-        error = (near.median - clip[centre])[..., 40:44, 80:84].abs().mean()
+        near = fetch(window_of(rainy), LENGTH - frames + centre)
+        _, median = rank(near.frame, near.neighbours)
+        error = (median - clip[centre])[..., 40:44, 80:84].abs().mean()
         assert float(error) < 0.1 * float((1 - clip[centre])[..., 40:44, 80:84].mean())
 
 
@@ -135,15 +138,17 @@ def test_stillness_is_small_where_something_does_not_move() -> None:
     clip = [x.clone() for x in drifting(5)]
     for frame in clip:
         frame[..., 20:30, 20:50] = 0.9
-    near = align(window_of(clip), 2)
-    assert float(near.stillness[..., 20:30, 20:50].max()) == 0
-    assert float(near.stillness.mean()) > 0.01
+    near = fetch(window_of(clip), 2)
+    still = stillness(near.frame, *near.unmoved)
+    assert float(still[..., 20:30, 20:50].max()) == 0
+    assert float(still.mean()) > 0.01
 
 
 def test_ranked_neighbours_are_in_order() -> None:
     noisy = [frame + 0.1 * torch.rand_like(frame) for frame in drifting(5, step=1)]
-    near = align(window_of(noisy), 2)
-    for low, high in pairwise(near.ranked):
+    near = fetch(window_of(noisy), 2)
+    ranked, median = rank(near.frame, near.neighbours)
+    for low, high in pairwise(ranked):
         assert bool((low <= high).all())
-    five = torch.stack([near.frame, *near.ranked])
-    torch.testing.assert_close(near.median, five.median(0).values)
+    five = torch.stack([near.frame, *near.neighbours])
+    torch.testing.assert_close(median, five.median(0).values)

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from derain.models import Derainer, DerainError, VideoModel, load_model
+from derain.models import Derainer, DerainError, VideoModel, create_model, load_model
 from derain.models.networks.swift import Swift
 from derain.models.networks.swift_core import CoreInputs, CoreOutputs
 from derain.models.runtime import engines
 from derain.models.runtime.half_size import HalfSize
+from derain.models.weights_io import as_video_model
 
 pytest.importorskip("openvino")
 
@@ -49,38 +50,60 @@ def test_openvino_gives_what_torch_gives(cache: Path) -> None:
     wanted = images(model, "torch", "fp32", frames)
     assert decibels(images(model, "openvino", "fp32", frames), wanted) > 60
     assert decibels(images(model, "openvino", "bf16", frames), wanted) > 45
+    assert decibels(images(model, "openvino", "int8", frames), wanted) > 40
     half = HalfSize(model)
     halved = images(half, "torch", "fp32", frames)
     assert decibels(images(half, "openvino", "fp32", frames), halved) > 60
     assert cache.stat().st_mode & 0o777 == 0o700
-    (traced,) = cache.glob("*.onnx")
-    traced.write_bytes(b"broken")
+    plain, integers = sorted(
+        cache.glob("*.onnx"), key=lambda path: b"QuantizeLinear" in path.read_bytes()
+    )
+    assert b"QuantizeLinear" in integers.read_bytes()
+    plain.write_bytes(b"broken")
     few = frames[:3]
     wanted = images(model, "torch", "fp32", few)
     assert decibels(images(model, "openvino", "fp32", few), wanted) > 60
-    assert len(traced.read_bytes()) > 1000
+    assert len(plain.read_bytes()) > 1000
+
+
+def test_int8_is_for_openvino_and_weights_with_ranges() -> None:
+    model = load_model("swift")
+    with pytest.raises(DerainError, match="--precision int8"):
+        Derainer(model, "cpu", "int8", engine="torch")
+    with pytest.raises(DerainError, match="derain calibrate"):
+        Derainer(as_video_model(create_model("swift")), "cpu", "int8", engine="openvino")
+
+
+def test_layers_are_left_out_where_nobody_looks_at_them() -> None:
+    model, frames = load_model("swift"), clip(4)
+    found = Derainer(model, "cpu", "fp32", engine="openvino", layers=False).stream(frames)
+    wanted = Derainer(model, "cpu", "fp32", engine="openvino").stream(frames)
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.equal(a.image, b.image)
+        assert a.streaks is None and a.recovered is None and a.occlusion is None
+        assert b.streaks is not None and b.recovered is not None
 
 
 def test_a_cpu_that_multiplies_wrongly_gets_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     from derain.models.runtime import openvino_engine
 
-    right = openvino_engine._run
+    right = openvino_engine.OpenVinoCore._run
     precisions: list[str] = []
 
-    def run(request: Any, inputs: CoreInputs) -> CoreOutputs:
-        found = right(request, inputs)
+    def run(self: Any, request: Any, inputs: CoreInputs) -> CoreOutputs:
+        found = right(self, request, inputs)
         model = request.get_compiled_model()
         precisions.append(model.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         return found if precisions[-1] == "f32" else found._replace(image=found.image + 0.1)
 
-    monkeypatch.setattr(openvino_engine, "_run", run)
+    monkeypatch.setattr(openvino_engine.OpenVinoCore, "_run", run)
     notices: list[str] = []
     derainer = Derainer(
         load_model("swift"), "cpu", "bf16", engine="openvino", notice=notices.append
     )
     for _ in derainer.stream(clip(4)):
         pass
-    assert len(notices) == 1 and "float32 is used" in notices[0]
+    assert len(notices) == 1 and "wrongly in bf16" in notices[0]
     assert precisions[0] == "bf16" and set(precisions[1:]) == {"f32"}
 
 

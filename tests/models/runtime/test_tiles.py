@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from derain.models import Derainer, DerainError, create_model, load_model
 from derain.models.networks.per_frame import PerFrame
-from derain.models.ops.frame_window import align, empty_window, push
+from derain.models.ops.frame_window import empty_window, fetch, push
 from derain.models.ops.optical_flow import _warp_opencv, _warp_torch, dis_flow
 from derain.models.runtime.tiles import Mean, Tiles, compute, spatial_mean
 from derain.models.video_model import SingleImageModel
@@ -116,14 +116,13 @@ def test_alignment_of_a_tile_is_that_of_the_frame_however_fast_the_motion() -> N
         window = push(window, frame[None], dis_flow)
     assert max(float(flow.abs().max()) for flow in window.forward) > 8
     for centre in (0, 2, 4):
-        whole = align(window, centre)
+        whole = fetch(window, centre)
         for tile in Tiles(32, 16, 8).cut(96, 128):
-            part = align(window, centre, tile)
+            part = fetch(window, centre, tile)
             for mine, theirs in (
                 (part.frame, whole.frame),
-                (part.median, whole.median),
-                (part.ranked[0], whole.ranked[0]),
-                (part.stillness, whole.stillness),
+                *zip(part.neighbours, whole.neighbours, strict=True),
+                *zip(part.unmoved, whole.unmoved, strict=True),
                 (part.to_previous, whole.to_previous),
             ):
                 wanted = tile.core(tile.crop(theirs))
