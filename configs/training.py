@@ -48,6 +48,12 @@ class DataConfig(Strict):
     overlay_prob: float = Field(0.15, ge=0, le=1)  # captions and logos that stand still
     noise_prob: float = Field(0.4, ge=0, le=1)  # camera noise, in input and target alike
     jpeg_prob: float = Field(0.25, ge=0, le=1)  # compression, of input and target alike
+    moving_prob: float = Field(0.0, ge=0, le=1)  # a clip seen by a camera that pans and shakes
+    frozen_prob: float = Field(0.0, ge=0, le=1)  # one frame all the time, as of a still image
+    camera_prob: float = Field(0.0, ge=0, le=1)  # rain moves with the camera (1 is as in nature)
+    snow_prob: float = Field(0.0, ge=0, le=1)  # of rendered rain: flakes fall, to be removed, too
+    # Pixels around the crop, as far as the clip has them, that the flow sees. 0: the crop alone.
+    flow_margin: int = Field(0, ge=0, le=512, multiple_of=2)
     turned_prob: float = Field(0.0, ge=0, le=1)  # as from a camera held upright
     night_prob: float = Field(0.0, ge=0, le=1)
     repeat_prob: float = Field(0.0, ge=0, le=1)  # some frames repeat the one before

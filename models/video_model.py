@@ -196,6 +196,7 @@ class VideoModel(Network, Generic[S]):
         state: S | None = None,
         haze: Haze | None = None,
         boldness: Tensor | None = None,
+        flows: Tensor | None = None,
     ) -> tuple[Output, S]:
         """Run a clip, for training and chunks; see `run_clip`.
 
@@ -204,17 +205,23 @@ class VideoModel(Network, Generic[S]):
             state: to go on from; None where the clip is a whole shot.
             haze: that of the whole shot, where it is known, as it is in training.
             boldness: (B, 1, 1, 1), of a clip of known haze; see `with_boldness`.
+            flows: as `run_clip` takes them, of a clip of known haze.
         """
         if haze is None:
             return run_clip(self, clip, state)
         state = self.informed_state(clip, haze)
         if boldness is not None:
             state = self.with_boldness(state, boldness)
-        return run_clip(self, clip, state, ends=True)
+        return run_clip(self, clip, state, ends=True, flows=flows)
 
 
 def run_clip(
-    model: VideoModel[S], clip: Tensor, state: S | None = None, *, ends: bool = False
+    model: VideoModel[S],
+    clip: Tensor,
+    state: S | None = None,
+    *,
+    ends: bool = False,
+    flows: Tensor | None = None,
 ) -> tuple[Output, S]:
     """Run steps and flush over a whole shot (B, T, 3, H, W).
 
@@ -224,13 +231,18 @@ def run_clip(
         state: where to go on from. Without it the clip is a whole shot and the result has T frames.
         ends: whether a shot that goes on ends with the clip; if not, the result has the frames
             completed so far.
+        flows: (B, T - 1, 4, H / 2, W / 2), from each frame to the next and back, where they are
+            known, as those of a crop are from the larger frame around it.
     """
     batch, _, _, height, width = clip.shape
     if state is None:
         ends = True
         state = model.initial_state(batch, height, width, device=clip.device, dtype=clip.dtype)
     outputs: list[Output] = []
-    for frame in clip.unbind(1):
+    for index, frame in enumerate(clip.unbind(1)):
+        if flows is not None and index:
+            known = flows[:, index - 1]
+            state = model.look_ahead(state, (known[:, :2], known[:, 2:]))
         output, state = model.step(frame, state)
         if output is not None:
             outputs.append(output)

@@ -11,8 +11,8 @@ from pathlib import Path
 from derain.models.errors import UsageError
 from derain.pipeline.video import read_rgb
 from derain.pipeline.video.color import to_bytes
-from derain.stages.data.rain_layers import split_film
-from derain.stages.data.rainy_films import PARTS, write_film
+from derain.stages.data.rain.films import PARTS, write_film
+from derain.stages.data.rain.harvest import split_film
 
 SEEN = 10  # of 255: opacity from which a pixel counts as rainy
 

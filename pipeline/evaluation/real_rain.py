@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from derain.stages.data.rain_layers import distinct
+from derain.stages.data.rain.harvest import distinct
 
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Grey = NDArray[np.uint8]  # (H, W)

@@ -1,6 +1,7 @@
-"""What is done to training clips besides rain: camera artefacts, overlays, and panned stills.
+"""What is done to training clips besides rain: camera artefacts, overlays, things like rain.
 
-Everything here teaches what is *not* rain. Reading clips is in rendered_clips.py, rain in rain.py.
+Everything here teaches what is *not* rain. Clips are read in rendered_clips.py, rain is in rain/,
+the motion of cameras in camera_motion.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import string
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from derain.models.ops.image_arrays import to_tensor, to_uint8
@@ -17,51 +19,16 @@ from derain.models.ops.image_arrays import to_tensor, to_uint8
 Rng = np.random.Generator
 
 
-def panned_still(image: np.ndarray, frames: int, crop: int, rng: Rng) -> np.ndarray:
-    """A still image seen by a moving camera, with things painted on that resemble rain.
-
-    Args:
-        image: (H, W, 3) uint8.
-        frames: how many.
-        crop: height and width of the view, pixels.
-        rng: what is random.
-
-    Returns:
-        (frames, crop, crop, 3) uint8. The path may jerk; the image may be plain grey.
-    """
+def repainted(image: np.ndarray, rng: Rng) -> np.ndarray:
+    """A still with things painted on that resemble rain; some are plain grey: (H, W, 3) uint8."""
     if rng.random() < 0.08:
-        grey = rng.integers(60, 256)
-        return np.full((frames, crop, crop, 3), grey, np.uint8)
+        return np.full_like(image, rng.integers(60, 256))
     image = image.copy()
     if rng.random() < 0.5:
         _paint_stems(image, rng)
     if rng.random() < 0.3:
         _paint_snow(image, rng)
-    height, width = image.shape[:2]
-    speed = rng.normal(0, rng.choice([0.5, 2.0, 6.0]), 2)
-    speeds = speed + rng.normal(0, 0.3, (frames, 2))
-    if rng.random() < 0.3 and frames > 1:
-        speeds[rng.integers(1, frames)] += rng.normal(0, 25, 2)
-    path = np.cumsum(speeds, 0)
-    path -= path.mean(0)
-    zoom = rng.uniform(0.7, 1.6) * (1 + rng.normal(0, 0.004) * np.arange(frames))
-    turn = rng.normal(0, 0.003) * np.arange(frames)
-    centre = np.array([rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height])
-    clip = []
-    for k in range(frames):
-        c, s = np.cos(turn[k]) / zoom[k], np.sin(turn[k]) / zoom[k]
-        matrix = np.array([[c, -s, 0.0], [s, c, 0.0]])
-        matrix[:, 2] = centre + path[k] - matrix[:, :2] @ [crop / 2, crop / 2]
-        clip.append(
-            cv2.warpAffine(
-                image,
-                matrix,
-                (crop, crop),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REFLECT_101,
-            )
-        )
-    return np.stack(clip)
+    return image
 
 
 def _paint_stems(image: np.ndarray, rng: Rng) -> None:
@@ -86,34 +53,64 @@ def _paint_snow(image: np.ndarray, rng: Rng) -> None:
     image[:] = (image * (1 - grain) + 255 * rng.uniform(0.7, 1) * grain).astype(np.uint8)
 
 
-def overlay(crop: int, rng: Rng) -> np.ndarray:
-    """A caption, logo or clock that stands still: (crop, crop, 4) float32, colour and opacity."""
-    canvas = np.zeros((crop, crop, 4), np.float32)
+def overlay(ground: np.ndarray, rng: Rng) -> np.ndarray:
+    """A caption, logo or clock that stands still: (H, W, 4) float32, colour and opacity.
+
+    Args:
+        ground: (H, W, 3) uint8, what it lies on; part of the captions are hardly brighter.
+        rng: what is random.
+    """
+    height, width = ground.shape[:2]
+    canvas = np.zeros((height, width, 4), np.float32)
     opacity = float(rng.choice([1.0, rng.uniform(0.4, 1.0), rng.uniform(0.15, 0.6)]))
+    pale = rng.random() < 0.35
     for _ in range(rng.integers(1, 4)):
         shade = float(rng.choice([1.0, 1.0, 0.0, rng.random()]))
         colour = rng.random(3) if rng.random() < 0.2 else np.full(3, shade)
-        x, y = (int(v) for v in rng.integers(0, crop, 2))
-        shape = np.zeros((crop, crop), np.uint8)
-        if rng.random() < 0.7:
-            letters = list(string.ascii_letters + string.digits + ":./- ")
-            text = "".join(rng.choice(letters, rng.integers(2, 14)))
-            font = int(rng.choice([0, 1, 2, 3, 4, 6]))
-            size, weight = float(rng.uniform(0.2, 1.4)), int(rng.choice([1, 1, 2, 3]))
-            place = (x - crop // 3, y)
-            if rng.random() < 0.5:
-                edge = np.zeros_like(shape)
-                cv2.putText(edge, text, place, font, size, 255, weight + 2, cv2.LINE_AA)
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        shape = np.zeros((height, width), np.uint8)
+        if rng.random() < 0.7 or pale:
+            edge = _write_letters(shape, (x - width // 3, y), rng)
+            if rng.random() < 0.5 and not pale:
                 _stamp(canvas, edge, np.full(3, 1 - shade), opacity)
-            cv2.putText(shape, text, place, font, size, 255, weight, cv2.LINE_AA)
         elif rng.random() < 0.5:
             radius, weight = int(rng.integers(3, 20)), int(rng.integers(1, 4))
             cv2.circle(shape, (x, y), radius, 255, weight, cv2.LINE_AA)
         else:
             far = (x + int(rng.integers(3, 60)), y + int(rng.integers(1, 25)))
             cv2.rectangle(shape, (x, y), far, 255, int(rng.choice([-1, 1, 2])))
+        if pale and shape.any():
+            colour = _paler(ground[shape > 0].mean(0) / 255, opacity, rng)
+        if rng.random() < 0.4:  # made at another size once
+            shape = cv2.GaussianBlur(shape, (0, 0), float(rng.uniform(0.4, 1.0)))
         _stamp(canvas, shape, colour, opacity)
     return canvas
+
+
+def _write_letters(shape: np.ndarray, place: tuple[int, int], rng: Rng) -> np.ndarray:
+    """Write a word on `shape` (H, W) in place; returns the same with letters that are bolder."""
+    letters = list(string.ascii_lowercase + string.ascii_letters + string.digits + ":./- ")
+    text = "".join(rng.choice(letters, rng.integers(2, 14)))
+    edge = np.zeros_like(shape)
+    if rng.random() < 0.5:  # shapes of print, thin ones
+        font = ImageFont.load_default(float(rng.uniform(7, 30)))
+        for target, weight in ((shape, 0), (edge, 1)):
+            page = Image.fromarray(target)
+            ImageDraw.Draw(page).text(place, text, 255, font, stroke_width=weight)
+            target[:] = np.array(page)
+        return edge
+    face, size = int(rng.choice([0, 1, 2, 3, 4, 6])), float(rng.uniform(0.2, 1.4))
+    weight = int(rng.choice([1, 1, 2, 3]))
+    cv2.putText(edge, text, place, face, size, 255, weight + 2, cv2.LINE_AA)
+    cv2.putText(shape, text, place, face, size, 255, weight, cv2.LINE_AA)
+    return edge
+
+
+def _paler(ground: np.ndarray, opacity: float, rng: Rng) -> np.ndarray:
+    """A colour that shows on a ground (3,) in [0, 1] by 10 to 60 grey levels, mostly brighter."""
+    contrast = float(rng.uniform(0.04, 0.24)) / opacity
+    up = rng.random() < 0.85
+    return np.clip(ground.mean() + (contrast if up else -contrast), 0, 1) * np.ones(3)
 
 
 def _stamp(canvas: np.ndarray, shape: np.ndarray, colour: np.ndarray, opacity: float) -> None:
@@ -154,7 +151,7 @@ def recolour(image: Tensor, gamma: float, gain: np.ndarray, saturation: float) -
 def night(clip: Tensor, rng: Rng) -> Tensor:
     """A clip (T, 3, H, W) as if taken in the dark; lamps stay bright."""
     dark = clip ** float(rng.uniform(1.2, 2.2)) * float(rng.uniform(0.2, 0.6))
-    lamps = ((clip - 0.85) / 0.15).clamp(0, 1)
+    lamps = ((clip.mean(1, keepdim=True) - 0.8) / 0.2).clamp(0, 1)
     return torch.lerp(dark, clip, lamps * float(rng.uniform(0, 1)))
 
 

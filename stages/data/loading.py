@@ -10,7 +10,8 @@ import cv2
 import torch
 from torch.utils.data import DataLoader
 
-from derain.stages.data.rendered_clips import Batch, Samples
+from derain.stages.data.batch import Batch
+from derain.stages.data.rendered_clips import Samples
 
 # What asks a run to save and stop; SLURM can be told to send SIGUSR1 before time is up.
 STOP_SIGNALS = [

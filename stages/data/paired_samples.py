@@ -18,9 +18,10 @@ from derain.configs.training import DataConfig, PairsConfig, TrainingConfig
 from derain.models.errors import DerainError
 from derain.models.log import Log
 from derain.models.ops.image_arrays import to_tensor
+from derain.stages.data.batch import UNKNOWN, Batch
 from derain.stages.data.clip_pairs import CLIP_LAYOUTS, ClipPair, find_clip_pairs, frames_of
 from derain.stages.data.image_pairs import ImagePair, find_pairs, read_pair
-from derain.stages.data.rendered_clips import UNKNOWN, Batch, Samples, cached_clip
+from derain.stages.data.rendered_clips import Samples, cached_clip
 from derain.stages.data.validation_clips import FRAMES, ValidationClip, to_clip
 
 Rng = np.random.Generator

@@ -13,9 +13,9 @@ from torch import Tensor
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
 from derain.models.ops.image_arrays import to_tensor
+from derain.stages.data.batch import Batch
 from derain.stages.data.paired_samples import without_physics
 from derain.stages.data.rendered_clips import (
-    Batch,
     RainyClips,
     Samples,
     cached_clip,
@@ -37,7 +37,8 @@ class RealRain(RainyClips):
     """Crops of rainy clips as they are; `clean` is the same, for want of a truth."""
 
     def __getitem__(self, index: int) -> Batch:
-        frames = to_tensor(self._clean(np.random.default_rng((self.seed, index, 1))))
+        clip, _ = self._clean(np.random.default_rng((self.seed, index, 1)))
+        frames = to_tensor(clip)
         return without_physics(frames, frames)
 
 
@@ -85,7 +86,9 @@ def refinement_samples(
     if config.real is None:
         return RefinementSamples(pairs, None, seed)
     files = real_clips(Path(config.real), cache, notice)
-    as_they_are = config.model_copy(update={"still_prob": 0.0})
+    as_they_are = config.model_copy(
+        update={"still_prob": 0.0, "moving_prob": 0.0, "flow_margin": 0}
+    )
     return RefinementSamples(pairs, RealRain(files, as_they_are, seed, pairs.length), seed)
 
 

@@ -1,17 +1,16 @@
 """Training data: clean clips in, batches of rainy clips with every layer of the rain out.
 
 Each sample is drawn from (seed, index) alone, so a run can be resumed at any step. Clips are
-decoded once into memory-mapped arrays. Rain is rendered by rain.py or cut out of real films
-(rainy_films.py), artefacts are in augment.py and codec.py.
+decoded once into memory-mapped arrays. Rain is rendered by rain/ or cut out of real films
+(rain/films.py), artefacts are in augment.py and codec.py, motion in camera_motion.py.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,34 +22,24 @@ from derain.configs.training import DataConfig
 from derain.models.errors import DerainError
 from derain.models.ops.image_arrays import to_tensor
 from derain.stages.data import augment
+from derain.stages.data.batch import UNKNOWN, Batch, cropped, frozen, turned
+from derain.stages.data.camera_motion import (
+    Corner,
+    Frames,
+    measured_path,
+    moving_view,
+    panned_still,
+    standing_view,
+)
 from derain.stages.data.clip_cache import store_clip
 from derain.stages.data.codec import film_clip, sample_camera, sample_codec
 from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
-from derain.stages.data.rainy_films import film_pair, lay_rain_over
+from derain.stages.data.rain.films import film_piece, lay_rain_over
 from derain.stages.data.thumbnails import draw_thumbnails
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-UNKNOWN = -1.0
 CAPTION_WEIGHT = 16.0  # of the error on captions: they are few pixels, and people read them
-
-
-class Batch(NamedTuple):
-    """What a training step gets, float32, each (B, T, C, H, W)."""
-
-    rainy: Tensor
-    clean: Tensor
-    transmission: Tensor  # C = 1
-    airlight: Tensor  # C = 3, H = W = 1
-    streaks: Tensor
-    occlusion: Tensor  # C = 1; UNKNOWN where nobody knows which rain is drops and which streaks
-    boldness: Tensor  # (B, 1, 1, 1) in [0, 1], what the network is asked for
-    weight: Tensor  # C = 1: of the squared error; 0 where nobody knows the truth
-    # Small whole frames for a haze estimator (thumbnails.py), with their number in the place of T.
-    thumbnails: Tensor = torch.empty(0)
-    thumbnail_streaks: Tensor = torch.empty(0)
-    thumbnail_transmission: Tensor = torch.empty(0)
-    thumbnail_airlight: Tensor = torch.empty(0)
 
 
 class Samples(Dataset[Batch]):
@@ -139,43 +128,60 @@ class RainyClips(Samples):
     config: DataConfig
     seed: int
     length: int
-    films: list[Path] = field(default_factory=list)  # of real rain (rainy_films.py)
+    films: list[Path] = field(default_factory=list)  # of real rain (rain/films.py)
 
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng((self.seed, index))
         config = self.config
-        if self.films and rng.random() < config.film_prob:
-            return self._film(rng)
-        clip = to_tensor(self._clean(rng))
-        clip = augment.colour_shift(clip, rng)
-        if rng.random() < config.night_prob:
+        film = bool(self.films) and rng.random() < config.film_prob
+        batch, corner = self._film(rng) if film else self._rendered(rng)
+        if rng.random() < config.frozen_prob:  # neighbours that say nothing, as in a still image
+            batch = frozen(batch, int(rng.integers(config.frames)))
+        batch = cropped(batch, corner, config.crop, flows=config.flow_margin > 0)
+        return turned(batch, config.turned_prob, rng)
+
+    def _rendered(self, rng: np.random.Generator) -> tuple[Batch, Corner]:
+        """A piece of a clean clip with rain laid over, and where the network's crop is in it."""
+        config = self.config
+        frames, corner = self._clean(rng)
+        clip = augment.colour_shift(to_tensor(frames), rng)
+        dark = rng.random() < config.night_prob
+        if dark:
             clip = augment.night(clip, rng)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        settings = sample_settings(generator, haze_prob=config.haze_prob)
+        settings = sample_settings(
+            generator, haze_prob=config.haze_prob, snow_prob=config.snow_prob
+        )
+        if dark and rng.random() < 0.7:
+            settings = replace(settings, lamps=float(rng.uniform(0.3, 1)))
         wet = rng.random() >= config.clean_prob
         cut_out = wet and bool(self.films) and rng.random() < config.layers_prob
         if not wet or (cut_out and rng.random() < 0.6):
             settings = RainSettings(layers=())
         factor = float(rng.uniform(0.7, 1.4))
-        rain = render_rain(clip, settings.scaled(factor), int(rng.integers(2**62)))
+        camera = None
+        if settings.layers and rng.random() < config.camera_prob:
+            # What is near shifts by more than the scene where a camera does not only turn.
+            parallax = float(rng.uniform(0.8, 1.5))
+            camera = torch.from_numpy(measured_path(frames)) * parallax
+        rain = render_rain(clip, settings.scaled(factor), int(rng.integers(2**62)), camera=camera)
         rainy = lay_rain_over(rain.rainy, self.films, rng) if cut_out else rain.rainy
-        rain = rain._replace(rainy=rainy)
-        return _turned(self._finish(clip, rain, rng), config.turned_prob, rng)
+        return self._finish(clip, rain._replace(rainy=rainy), corner, rng), corner
 
-    def _film(self, rng: np.random.Generator) -> Batch:
+    def _film(self, rng: np.random.Generator) -> tuple[Batch, Corner]:
         """A piece of a film of real rain, with its truth as far as that is known."""
         config = self.config
-        rainy, clean, weight = film_pair(self.films, config.frames, config.crop, rng)
+        piece = film_piece(self.films, config.frames, config.crop, config.flow_margin, rng)
+        rainy, clean, weight = piece.rainy, piece.clean, piece.certain
         if rng.random() < config.repeat_prob:
             order = augment.repeats(len(clean), rng)
             rainy, clean, weight = rainy[order], clean[order], weight[order]
         if rng.random() < config.overlay_prob:
-            layer = to_tensor(augment.overlay(config.crop, rng))
+            layer = self._overlay(clean, piece.corner, rng)
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
             weight = torch.maximum(weight, _caption_weight(layer))
         if rng.random() < config.codec_prob / 2:  # the film has been through one already
-            camera, codec = sample_camera(rng), sample_codec(rng, config.crop**2)
-            rainy, clean = (film_clip(x, camera, codec) for x in (rainy, clean))
+            rainy, clean = _filmed((rainy, clean), rng)
         batch = Batch(
             rainy=rainy,
             clean=clean,
@@ -186,14 +192,24 @@ class RainyClips(Samples):
             boldness=augment.boldness(rng),
             weight=weight,
         )
-        return _turned(batch, config.turned_prob, rng)
+        return batch, piece.corner
 
-    def _clean(self, rng: np.random.Generator) -> np.ndarray:
-        """(T, crop, crop, 3) uint8 from one of the clips."""
-        frames, crop = self.config.frames, self.config.crop
+    def _overlay(self, clean: Tensor, corner: Corner, rng: np.random.Generator) -> Tensor:
+        """(4, H, W): a caption within the network's crop of a clip (T, 3, H, W)."""
+        (y, x), crop = corner, self.config.crop
+        ground = clean[len(clean) // 2, :, y : y + crop, x : x + crop].permute(1, 2, 0)
+        drawn = augment.overlay((ground * 255).byte().numpy(), rng)
+        layer = clean.new_zeros((4, *clean.shape[-2:]))
+        layer[:, y : y + crop, x : x + crop] = to_tensor(drawn)
+        return layer
+
+    def _clean(self, rng: np.random.Generator) -> tuple[Frames, Corner]:
+        """(T, H, W, 3) from one of the clips, and y and x of the network's crop in it."""
+        frames, crop, margin = self.config.frames, self.config.crop, self.config.flow_margin
         clip = np.load(self.files[rng.integers(len(self.files))], mmap_mode="r")
         if rng.random() < self.config.still_prob:
-            return augment.panned_still(np.array(clip[rng.integers(len(clip))]), frames, crop, rng)
+            still = augment.repainted(np.array(clip[rng.integers(len(clip))]), rng)
+            return panned_still(still, frames, crop + 2 * margin, rng), (margin, margin)
         order = np.arange(frames) * int(rng.choice([1, 2, 3, 4], p=[0.7, 0.18, 0.07, 0.05]))
         if rng.random() < 0.1 and frames > 1:
             order[rng.integers(1, frames) :] += rng.integers(1, 4)  # the camera jerks
@@ -201,19 +217,19 @@ class RainyClips(Samples):
             order = np.arange(frames) % max(1, len(clip))
         order = order + rng.integers(0, max(1, len(clip) - order[-1]))
         low, high = self.config.scale
-        height, width = clip.shape[1:3]
+        size = (clip.shape[1], clip.shape[2])
         scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-        side = min(round(crop / scale), height, width)
-        top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-        part = clip[order, top : top + side, left : left + side]
-        if rng.random() < 0.5:
-            part = part[:, :, ::-1]
-        how = cv2.INTER_AREA if side > crop else cv2.INTER_CUBIC
-        return np.stack(
-            [cv2.resize(np.ascontiguousarray(f), (crop, crop), interpolation=how) for f in part]
+        side = min(round(crop / scale), *size)
+        place = (int(rng.integers(0, size[0] - side + 1)), int(rng.integers(0, size[1] - side + 1)))
+        view = standing_view(frames, size, side, place, crop, margin)
+        if rng.random() < self.config.moving_prob:
+            view = moving_view(view, size, rng)
+        part = view.cut(clip[order])
+        return (
+            (part[:, :, ::-1], view.mirrored(crop)) if rng.random() < 0.5 else (part, view.corner)
         )
 
-    def _finish(self, clean: Tensor, rain: Rain, rng: np.random.Generator) -> Batch:
+    def _finish(self, clean: Tensor, rain: Rain, corner: Corner, rng: np.random.Generator) -> Batch:
         """Overlays and camera artefacts, after the rain, as a camera and an editor would."""
         config = self.config
         rainy, transmission = rain.rainy, rain.transmission
@@ -224,7 +240,7 @@ class RainyClips(Samples):
             rainy, clean, transmission = rainy[order], clean[order], transmission[order]
             streaks, occlusion = streaks[order], occlusion[order]
         if rng.random() < config.overlay_prob:
-            layer = to_tensor(augment.overlay(config.crop, rng))
+            layer = self._overlay(clean, corner, rng)
             rainy, clean = augment.lay_over(rainy, layer), augment.lay_over(clean, layer)
             bare = 1 - layer[3:]  # what is laid over is not wet
             streaks, occlusion = streaks * bare, occlusion * bare
@@ -239,10 +255,10 @@ class RainyClips(Samples):
             rainy = augment.jpeg(rainy, quality)
             clean = clean if restore else augment.jpeg(clean, quality)
         if rng.random() < config.codec_prob:
-            camera, codec = sample_camera(rng), sample_codec(rng, config.crop**2)
-            rainy = film_clip(rainy, camera, codec)
+            filmed = _filmed((rainy, clean), rng)
+            rainy = filmed[0]
             if rng.random() >= config.codec_restore_prob:
-                clean = film_clip(clean, camera, codec)
+                clean = filmed[1]
         batch = Batch(
             rainy=rainy,
             clean=clean,
@@ -269,15 +285,7 @@ def _caption_weight(layer: Tensor) -> Tensor:
     return CAPTION_WEIGHT * (layer[3:] > 0.05).float()
 
 
-def _turned(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
-    """In a share of the samples, a film taken with a camera held upright: rain falls sideways."""
-    if rng.random() >= share:
-        return batch
-    back = rng.random() < 0.5
-
-    def turn(frames: Tensor) -> Tensor:
-        frames = frames.transpose(-1, -2)
-        return (frames.flip(-1) if back else frames).contiguous()
-
-    names = ("rainy", "clean", "transmission", "streaks", "occlusion", "weight")
-    return batch._replace(**{name: turn(getattr(batch, name)) for name in names})
+def _filmed(clips: tuple[Tensor, Tensor], rng: np.random.Generator) -> tuple[Tensor, ...]:
+    """Clips (T, 3, H, W) as one camera and one codec leave them."""
+    camera, codec = sample_camera(rng), sample_codec(rng, clips[0][0, 0].numel())
+    return tuple(film_clip(clip, camera, codec) for clip in clips)

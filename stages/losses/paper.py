@@ -36,8 +36,8 @@ from derain.models.networks.two_stage import ReferenceStages, State, TwoStage
 from derain.models.ops.scattering import add_haze
 from derain.models.output import Output
 from derain.models.runtime.derainer import on_device
+from derain.stages.data.batch import Batch
 from derain.stages.data.real_rain import RefinementBatch
-from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.adversary import LABELS_FAKE, LABELS_REAL, build_discriminator, frozen
 from derain.stages.losses.losses import Critic, Objective, Terms, weighted
 from derain.stages.losses.ssim import padded_ssim

@@ -20,7 +20,7 @@ from derain.models.networks.haze_estimator import GRID, Haze
 from derain.models.ops.scattering import add_haze
 from derain.models.output import LAYERS, Output
 from derain.models.video_model import VideoModel
-from derain.stages.data.rendered_clips import Batch
+from derain.stages.data.batch import Batch
 from derain.stages.data.thumbnails import Thumbnails
 from derain.stages.losses.haze import haze_losses, look
 from derain.stages.losses.losses import (
@@ -96,7 +96,9 @@ def run(model: VideoModel, batch: Batch) -> Output:
     haze_estimator = model.haze_estimator
     if haze_estimator is None:
         return model(batch.rainy)[0]
-    output = model(batch.rainy, haze=known_haze(batch), boldness=batch.boldness)[0]
+    flows = batch.flows if batch.flows.numel() else None
+    asked = {"haze": known_haze(batch), "boldness": batch.boldness, "flows": flows}
+    output = model(batch.rainy, **asked)[0]
     if not batch.thumbnails.numel():
         return output
     return replace(output, features=look(haze_estimator, thumbnails_of(batch)))

@@ -32,8 +32,8 @@ from derain.models.ops.optical_flow import compose_flows, dis_flow, warp
 from derain.models.output import Output
 from derain.models.runtime.derainer import on_device
 from derain.models.video_model import VideoModel
+from derain.stages.data.batch import Batch
 from derain.stages.data.real_rain import RefinementBatch
-from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.adversary import (
     ADVERSARIAL_LOSSES,
     AlignedClips,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from derain.configs.single_image import SingleImageConfig
 from derain.models.networks.per_frame import PerFrame
-from derain.stages.data.rendered_clips import Batch
+from derain.stages.data.batch import Batch
 from derain.stages.losses.losses import Objective, Terms, log_mse
 from derain.stages.losses.ssim import padded_ssim
 

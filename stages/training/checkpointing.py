@@ -40,6 +40,9 @@ class Checkpointed(VideoModel[State]):
     def informed_state(self, clip: Tensor, haze: Haze) -> State:
         return self.model.informed_state(clip, haze)
 
+    def look_ahead(self, state: State, flows: tuple[Tensor, Tensor]) -> State:
+        return self.model.look_ahead(state, flows)
+
     def step(
         self, frame: Tensor, state: State, tiles: Tiles | None = None
     ) -> tuple[Output | None, State]:

@@ -24,7 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from derain.models.errors import DerainError
 from derain.models.runtime.derainer import choose_device
-from derain.stages.data.rendered_clips import Batch, Samples
+from derain.stages.data.batch import Batch
+from derain.stages.data.rendered_clips import Samples
 
 PATIENCE = timedelta(hours=2)  # while process 0 decodes clips or looks at the validation clips
 

@@ -17,9 +17,10 @@ from derain.models.errors import DerainError
 from derain.models.log import Log
 from derain.models.ops.optical_flow import dis_flow
 from derain.models.runtime.derainer import choose_device, on_device
+from derain.stages.data.batch import Batch
 from derain.stages.data.loading import batches
 from derain.stages.data.real_rain import RefinementBatch, RefinementSamples
-from derain.stages.data.rendered_clips import Batch, RainyClips, Samples
+from derain.stages.data.rendered_clips import RainyClips, Samples
 from derain.stages.losses.metrics import psnr, rainy_pixels
 from derain.stages.training.distributed import Processes, Shard
 from derain.stages.training.learner import make_learners, make_network

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from derain.models.errors import DerainError
 from derain.models.ops.image_arrays import to_uint8
+from derain.stages.data.batch import Batch
 from derain.stages.data.real_rain import RefinementBatch
-from derain.stages.data.rendered_clips import Batch
 
 HEIGHT, BAR = 160, 18  # pixels of an image and of the line above it
 Row = list[tuple[str, Tensor]]  # names and images (1 or 3, H, W) in [0, 1]

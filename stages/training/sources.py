@@ -13,7 +13,7 @@ from derain.models.errors import UsageError
 from derain.models.log import Log
 from derain.stages.data.clip_cache import cache_folder, trim
 from derain.stages.data.paired_samples import paired_data
-from derain.stages.data.rainy_films import find_films
+from derain.stages.data.rain.films import find_films
 from derain.stages.data.real_rain import real_clips, refinement_samples
 from derain.stages.data.rendered_clips import RainyClips, Samples, cached_clip, find_clips
 from derain.stages.data.validation_clips import (

@@ -9,7 +9,7 @@ import pytest
 from derain.models.errors import UsageError
 from derain.pipeline.background.layers import write_layers
 from derain.pipeline.video import write_rgb
-from derain.stages.data.rainy_films import find_films, read_part
+from derain.stages.data.rain.films import find_films, read_part
 
 
 def test_a_film_becomes_layers_that_are_not_overwritten(tmp_path: Path) -> None:

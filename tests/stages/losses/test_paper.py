@@ -20,8 +20,8 @@ from derain.models.networks.discriminator import ReferenceDiscriminator
 from derain.models.networks.discriminator import convert_reference as convert_discriminator
 from derain.models.networks.two_stage import TwoStage, convert_reference
 from derain.models.output import Output
+from derain.stages.data.batch import Batch
 from derain.stages.data.real_rain import RefinementBatch
-from derain.stages.data.rendered_clips import Batch
 from derain.stages.losses.losses import Objective
 from derain.stages.losses.paper import Frame, Taught, critic_loss, judge, paper_objective
 from derain.stages.training.distributed import Processes

@@ -14,7 +14,7 @@ from derain.models import create_model
 from derain.models.networks.haze_estimator import FINE, GRID, Haze
 from derain.models.ops.scattering import T_MIN, add_haze
 from derain.models.output import LAYERS, Output
-from derain.stages.data.rendered_clips import UNKNOWN, Batch
+from derain.stages.data.batch import UNKNOWN, Batch
 from derain.stages.losses import haze
 from derain.stages.losses.losses import (
     LOG_MSE_FLOOR,

@@ -18,6 +18,7 @@ from derain.configs.training import DataConfig, RefinementConfig, TrainingConfig
 from derain.models import DerainError, load_model
 from derain.models.networks.discriminator import PatchDiscriminator
 from derain.models.output import Output
+from derain.stages.data.batch import Batch
 from derain.stages.data.paired_samples import without_physics
 from derain.stages.data.real_rain import (
     RealRain,
@@ -25,7 +26,7 @@ from derain.stages.data.real_rain import (
     real_clips,
     refinement_samples,
 )
-from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips
+from derain.stages.data.rendered_clips import RainyClips, cached_clip, find_clips
 from derain.stages.losses.adversary import ADVERSARIAL_LOSSES
 from derain.stages.losses.refinement import (
     dark_channel,

@@ -19,9 +19,10 @@ from derain.configs.single_image import PairsConfig, SingleImageConfig
 from derain.configs.training import DataConfig, TrainingConfig, load_training
 from derain.models import DerainError, create_model, load_model
 from derain.models.networks.per_frame import PerFrame
+from derain.stages.data.batch import UNKNOWN, Batch
 from derain.stages.data.image_pairs import ImagePair
 from derain.stages.data.paired_samples import PairedImages, paired_data, without_physics
-from derain.stages.data.rendered_clips import UNKNOWN, Batch, RainyClips, cached_clip, find_clips
+from derain.stages.data.rendered_clips import RainyClips, cached_clip, find_clips
 from derain.stages.losses.single_image import (
     RECIPES,
     edges,

@@ -15,7 +15,8 @@ from derain.configs.training import DataConfig, TrainingConfig, load_training
 from derain.models import DerainError, create_model, load_model
 from derain.models.errors import UsageError
 from derain.models.weights_io import read_weights, save_model
-from derain.stages.data.rendered_clips import Batch, RainyClips, cached_clip, find_clips, read_clip
+from derain.stages.data.batch import Batch
+from derain.stages.data.rendered_clips import RainyClips, cached_clip, find_clips, read_clip
 from derain.stages.data.validation_clips import make_validation_clips
 from derain.stages.losses.losses import log_mse, temporal_difference
 from derain.stages.losses.recovery import training_loss, video_objective

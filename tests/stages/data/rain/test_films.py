@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from derain.models.errors import DerainError
-from derain.stages.data.rain_layers import sample_layer, split_film
-from derain.stages.data.rainy_films import film_pair, find_films, lay_rain_over, write_film
+from derain.stages.data.rain.films import film_piece, find_films, lay_rain_over, write_film
+from derain.stages.data.rain.harvest import sample_layer, split_film
 
 
 def _film(frames: int = 15) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -65,10 +65,15 @@ def test_files_come_back_as_pairs_and_as_rain_for_others(tmp_path: Path) -> None
     films = find_films(tmp_path)
     assert [film.name for film in films] == ["yard"]
     rng = np.random.default_rng(5)
-    rainy, clean, certain = film_pair(films, 6, 64, rng)
+    rainy, clean, certain, corner = film_piece(films, 6, 64, 0, rng)
+    assert corner == (0, 0)
     assert rainy.shape == clean.shape == (6, 3, 64, 64)
     assert certain.shape == (6, 1, 64, 64)
     assert ((rainy - clean) > 0.1).any()
+    wide = film_piece(films, 6, 32, 16, rng)
+    y, x = wide.corner
+    assert wide.rainy[..., y : y + 32, x : x + 32].shape == (6, 3, 32, 32)
+    assert 32 < wide.rainy.shape[-1] <= 64
     dry = torch.full((6, 3, 64, 64), 0.3)
     wet = lay_rain_over(dry, films, rng)
     assert (wet >= dry - 1e-6).all()

@@ -1,12 +1,13 @@
 """Harvested rain on disk, and samples drawn from it: rain for other clips, films with their truth.
 
-`derain background FILM --layers OUT` writes what `rain_layers.split_film` gives as arrays that can
+`derain background FILM --layers OUT` writes what `harvest.split_film` gives as arrays that can
 be memory-mapped, OUT/FILM.rainy.npy and so on; `data.rain_layers=OUT` trains with it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from derain.models.errors import DerainError
 from derain.models.ops.image_arrays import to_tensor
-from derain.stages.data.rain_layers import PLACES, Split, sample_layer
+from derain.stages.data.camera_motion import Corner, standing_view
+from derain.stages.data.rain.harvest import PLACES, Split, sample_layer
 
 Rng = np.random.Generator
 PARTS = ("rainy", "truth", "certain", "opacity")
@@ -57,14 +59,16 @@ def read_part(film: Path, part: str) -> NDArray[np.uint8]:
 
 
 def lay_rain_over(clip: Tensor, films: list[Path], rng: Rng) -> Tensor:
-    """A clip (T, 3, H, H) in [0, 1] with the rain of one of the films falling before it.
+    """A clip (T, 3, H, W) in [0, 1] with the rain of one of the films falling before it.
 
     Args:
         clip: RGB.
         films: as `find_films` gives them.
         rng: what is random.
     """
-    layer = sample_layer(_rainy_part(films, rng), len(clip), clip.shape[-1], rng)
+    height, width = clip.shape[-2:]
+    layer = sample_layer(_rainy_part(films, rng), len(clip), max(height, width), rng)
+    layer = layer[:, :height, :width]
     opacity = torch.from_numpy(layer)[:, None]
     light = float(rng.uniform(0.7, 0.98)) * float(clip.mean() * 2.0 + 0.1)
     sky = torch.full_like(clip[:1], min(1.0, light))
@@ -87,18 +91,28 @@ def _wet_place(opacity: NDArray[np.uint8], side: int, rng: Rng) -> tuple[int, in
     return max(places, key=lambda p: opacity[:, p[0] : p[0] + side : 2, p[1] : p[1] + side].mean())
 
 
-def film_pair(films: list[Path], frames: int, crop: int, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
-    """A piece of a rainy film and its truth.
+class FilmPiece(NamedTuple):
+    """A piece of a rainy film and its truth. T frames.
+
+    rainy, clean: (T, 3, H, W) in [0, 1]. certain: (T, 1, H, W), 1 where `clean` is the truth, else
+    0. corner: y and x of the network's crop in it.
+    """
+
+    rainy: Tensor
+    clean: Tensor
+    certain: Tensor
+    corner: Corner
+
+
+def film_piece(films: list[Path], frames: int, crop: int, margin: int, rng: Rng) -> FilmPiece:
+    """Draw a piece of one of the films, where it rains.
 
     Args:
         films: as `find_films` gives them.
         frames: how many.
-        crop: height and width, pixels.
+        crop: height and width that the network sees, pixels.
+        margin: around it, where there is as much.
         rng: what is random.
-
-    Returns:
-        rainy, clean: (frames, 3, crop, crop) in [0, 1]. certain: (frames, 1, crop, crop), 1 where
-        `clean` is the truth, else 0.
     """
     film = films[rng.integers(len(films))]
     *parts, opacity = (read_part(film, part) for part in PARTS)
@@ -106,17 +120,15 @@ def film_pair(films: list[Path], frames: int, crop: int, rng: Rng) -> tuple[Tens
     start = int(rng.integers(0, max(1, total - frames + 1)))
     order = np.minimum(start + np.arange(frames), total - 1)
     side = min(round(crop * np.exp(rng.uniform(-0.3, 0.6))), height, width)
-    top, left = _wet_place(opacity[order[::3]], side, rng)
+    place = _wet_place(opacity[order[::3]], side, rng)
+    view = standing_view(frames, (height, width), side, place, crop, margin)
     flip = rng.random() < 0.5
 
     def piece(array: NDArray[np.uint8]) -> Tensor:
-        cut = np.array(array[order, top : top + side, left : left + side])
-        cut = cut[:, :, ::-1] if flip else cut
-        how = cv2.INTER_AREA if side > crop else cv2.INTER_LINEAR
-        cut = np.stack(
-            [cv2.resize(np.ascontiguousarray(f), (crop, crop), interpolation=how) for f in cut]
-        )
+        cut = view.cut(array[order], cv2.INTER_LINEAR)
+        cut = np.ascontiguousarray(cut[:, :, ::-1] if flip else cut)
         return to_tensor(cut.reshape(*cut.shape[:3], -1))
 
     rainy, clean, certain = map(piece, parts)
-    return rainy, clean, (certain > 0.99).float()
+    corner = view.mirrored(crop) if flip else view.corner
+    return FilmPiece(rainy, clean, (certain > 0.99).float(), corner)
