@@ -7,6 +7,8 @@ weight files.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ class SqueezeExcite(nn.Module):
         return x * gate if torch.is_grad_enabled() else x.mul_(gate)
 
 
-class Cell(nn.Module):
+class Cell(nn.Module, ABC):
     """A recurrent convolution: `cell(x, state) -> (output, state)`; state None at the start.
 
     Without a state the terms of the last output are left out, biases too: that is not the same as
@@ -92,6 +94,7 @@ class Cell(nn.Module):
             y = self.gates_x(x).add_(self.gates_h(state[0]))
         return y.sigmoid_().split(self.channels, 1)
 
+    @abstractmethod
     def forward(
         self, x: Tensor, state: CellState | None = None, mean: Mean = spatial_mean
     ) -> tuple[Tensor, CellState | None]:
@@ -102,7 +105,6 @@ class Cell(nn.Module):
             state: of the step before, (B, C, H, W) each; None at the start.
             mean: takes (B, C, h, w) to (B, C), over the whole image where x is of a tile.
         """
-        raise NotImplementedError
 
 
 class ConvCell(Cell):

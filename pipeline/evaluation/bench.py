@@ -10,11 +10,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,26 +23,22 @@ from derain.models.log import Log, say_nothing
 from derain.models.ops.image_arrays import to_tensor, to_uint8
 from derain.models.runtime.derainer import choose_device
 from derain.models.runtime.engines import Engine
-from derain.pipeline.evaluation.clock import Clock
+from derain.pipeline.evaluation.clock import Clocks
+from derain.pipeline.evaluation.long_run import forth_and_back, long_run, memory
 from derain.pipeline.evaluation.network_parts import engine_name, network_parts
 from derain.pipeline.evaluation.nothing import Nothing
-from derain.pipeline.rendered.demo import read_8_bit
 from derain.pipeline.rendered.scenes import demo_frames
 from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on
-from derain.pipeline.streaming.derain_video import Report, VideoOptions, derain_video
+from derain.pipeline.streaming.derain_video import VideoOptions, derain_video
 from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
 from derain.pipeline.video.color import to_bytes, to_float
 from derain.stages.losses.metrics import psnr
-
-T = TypeVar("T")
 
 ENCODING = Encoding(codec="libx264", crf=18, preset="veryfast")
 # Rendered frames; longer clips play them forth and back, which comes round every 50 frames: both
 # ends of a long run see the same ones.
 LOOP = 26
 HELD = 12  # frames whose difference from float32 is measured
-EARLY = 200  # frame at which memory of a long run is first looked at
-WINDOW = 100  # frames whose PSNR is compared at both ends of a long run
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +63,6 @@ class BenchOptions:
     long: int = 0
 
 
-def memory(field: str) -> float | None:
-    """MiB of this process by /proc/self/status: VmHWM (peak) or VmRSS; None where there is none."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return None
-    line = next(x for x in status.read_text().splitlines() if x.startswith(f"{field}:"))
-    return int(line.split()[1]) / 1024
-
-
 def clips(size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """LOOP frames of the demo's scene, clean and with rain, (H, W, 3) uint8 each."""
     width, height = size
@@ -85,14 +70,6 @@ def clips(size: tuple[int, int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
     settings = named_rain(SynthOptions(rain="shower"), height)
     rainy = [to_uint8(r.rainy[0]) for r in rain_on(map(to_float, clean), settings, seed=1)]
     return clean, rainy
-
-
-def forth_and_back(items: list[T], count: int) -> Iterator[T]:
-    """0, 1, …, n-1, n-2, …, 1, 0, 1, … so that a clip goes on without a cut."""
-    period = max(1, 2 * len(items) - 2)
-    for t in range(count):
-        t %= period
-        yield items[t if t < len(items) else period - t]
 
 
 def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, object]:
@@ -125,7 +102,9 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, o
         found |= whole(source, folder, model, options, progress)
         if options.long:
             progress(f"a long run of {options.long} frames")
-            found |= long_run(folder, model, clean, rainy, options, progress)
+            found |= long_run(
+                folder, model, clean, rainy, _settings(options), options.long, progress
+            )
         # Last: what holding whole clips leaves behind would count as memory of the long run.
         found |= parts(source, folder, model, options, progress)
     progress("flow, alignment and core of the network")
@@ -177,14 +156,13 @@ def whole(
         runs["ffmpeg"] = lambda: subprocess.run(command, check=True)
     else:
         progress("the ffmpeg program is not there: no comparison with it")
-    clocks: dict[str, list[Clock]] = {name: [] for name in runs}
+    clocks = Clocks()
     for number in range(options.rounds):
         for name, run in runs.items():
             progress(f"round {number + 1} of {options.rounds}: {name}")
-            with Clock() as clock:
+            with clocks.timing(name):
                 run()
-            clocks[name].append(clock)
-    times = {name: _per_frame(measured, options.frames) for name, measured in clocks.items()}
+    times = clocks.per_frame(options.frames)
     found: dict[str, object] = {**times}
     found["fps"] = 1 / times["pipeline"]["wall"]
     found["peak_memory_mib"] = memory("VmHWM")
@@ -209,38 +187,35 @@ def parts(
         options: of the bench.
         progress: told what is being measured.
     """
-    clocks: dict[str, list[Clock]] = {"decode": [], "network": [], "encode": []}
+    clocks = Clocks()
     count = min(options.frames, 60)  # frames that are held at once
     for number in range(options.rounds):
         progress(f"round {number + 1} of {options.rounds}: decode, network, encode")
         with VideoReader(source) as reader:
             frames: list[Frame] = []
             images: list[NDArray[np.float32]] = []
-            with Clock() as clock:
+            with clocks.timing("decode"):
                 for frame in reader.frames():
                     images.append(reader.to_rgb(frame))
                     frames.append(frame)
                     if len(frames) == count:
                         break
-            clocks["decode"].append(clock)
             tensors = [to_tensor(image) for image in images]
             derainer = Derainer(
                 model, options.device, options.precision, notice=progress, engine=options.engine
             )
-            with Clock() as clock:
+            with clocks.timing("network"):
                 results = derained(derainer, tensors)
-            clocks["network"].append(clock)
             residuals = [
                 (result - tensor).permute(1, 2, 0).contiguous().numpy()
                 for result, tensor in zip(results, tensors, strict=True)
             ]
-            with Clock() as clock:
+            with clocks.timing("encode"):
                 target = folder / "parts.mp4"
                 with VideoWriter(target, reader.video, ENCODING, overwrite=True) as writer:
                     for frame, residual in zip(frames, residuals, strict=True):
                         writer.write(frame, residual)
-            clocks["encode"].append(clock)
-    return {name: _per_frame(measured, count) for name, measured in clocks.items()}
+    return dict(clocks.per_frame(count))
 
 
 def derained(derainer: Derainer, frames: Iterable[torch.Tensor]) -> list[torch.Tensor]:
@@ -250,67 +225,6 @@ def derained(derainer: Derainer, frames: Iterable[torch.Tensor]) -> list[torch.T
     """
     images = [out.image[0].cpu() for x in frames if (out := derainer.push(x)) is not None]
     return images + [out.image[0].cpu() for out in derainer.flush()]
-
-
-def _per_frame(clocks: list[Clock], frames: int) -> dict[str, float]:
-    return {
-        "wall": median(c.wall for c in clocks) / frames,
-        "cpu": median(c.cpu for c in clocks) / frames,
-    }
-
-
-def long_run(
-    folder: Path,
-    model: VideoModel,
-    clean: list[NDArray[np.uint8]],
-    rainy: list[NDArray[np.uint8]],
-    options: BenchOptions,
-    progress: Log,
-) -> dict[str, object]:
-    """Memory and PSNR of the WINDOW frames that end at EARLY, and of the last WINDOW.
-
-    Memory is the median of what is resident at each of these frames: it goes up and down with
-    every layer of the network.
-
-    Args:
-        folder: for what is written.
-        model: to measure.
-        clean: frames (H, W, 3), over which the film goes round.
-        rainy: the same with rain.
-        options: of the bench.
-        progress: told what is being measured.
-
-    Raises:
-        DerainError: the run is too short to tell.
-    """
-    if options.long < EARLY + WINDOW:
-        raise DerainError(f"A long run has at least {EARLY + WINDOW} frames; raise --long.")
-    source, target = folder / "long.mp4", folder / "long_out.mp4"
-    write_rgb(source, forth_and_back(rainy, options.long), encoding=ENCODING)
-    settings = _settings(options)
-    resident: dict[int, list[float]] = {EARLY: [], options.long: []}
-
-    def watch(report: Report) -> None:
-        for end, found in resident.items():
-            now = memory("VmRSS") if end - WINDOW < report.frames_out <= end else None
-            if now is not None:
-                found.append(now)
-        if report.frames_out % EARLY == 0:
-            progress(f"{report.frames_out} of {options.long} frames")
-
-    derain_video(source, target, settings, model=model, progress=watch)
-    values = [
-        psnr(to_tensor(a), to_tensor(b)).item()
-        for a, b in zip(read_8_bit(target), forth_and_back(clean, options.long), strict=True)
-    ]
-    early = values[EARLY - WINDOW : EARLY]
-    return {
-        "long_frames": options.long,
-        "resident_mib_early": median(resident[EARLY]) if resident[EARLY] else None,
-        "resident_mib_late": median(resident[options.long]) if resident[options.long] else None,
-        "psnr_early": sum(early) / WINDOW,
-        "psnr_late": sum(values[-WINDOW:]) / WINDOW,
-    }
 
 
 def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:

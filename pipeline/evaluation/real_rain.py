@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from derain.stages.data.rain.harvest import distinct
+from derain.stages.data.rain.harvest import distinct, find_neighbours
 
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Grey = NDArray[np.uint8]  # (H, W)
@@ -54,20 +54,15 @@ class Motion:
 
 def film_motion(frames: Frames) -> list[Motion]:
     """The motion around every distinct frame that has two distinct neighbours on each side."""
-    kept = distinct(list(frames), REPEATED)
-    soft = {k: cv2.GaussianBlur(_grey(frames[k]), (0, 0), BLUR) for k in kept}
     height, width = frames.shape[1:3]
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = []
-    for n in range(REACH, len(kept) - REACH):
-        centre = kept[n]
-        around = [kept[n + d] for d in range(-REACH, REACH + 1) if d]
-        maps = [grid + dis.calc(soft[centre], soft[k], None) for k in around]
+    kept = distinct(list(frames), REPEATED)
+    for centre, around in find_neighbours(list(frames), kept, REACH, BLUR):
+        neighbours, maps = zip(*around, strict=True)
         inside = np.logical_and.reduce(
             [(m >= 0).all(-1) & (m[..., 0] <= width - 1) & (m[..., 1] <= height - 1) for m in maps]
         )
-        found.append(Motion(centre, tuple(around), tuple(maps), inside))
+        found.append(Motion(centre, neighbours, maps, inside))
     return found
 
 

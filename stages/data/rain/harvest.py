@@ -22,6 +22,7 @@ from derain.models.errors import DerainError
 Rng = np.random.Generator
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 Grey = NDArray[np.float32]  # (H, W), grey levels
+Map = NDArray[np.float32]  # (H, W, 2), x and y in pixels
 
 SKY = 230.0  # grey level that streaks would have if they hid everything
 PLACES = 6  # of which the wettest is taken: rain falls in parts of most films only
@@ -73,32 +74,44 @@ def split_film(frames: list[Frame], settings: HarvestSettings | None = None) -> 
 
 
 def _split_frames(frames: list[Frame], how: HarvestSettings) -> Iterator[Split]:
-    frames = [frames[k] for k in distinct(frames, how.repeated)]
-    if len(frames) <= 2 * how.reach:
+    kept = distinct(frames, how.repeated)
+    if len(kept) <= 2 * how.reach:
         raise DerainError(
-            f"The film has {len(frames)} frames that differ; cutting out rain takes "
+            f"The film has {len(kept)} frames that differ; cutting out rain takes "
             f"{2 * how.reach + 1} or more."
         )
-    greys = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]
-    soft = [cv2.GaussianBlur(g, (0, 0), how.blur) for g in greys]
-    height, width = greys[0].shape
+    border = cv2.BORDER_REPLICATE
+    for centre, around in find_neighbours(frames, kept, how.reach, how.blur):
+        moved = [
+            cv2.remap(frames[k], m, None, cv2.INTER_LINEAR, borderMode=border) for k, m in around
+        ]
+        yield _split(np.stack([frames[centre], *moved]), how)
+
+
+def find_neighbours(
+    frames: Sequence[Frame], kept: list[int], reach: int, blur: float
+) -> Iterator[tuple[int, list[tuple[int, Map]]]]:
+    """Where each frame is seen in its neighbours, by DIS flow at full size.
+
+    Args:
+        frames: (H, W, 3) uint8, of one shot.
+        kept: indices of those that take part, rising; see `distinct`.
+        reach: of these, how many on each side are neighbours.
+        blur: pixels, of a Gaussian that thins streaks out before frames are matched.
+
+    Yields:
+        The index of a frame that has all its neighbours; and for each neighbour, in order, its
+        index and a map (H, W, 2) for cv2.remap that moves it onto the frame.
+    """
+    soft = [
+        cv2.GaussianBlur(cv2.cvtColor(frames[k], cv2.COLOR_RGB2GRAY), (0, 0), blur) for k in kept
+    ]
+    height, width = frames[0].shape[:2]
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    for k in range(how.reach, len(frames) - how.reach):
-        aligned = [frames[k]]
-        for other in range(k - how.reach, k + how.reach + 1):
-            if other != k:
-                place = grid + dis.calc(soft[k], soft[other], None)
-                aligned.append(
-                    cv2.remap(
-                        frames[other],
-                        place,
-                        None,
-                        cv2.INTER_LINEAR,
-                        borderMode=cv2.BORDER_REPLICATE,
-                    )
-                )
-        yield _split(np.stack(aligned), how)
+    for n in range(reach, len(kept) - reach):
+        near = [m for m in range(n - reach, n + reach + 1) if m != n]
+        yield kept[n], [(kept[m], grid + dis.calc(soft[n], soft[m], None)) for m in near]
 
 
 def distinct(frames: Sequence[Frame], repeated: float) -> list[int]:
