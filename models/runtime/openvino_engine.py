@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,7 +43,15 @@ TRACE = 3  # version of what is traced
 
 NEEDED = ("image", "memory1", "memory2")
 
-Mode = Literal["int8", "bf16", "fp32"]
+
+class Mode(NamedTuple):
+    """Arithmetic of a compiled core: `int8` of most convolutions, `half` of all else."""
+
+    int8: bool
+    half: bool
+
+    def __str__(self) -> str:
+        return ("int8 and " if self.int8 else "") + ("bfloat16" if self.half else "float32")
 
 
 def cache_folder() -> Path | None:
@@ -72,55 +81,72 @@ class OpenVinoCore:
     ) -> None:
         self.network, self.notice = network, notice
         self._names = [name for name in CoreOutputs._fields if layers or name in NEEDED]
-        self.wrong: set[Mode] = set()  # what this CPU computes wrongly
+        self.wrong: set[Mode] = set()  # what this CPU computes wrongly, or not at all
         self._ranges = ranges_of(network) if int8 else None
         self._runtime, self._folder = openvino.Core(), cache_folder()
         if self._folder is not None:
             self._runtime.set_property({properties.cache_dir: str(self._folder)})
-        self._requests: dict[tuple[int, int, bool], openvino.InferRequest] = {}
+        self._cpu = str(self._runtime.get_property("CPU", "FULL_DEVICE_NAME"))
+        # By height, width and whether half precision is asked for; None where torch has to do.
+        self._requests: dict[tuple[int, int, bool], openvino.InferRequest | None] = {}
 
     def __call__(self, inputs: CoreInputs) -> CoreOutputs:
         """The core's outputs; besides integers in bfloat16 where autocast asks for it."""
         if len(inputs.frame) > 1:
             return self.network.core(inputs)
-        _, _, height, width = inputs.frame.shape
-        half = torch.is_autocast_enabled("cpu")
-        request = self._requests.get((height, width, half))
-        if request is not None:
-            return self._run(request, inputs)
+        key = (inputs.frame.shape[2], inputs.frame.shape[3], torch.is_autocast_enabled("cpu"))
+        if key not in self._requests:
+            self._requests[key] = self._open(inputs, *key)
+        request = self._requests[key]
+        return self.network.core(inputs) if request is None else self._run(request, inputs)
+
+    def _open(
+        self, inputs: CoreInputs, height: int, width: int, half: bool
+    ) -> openvino.InferRequest | None:
+        """The fastest arithmetic that is right here, or None."""
         for mode in self._modes(half):
-            request = self._compile(height, width, mode, half)
-            outputs = self._run(request, inputs)
-            if mode == "fp32" or self._agrees(inputs, outputs):
-                break
+            try:
+                traced = self._traced(mode.int8)
+                request = self._compile(traced, height, width, mode)
+                if self._agrees(request, inputs, f"{sha256(traced).hexdigest()} {mode}"):
+                    return request
+                why = "computes wrongly"
+            except RuntimeError:
+                why = "cannot compute"
             self.wrong.add(mode)
-            self.notice(f"This CPU computes wrongly in {mode}; another precision is used.")
-        self._requests[height, width, half] = request
-        return outputs
+            self.notice(f"OpenVINO {why} in {mode} on this CPU; something slower is used.")
+        return None
 
     def _modes(self, half: bool) -> Iterator[Mode]:
         """What may be used, the fastest first."""
-        if self._ranges is not None and "int8" not in self.wrong:
-            yield "int8"
-        if half and "bf16" not in self.wrong:
-            yield "bf16"
-        yield "fp32"
+        for int8 in (True, False) if self._ranges is not None else (False,):
+            for short in (True, False) if half else (False,):
+                if Mode(int8, short) not in self.wrong:
+                    yield Mode(int8, short)
 
-    def _agrees(self, inputs: CoreInputs, outputs: CoreOutputs) -> bool:
+    def _agrees(self, request: openvino.InferRequest, inputs: CoreInputs, name: str) -> bool:
+        """Whether its first frame is near torch's in float32, found out once for each CPU."""
+        known = sha256(f"{name} {self._cpu} {openvino.__version__}".encode()).hexdigest()
+        marker = self._folder and self._folder / f"{known}.right"
+        if marker and marker.is_file():
+            return True
         with torch.autocast("cpu", enabled=False):
             exact = self.network.core(inputs)
-        error = (exact.image - outputs.image).square().mean()
-        return bool(-10 * torch.log10(error.clamp_min(1e-12)) >= LEAST_DB)
+        error = (exact.image - self._run(request, inputs).image).square().mean()
+        right = bool(-10 * torch.log10(error.clamp_min(1e-12)) >= LEAST_DB)
+        if marker and right:
+            with suppress(OSError):
+                marker.touch()
+        return right
 
-    def _compile(self, height: int, width: int, mode: Mode, half: bool) -> openvino.InferRequest:
-        model = self._runtime.read_model(self._traced(mode))
+    def _compile(self, traced: bytes, height: int, width: int, mode: Mode) -> openvino.InferRequest:
+        model = self._runtime.read_model(traced)
         results = dict(zip(CoreOutputs._fields, model.get_results(), strict=True))
         model = openvino.Model([results[name] for name in self._names], model.get_parameters())
         model.reshape(input_shapes(self.network, height, width))
         model = _channels_last(model)
-        short = half and mode != "fp32" and "bf16" not in self.wrong
         settings = {
-            hints.inference_precision: openvino.Type.bf16 if short else openvino.Type.f32,
+            hints.inference_precision: openvino.Type.bf16 if mode.half else openvino.Type.f32,
             properties.inference_num_threads: torch.get_num_threads(),
         }
         return self._runtime.compile_model(model, "CPU", settings).create_infer_request()
@@ -134,9 +160,9 @@ class OpenVinoCore:
         tensors["image"] = tensors["image"].permute(0, 3, 1, 2)
         return CoreOutputs(**tensors)
 
-    def _traced(self, mode: Mode) -> bytes:
+    def _traced(self, int8: bool) -> bytes:
         """The core as ONNX for any size, from the cache where it is there and whole."""
-        ranges = self._ranges if mode == "int8" else None
+        ranges = self._ranges if int8 else None
         made_by = f"{TRACE} {openvino.__version__} {torch.__version__} {ranges}"
         digest = sha256(made_by.encode())
         for name, value in self.network.state_dict().items():

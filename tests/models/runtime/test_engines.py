@@ -96,6 +96,9 @@ def test_a_cpu_that_multiplies_wrongly_gets_float32(monkeypatch: pytest.MonkeyPa
         precisions.append(model.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         return found if precisions[-1] == "f32" else found._replace(image=found.image + 0.1)
 
+    def no_compiler(*_: Any) -> Any:
+        raise RuntimeError("object is not initialized")
+
     monkeypatch.setattr(openvino_engine.OpenVinoCore, "_run", run)
     notices: list[str] = []
     derainer = Derainer(
@@ -103,8 +106,14 @@ def test_a_cpu_that_multiplies_wrongly_gets_float32(monkeypatch: pytest.MonkeyPa
     )
     for _ in derainer.stream(clip(4)):
         pass
-    assert len(notices) == 1 and "wrongly in bf16" in notices[0]
+    assert len(notices) == 1 and "wrongly in bfloat16" in notices[0]
     assert precisions[0] == "bf16" and set(precisions[1:]) == {"f32"}
+    monkeypatch.setattr(openvino_engine.OpenVinoCore, "_compile", no_compiler)
+    frames, notices[:] = clip(3), []
+    derainer = Derainer(load_model("swift"), "cpu", engine="openvino", notice=notices.append)
+    found = torch.cat([output.image for output in derainer.stream(frames)])
+    assert torch.equal(found, images(load_model("swift"), "torch", "auto", frames))
+    assert len(notices) == len(set(notices)) >= 2
 
 
 def test_a_home_that_cannot_be_written_is_no_failure(
