@@ -278,7 +278,7 @@ def test_both_images_of_a_pair_are_cut_alike(
     assert torch.equal(data[3].rainy, parts[3].rainy)
 
 
-def test_every_place_of_a_image_is_drawn_and_small_ones_are_mirrored(tmp_path: Path) -> None:
+def test_every_place_of_an_image_is_drawn_and_small_ones_are_mirrored(tmp_path: Path) -> None:
     image = np.zeros((34, 33, 3), np.uint8)
     image[-1, -1] = 255
     cv2.imwrite(str(tmp_path / "a.png"), image)

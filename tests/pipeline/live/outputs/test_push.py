@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -21,7 +22,11 @@ from torch import nn
 from derain.models.errors import DerainError, UsageError
 from derain.pipeline.live.options import LiveOptions
 from derain.pipeline.live.outputs import push
+from derain.pipeline.live.outputs.push import Outbox
+from derain.pipeline.live.outputs.sound import Heard
 from derain.pipeline.live.session import Live
+from derain.pipeline.streaming.shot_runner import Finished
+from derain.pipeline.streaming.threads import QUEUE
 from derain.pipeline.video.encoders import Encoding
 
 PATIENCE = 60.0  # seconds until a test gives up on a busy machine
@@ -244,3 +249,31 @@ def test_srt_is_sent_by_the_ffmpeg_program(identity: nn.Module, tmp_path: Path) 
     with av.open(str(target)) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio"]
         assert sum(1 for _ in container.decode(video=0)) >= 15
+
+
+def item(number: int) -> Finished:
+    nothing: Any = SimpleNamespace(number=number)
+    return Finished(nothing, nothing)
+
+
+def test_the_outbox_keeps_the_newest_frames_and_their_order() -> None:
+    outbox, sound = Outbox(block=False), Heard(av.AudioFrame(), 0.0)
+    for number in range(QUEUE + 3):
+        outbox.put(item(number))
+        outbox.put(sound)
+    outbox.put(None)
+    taken = []
+    while (found := outbox.take()) is not None:
+        taken.append(found)
+    frames = [x.frame.number for x in taken if isinstance(x, Finished)]  # type: ignore[attr-defined]
+    assert frames == [3, 4, 5, 6] and outbox.dropped == 3
+    assert len(taken) == QUEUE + QUEUE + 3
+
+
+def test_a_patient_outbox_has_no_room_until_one_is_taken() -> None:
+    outbox = Outbox(block=True)
+    for number in range(QUEUE):
+        assert outbox.put(item(number))
+    assert not outbox.put(item(9))
+    outbox.take()
+    assert outbox.put(item(9)) and outbox.dropped == 0
