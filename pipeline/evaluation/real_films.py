@@ -35,6 +35,8 @@ SPOTS = 4  # frames on a sheet
 AMPLIFIED = 4  # times, the difference on a sheet
 SHEET = 1920  # pixels of width
 LEFT = tuple(f"left_{level}" for level in THRESHOLDS)
+RAIN_LEFT = tuple(f"rain_left_{level}" for level in THRESHOLDS)
+NO_RAIN = "no rain"  # to speak of
 
 
 def evaluate_real(
@@ -85,33 +87,48 @@ def read_frames(film: Path, count: int) -> Frames:
 
 
 def as_record(figures: RealRainFigures) -> Record:
-    """Figures by the names that tables and JSON use; streaks left in percent."""
+    """Figures by the names that tables and JSON use; streaks and rain left in percent, or None."""
     left = {name: 100 * share for name, share in zip(LEFT, figures.left, strict=True)}
-    return left | {"psnr_steady": figures.psnr_steady, "unsteady": figures.temporal}
+    rain = {
+        name: None if share is None else 100 * share
+        for name, share in zip(RAIN_LEFT, figures.rain_left, strict=True)
+    }
+    return left | rain | {"psnr_steady": figures.psnr_steady, "unsteady": figures.temporal}
 
 
 def real_tables(result: Result) -> list[Table]:
-    """One table of streaks left, above 12 levels, of every film; one of means over films."""
+    """One table of streaks and of rain left, above 12 levels, of every film; one of means."""
     rows = list(dict.fromkeys(record["row"] for record in result.records))
     films = list(dict.fromkeys(record["clip"] for record in result.records))
-    by_film = Table(title="streaks left, %, more than 12 grey levels", title_justify="left")
+    by_film = Table(
+        title="streaks left, % (of rain alone), more than 12 grey levels", title_justify="left"
+    )
     by_film.add_column("film", no_wrap=True)
     means = Table(title=f"means over {len(films)} films", title_justify="left")
     means.add_column("model", no_wrap=True)
     for level in THRESHOLDS:
         means.add_column(f"left > {level}, %", justify="right")
+    means.add_column("rain left > 12, %", justify="right")
     means.add_column("steady px, dB", justify="right")
     means.add_column("unsteady", justify="right")
     for row in rows:
         mine = [record for record in result.records if record["row"] == row]
-        figures = [average(mine, name) or 0.0 for name in (*LEFT, "psnr_steady", "unsteady")]
-        means.add_row(row, *(f"{figure:.1f}" for figure in figures[:-1]), f"{figures[-1]:.2f}")
+        rain = average(mine, "rain_left_12")
+        left, steady = ([average(mine, name) or 0.0 for name in x] for x in (LEFT, ["psnr_steady"]))
+        figures = [f"{figure:.1f}" for figure in left]
+        figures += [NO_RAIN if rain is None else f"{rain:.1f}", f"{steady[0]:.1f}"]
+        means.add_row(row, *figures, f"{average(mine, 'unsteady') or 0.0:.2f}")
         if row != INPUT:
             by_film.add_column(row, justify="right", no_wrap=True)
     for film in films:
-        found = {r["row"]: r["left_12"] for r in result.records if r["clip"] == film}
-        by_film.add_row(film, *(f"{found[row]:.0f}" for row in rows if row != INPUT))
+        found = {r["row"]: r for r in result.records if r["clip"] == film}
+        by_film.add_row(film, *(_left(found[row]) for row in rows if row != INPUT))
     return [by_film, means]
+
+
+def _left(record: Record) -> str:
+    rain = record["rain_left_12"]
+    return f"{record['left_12']:.0f} ({NO_RAIN if rain is None else f'{rain:.0f}'})"
 
 
 def write_film_sheet(path: Path, rainy: Frames, derained: Frames) -> None:

@@ -47,6 +47,10 @@ DEFINITIONS = {
     " frames that is left, in percent",
     "left_12": "the same, 12 levels",
     "left_24": "the same, 24 levels",
+    "rain_left_6": "pixels that pass more than 6 levels above that median less those as far below,"
+    " of the result over the film, in percent; none where the film has hardly an excess",
+    "rain_left_12": "the same, 12 levels",
+    "rain_left_24": "the same, 24 levels",
     "psnr_steady": "RGB PSNR against the rainy film where it is within 2 levels of that median",
     "unsteady": "mean |O[t] - warp(O[t-1])| in grey levels, by DIS flow of the blurred rainy film",
 }

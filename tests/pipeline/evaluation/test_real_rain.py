@@ -48,6 +48,35 @@ def test_blur_removes_streaks_but_shows_in_the_steady_pixels() -> None:
     assert smeared.psnr_steady < truth.psnr_steady - 10
 
 
+def _noisy(film: np.ndarray, seed: int) -> np.ndarray:
+    """A film with grain, and specks that pass dark as often as bright."""
+    rng = np.random.default_rng(seed)
+    specks = rng.choice([-40, 0, 40], film.shape[:3], p=[0.006, 0.988, 0.006])[..., None]
+    grain = specks + rng.normal(0, 3, (*film.shape[:3], 1))
+    return (film + grain).clip(0, 255).astype(np.uint8)
+
+
+def test_what_passes_dark_and_bright_alike_does_not_count_as_rain() -> None:
+    """Of a film with as many specks as rain: rain taken, specks left, is no rain left."""
+    rainy, clean = _film()
+    motions = film_motion(rainy)  # specks would throw the flow off, which is not the matter here
+    film, without_rain = _noisy(rainy, 1), _noisy(clean, 1)
+    itself, derained = measure(film, film, motions), measure(film, without_rain, motions)
+    assert itself.rain_left == (None, 1, 1)  # at 6 levels grain passes, too
+    assert derained.left[1] > 0.3
+    assert derained.rain_left[1] is not None
+    assert abs(derained.rain_left[1]) < 0.2
+    half = measure(film, ((film.astype(int) + without_rain) // 2).astype(np.uint8), motions)
+    assert half.rain_left[1] is not None
+    assert half.rain_left[1] > 0.6  # streaks of 25 levels pass still
+
+
+def test_films_without_rain_have_none_to_be_left() -> None:
+    _, clean = _film()
+    film = _noisy(clean, 2)
+    assert measure(film, film, film_motion(clean)).rain_left == (None, None, None)
+
+
 def test_repeated_frames_have_no_vote() -> None:
     rainy, _ = _film(7)
     doubled = rainy.repeat(2, 0)
@@ -65,6 +94,8 @@ def test_a_folder_of_films_is_measured_and_drawn(tmp_path: Path) -> None:
     assert rows[INPUT]["left_12"] == pytest.approx(100)
     assert rows["median"]["left_12"] < 40
     assert (sheets / "street.median.png").stat().st_size > 1000
+    assert rows[INPUT]["rain_left_12"] == pytest.approx(100)
+    assert rows["median"]["rain_left_12"] < 20
     assert len(real_tables(result)) == 2
 
 
