@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from derain.configs.training import TrainingConfig
+from derain.configs.training import DataConfig, TrainingConfig
+from derain.stages.data.rendered_clips import cached_clip, find_clips
 from derain.stages.training.loop import train
 
 Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
@@ -34,6 +35,35 @@ def make_walk() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
+    """A folder with one frame folder of a moving texture."""
+    return make_walk(tmp_path_factory.mktemp("clips"), 14)
+
+
+@pytest.fixture
+def files(clips: Path) -> list[Path]:
+    """The clip, decoded."""
+    return [cached_clip(p, clips / "cache") for p in find_clips(clips)]
+
+
+@pytest.fixture
+def config(clips: Path) -> TrainingConfig:
+    """Six steps of a tiny `swift`."""
+    data = DataConfig(clips=str(clips), validation=None, frames=4, crop=48, batch=2, workers=0)
+    return TrainingConfig(
+        model="swift",
+        settings={"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4},
+        data=data,
+        steps=6,
+        warmup=2,
+        precision="fp32",
+        log_every=2,
+        validate_every=100,
+        save_every=3,
+    )
 
 
 @pytest.fixture

@@ -13,11 +13,6 @@ from torch import Tensor
 from derain.models.errors import DerainError
 from derain.models.networks.irnn import (
     DIRECTIONS,
-    DirectionalRecurrence,
-    directional_scan,
-    directional_scan_backward,
-    scan_backward_sequentially,
-    scan_sequentially,
 )
 from derain.models.networks.per_frame import PerFrame
 from derain.models.networks.spanet import SPANet, convert_reference, recognises
@@ -109,71 +104,6 @@ def literal(
         y = F.conv2d(y, third)
         x = F.relu(y * attention[-1] + x if 3 <= i < 15 else y + x)
     return F.conv2d(x, state["conv_out.0.weight"], padding=1), attention
-
-
-# The recurrence ----------------------------------------------------------------------------------
-
-
-def test_recurrence_and_its_gradients_equal_the_reference_kernels(golden: Read) -> None:
-    unit = golden("spanet/irnn_unit").tensors
-    scan = DirectionalRecurrence(6)
-    x = unit["x"].requires_grad_()
-    with torch.no_grad():
-        for i, d in enumerate(DIRECTIONS):
-            scan.weight[i], scan.bias[i] = unit[f"weight_{d}"], unit[f"bias_{d}"]
-    out = scan(x)
-    torch.testing.assert_close(out, torch.cat([unit[f"out_{d}"] for d in DIRECTIONS], 1))
-    out.backward(torch.cat([unit[f"grad_out_{d}"] for d in DIRECTIONS], 1))
-    torch.testing.assert_close(x.grad, unit["grad_x"])
-    for kind in ("weight", "bias"):
-        expected = torch.stack([unit[f"grad_{kind}_{d}"] for d in DIRECTIONS])
-        torch.testing.assert_close(getattr(scan, kind).grad, expected, rtol=1e-5, atol=2e-5)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 1), (4, 5)])
-def test_recurrence_has_right_gradients(size: tuple[int, int]) -> None:
-    torch.manual_seed(1)
-    tensors = [torch.randn(s, dtype=torch.float64) for s in ((2, 3, *size), (4, 3), (4, 3))]
-    inputs = [t.requires_grad_() for t in tensors]
-    x, w, b = inputs
-    expected = [literal_scan(x, w[i], b[i], d) for i, d in enumerate(DIRECTIONS)]
-    torch.testing.assert_close(directional_scan(x, w, b), torch.cat(expected, 1))
-    assert torch.autograd.gradcheck(directional_scan, inputs)
-
-
-def test_recurrence_is_a_well_formed_operator() -> None:
-    inputs = [torch.randn(s).requires_grad_() for s in ((2, 3, 4, 5), (4, 3), (4, 3))]
-    torch.library.opcheck(directional_scan, inputs)
-    out = directional_scan(*inputs).detach()
-    weight = inputs[1].detach()
-    torch.library.opcheck(directional_scan_backward, (torch.randn_like(out), out, weight))
-
-
-def test_recurrence_keeps_float32_under_autocast() -> None:
-    scan = DirectionalRecurrence(4)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert scan(torch.randn(1, 4, 3, 5, dtype=torch.bfloat16)).dtype == torch.float32
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("shape", [(2, 6, 9, 14), (1, 32, 135, 240), (1, 4, 1, 7), (3, 5, 8, 1)])
-def test_triton_kernels_equal_the_sequential_version(shape: tuple[int, ...]) -> None:
-    irnn_triton = pytest.importorskip("derain.models.networks.irnn_triton")
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    torch.manual_seed(2)
-    x = torch.randn(shape, device="cuda")
-    weight = torch.rand(4, shape[1], device="cuda") * 1.4 - 0.5
-    bias = torch.randn(4, shape[1], device="cuda") * 0.1
-    out = scan_sequentially(x, weight, bias)
-    torch.testing.assert_close(irnn_triton.scan(x, weight, bias), out, rtol=1e-4, atol=1e-4)
-    grad = torch.randn_like(out)
-    expected = scan_backward_sequentially(grad, out, weight)
-    for ours, theirs in zip(irnn_triton.scan_backward(grad, out, weight), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
-
-
-# The network -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("direction_gate", [False, True])

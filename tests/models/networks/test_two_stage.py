@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from derain.models.errors import DerainError
-from derain.models.networks.two_stage import State, TwoStage, convert_reference, recognises
-from derain.models.networks.two_stage_net import ConvLSTM
+from derain.models.networks.two_stage import State, TwoStage, convert_reference
 from derain.models.ops.scattering import T_MIN
 
 Read = Callable[[str], Any]
@@ -109,20 +108,6 @@ def test_full_width_reproduces_the_golden_sequence(
             assert _gap(state.memory[:, cell, kind], wanted) < bound, (role, part)
 
 
-def test_memory_cell_reproduces_the_golden_steps(golden: Read) -> None:
-    expected = golden("two_stage/losses_ops").tensors
-    weight, bias = expected["lstm.Gates.weight"], expected["lstm.Gates.bias"]
-    cell = ConvLSTM(4, decay=1.0)  # the golden cell takes 6 channels and keeps 4
-    cell.gates = torch.nn.Conv2d(10, 16, 3, padding=1)
-    cell.gates.load_state_dict({"weight": weight, "bias": bias})
-    h = c = torch.zeros(1, 4, 9, 11)
-    with torch.no_grad():
-        for k in range(3):
-            h, c = cell(expected[f"lstm.x{k}"], h, c)
-            assert _gap(h, expected[f"lstm.h{k}"]) < 1e-6
-            assert _gap(c, expected[f"lstm.c{k}"]) < 1e-6
-
-
 def test_veil_is_taken_off_as_in_the_golden_numbers(golden: Read) -> None:
     """The reference's floor of t and its inversion, through the very lines the network runs."""
     expected = golden("two_stage/losses_ops").tensors
@@ -172,15 +157,6 @@ def test_reference_works_for_its_four_used_heads_alone() -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.step_window(window, _fresh(model, window[:, 0]))
     assert counter.get_total_flops() / (16 * 16 * 1e3) == pytest.approx(6983, abs=0.5)
-
-
-def test_slim_network_keeps_its_budget() -> None:
-    model = TwoStage().eval()
-    assert sum(p.numel() for p in model.parameters()) <= 3_000_000
-    window = torch.rand(1, 5, 3, 32, 32)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.step_window(window, _fresh(model, window[:, 0]))
-    assert counter.get_total_flops() / (32 * 32 * 1e3) < 200
 
 
 def test_corrected_starts_as_a_network_that_changes_next_to_nothing() -> None:
@@ -353,26 +329,6 @@ def test_one_step_can_be_exported() -> None:
             assert _gap(image, expected.image) < 1e-6
             assert all(_gap(a.float(), b.float()) < 1e-5 for a, b in zip(rest, after, strict=True))
             state = after
-
-
-def test_weights_of_the_authors_are_recognised_and_checked() -> None:
-    weights = {role: literal.rule_weights(role, 4, 2) for role in ROLES}
-    joined = {f"{role}.{key}": v for role, w in weights.items() for key, v in w.items()}
-    assert recognises(weights["res"].keys())
-    assert recognises(joined.keys())
-    assert not recognises({"conv1.weight", "bn2.weight"})
-    assert not recognises(TwoStage(**SLIM).state_dict().keys())
-    settings, state = convert_reference(joined)
-    assert settings == {"variant": "reference", "width": 4, "blocks": 2, "unshuffle": 1}
-    assert all(torch.equal(v, state[k]) for k, v in convert_reference(weights)[1].items())
-    with pytest.raises(DerainError, match="give all three"):
-        convert_reference({"res": weights["res"], "s2": weights["s2"]})
-    weights["haze"].pop("convlstm.Gates.bias")
-    weights["haze"]["stranger"] = torch.zeros(1)
-    with pytest.raises(DerainError, match=r"'haze'.*convlstm.Gates.bias.*stranger"):
-        convert_reference(weights)
-    with pytest.raises(DerainError, match="channel order"):
-        convert_reference(joined, "bgra")
 
 
 def test_settings_that_do_not_exist_are_refused() -> None:

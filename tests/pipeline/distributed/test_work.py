@@ -18,12 +18,11 @@ from derain.models.errors import DerainError
 from derain.pipeline.distributed.claiming import forget_failures
 from derain.pipeline.distributed.join import join
 from derain.pipeline.distributed.leases import Claim, worker_name
-from derain.pipeline.distributed.plan import VERSION, Job, product_version, read_plan
-from derain.pipeline.distributed.planning import make_plan
+from derain.pipeline.distributed.plan import Job, product_version, read_plan
 from derain.pipeline.distributed.segment_reader import open_segment
 from derain.pipeline.distributed.work import Worker, WorkerOptions, WorkReport
-from derain.pipeline.streaming.options import Interrupted, VideoOptions
-from derain.pipeline.video import Encoding, VideoWriter
+from derain.pipeline.streaming.options import Interrupted
+from derain.pipeline.video import VideoWriter
 
 QUICK = WorkerOptions(threads=1, beat=0.05, expiry=0.5)
 Work = Callable[[Job], WorkReport]
@@ -44,26 +43,6 @@ def test_a_worker_with_another_version_or_other_weights_is_refused(
     with pytest.raises(DerainError, match="not those that the film was planned with"):
         Worker(planned, QUICK, model=identity)
     assert not list(planned.leases.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"version": VERSION + 1}, "of a later version of derain"),
-        ({"pts": "none"}, "is not a plan of derain"),
-    ],
-)
-def test_plans_that_cannot_be_understood_are_refused(
-    planned: Job, identity: nn.Module, values: dict[str, Any], sentence: str
-) -> None:
-    change_plan(planned, **values)
-    with pytest.raises(DerainError, match=sentence):
-        Worker(planned, QUICK, model=identity)
-
-
-def test_a_folder_without_a_plan_is_named(tmp_path: Path, identity: nn.Module) -> None:
-    with pytest.raises(DerainError, match="There is no plan in"):
-        Worker(Job(tmp_path), QUICK, model=identity)
 
 
 def test_a_changed_source_is_refused_by_workers_and_by_join(
@@ -163,30 +142,3 @@ def test_what_a_killed_worker_left_is_done_by_another(
     target = planned.folder.with_name("out.mkv")
     join(planned, target)
     assert contents(target).same_frames(contents(Path(read_plan(planned).source)))
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (VideoOptions(layers="there"), "--layers and --resume go with derain video alone"),
-        (VideoOptions(start=90.0), "No frame of .* can be decoded"),
-        (VideoOptions(encoding=Encoding(codec="libx264", preset="none")), "libx264 cannot start"),
-    ],
-)
-def test_what_cannot_be_planned_is_said(
-    make_clip: Callable[..., Path], identity: nn.Module, options: VideoOptions, sentence: str
-) -> None:
-    source = make_clip("in.mp4")
-    with pytest.raises(DerainError, match=sentence):
-        make_plan(source, Job(source.with_name("job")), options, model=identity)
-
-
-def test_a_source_that_cannot_be_read_twice_is_refused(tmp_path: Path, identity: nn.Module) -> None:
-    with pytest.raises(DerainError, match="never gives the same frames again"):
-        make_plan("-", Job(tmp_path / "job"), VideoOptions(), model=identity)
-
-
-def test_a_plan_is_not_written_over(planned: Job, identity: nn.Module) -> None:
-    source = read_plan(planned).source
-    with pytest.raises(DerainError, match=r"There is a plan in .* already"):
-        make_plan(source, planned, VideoOptions(), model=identity)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from derain.models.errors import DerainError
-from derain.pipeline.rendered.demo import RATE, make_demo, read_8_bit, write_with_tone
-from derain.pipeline.rendered.scenes import demo_frames
-from derain.pipeline.rendered.tone import write_tone
+from derain.pipeline.rendered.demo import make_demo, read_8_bit
 from derain.pipeline.streaming.derain_video import VideoOptions
 from derain.pipeline.video import VideoReader
 
@@ -50,22 +47,3 @@ def test_demo_replaces_nothing_unasked(tmp_path: Path, options: VideoOptions) ->
     (tmp_path / "file").touch()
     with pytest.raises(DerainError, match="file"):
         make_demo(tmp_path / "file" / "demo", options, size=SIZE, frames=FRAMES)
-
-
-def test_the_scene_is_the_same_at_every_length() -> None:
-    short, long = (list(demo_frames(48, 64, count)) for count in (3, 5))
-    np.testing.assert_array_equal(np.stack(short), np.stack(long[:3]))
-    assert np.abs(long[4] - long[0]).mean() > 0.005
-
-
-def test_tone_is_as_long_as_the_frames(tmp_path: Path) -> None:
-    write_tone(tmp_path / "tone.mkv", 1.0)
-    target = tmp_path / "with_tone.mkv"
-    frames = (np.full((32, 32, 3), 9 * t, np.uint8) for t in range(RATE))
-    write_with_tone(target, frames, (32, 32), RATE)
-    with VideoReader(target) as reader:
-        packets = [p for p in reader if not hasattr(p, "image")]
-        assert sum(p.duration * p.time_base for p in packets) == pytest.approx(1, abs=0.1)
-    assert [p.mean() for p in read_8_bit(target)] == pytest.approx(
-        [9 * t for t in range(RATE)], abs=2
-    )

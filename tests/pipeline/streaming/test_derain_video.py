@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from torch import nn
@@ -17,7 +16,6 @@ from derain.models.errors import DerainError, VideoError
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.video import Encoding, VideoReader, read_rgb, write_rgb
-from derain.pipeline.video.color import Color
 
 Run = Callable[..., tuple[Path, Report]]
 LOSSLESS = VideoOptions(precision="fp32", encoding=Encoding("ffv1"))
@@ -82,26 +80,6 @@ def test_a_change_arrives_in_the_right_colour(
         error = np.abs(1 - before - after)
         assert error.mean() < 1.2 / 255
         assert np.percentile(error, 99) < 6 / 255
-
-
-@pytest.mark.parametrize("height", [48, 720])
-def test_untagged_colour_is_read_as_players_do(make_clip: Callable[..., Path], height: int) -> None:
-    red = np.zeros((height, 64, 3), np.uint8) + np.array([200, 60, 30], np.uint8)
-
-    def matrix(frame: av.VideoFrame, index: int) -> av.VideoFrame:
-        return frame.reformat(format="yuv420p", dst_colorspace=1 if height >= 720 else 5)
-
-    source = make_clip(
-        "in.mkv",
-        codec="ffv1",
-        color=None,
-        frames=1,
-        size=(64, height),
-        draw=lambda *_: red,
-        adjust=matrix,
-    )
-    [rgb] = read_rgb(source)
-    assert np.abs(rgb.mean((0, 1)) * 255 - [200, 60, 30]).max() < 2
 
 
 def test_ten_bits_stay_ten_bits_in_the_default_codec(
@@ -274,9 +252,3 @@ def test_reader_gives_floats_and_writer_takes_bytes(tmp_path: Path) -> None:
     assert len(list(read_rgb(tmp_path / "a.mkv", 2))) == 2
     with pytest.raises(VideoError, match="no frames"):
         write_rgb(tmp_path / "b.mkv", [])
-
-
-def test_color_resolves_what_is_not_said() -> None:
-    assert Color().resolved(480).matrix == 6
-    assert Color().resolved(720).matrix == 1
-    assert Color(9).resolved(480).matrix == 9

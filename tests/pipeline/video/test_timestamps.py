@@ -9,12 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from derain.pipeline.streaming.options import Report
+from derain.pipeline.streaming.options import Report, VideoOptions
+from derain.pipeline.video import Encoding, VideoReader
 from derain.pipeline.video.timestamps import LATE, Timeline
 
 Run = Callable[..., tuple[Path, Report]]
@@ -140,3 +143,59 @@ def test_jumps_back_are_closed_and_all_else_stays(
         for stream, own in placed:
             ends[stream] = max(own, ends.get(stream, own))
     assert len(notices) == falls
+
+
+def by(codec: str, **options: str) -> VideoOptions:
+    """Encode with a codec."""
+    return VideoOptions(precision="fp32", encoding=Encoding(codec, options=options))
+
+
+def times(path: Path) -> list[float]:
+    with VideoReader(path) as reader:
+        return [frame.time for frame in reader.frames()]
+
+
+def test_avi_has_no_frames_out_of_order(
+    run: Run, make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    source = make_clip("in.mp4", frames=12, options={"bf": "2"})
+
+    def kinds(path: Path) -> set[int]:
+        with av.open(str(path)) as container:
+            return {int(frame.pict_type) for frame in container.decode(video=0)}
+
+    target, _ = run(source, "out.avi", identity)
+    assert kinds(target) == {1, 2}
+    target, _ = run(source, "own.avi", identity, by("libx264", bf="2"))
+    assert 3 in kinds(target)
+
+
+def test_b_frames_in_avi_are_evenly_spaced(
+    run: Run, make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    options = {"bf": "2", "b-adapt": "0"}
+    source = make_clip("in.avi", frames=15, options=options)
+    assert times(source) == pytest.approx([i / 25 for i in range(15)])
+    for threads in (1, 4):
+        with VideoReader(source, threads=threads, start=0.2) as reader:
+            shown = [frame.time for frame in reader.frames() if not frame.warm_up]
+        assert shown == pytest.approx([i / 25 for i in range(10)])
+    target, report = run(source, "out.mp4", identity)
+    assert report.frames_out == 15
+    assert times(target) == pytest.approx([i / 25 for i in range(15)])
+
+
+def test_damaged_avi_stays_even(make_clip: Callable[..., Path]) -> None:
+    source = make_clip("in.avi", frames=20, codec="mpeg4", options={"bf": "2", "g": "5"})
+    before = times(source)
+    data = bytearray(source.read_bytes())
+    middle = data.find(b"00dc", len(data) // 2)
+    data[middle + 8 : middle + 40] = bytes(32)
+    source.write_bytes(bytes(data))
+    after = times(source)
+    assert before == pytest.approx([i / 25 for i in range(20)])
+    assert len(after) >= 17
+    steps = np.diff(after) * 25
+    assert steps.min() > 0.99
+    assert steps == pytest.approx(steps.round())
+    assert after[-1] < 0.85

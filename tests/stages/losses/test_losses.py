@@ -103,3 +103,10 @@ def test_terms_are_summed_by_the_weights_of_their_names() -> None:
     terms = image_losses(clip(0), clip(1))
     expected = 2 * terms["image"] + 10 * terms["temporal"]
     torch.testing.assert_close(weighted(terms, Weights()), expected)
+
+
+def test_a_decibel_is_a_decibel() -> None:
+    """Halving the error is worth the same on a good frame and on a bad one."""
+    truth = torch.zeros(1, 1, 3, 8, 8)
+    gains = [float(log_mse(truth + e, truth) - log_mse(truth + e / 2, truth)) for e in (0.4, 0.1)]
+    assert gains[0] == pytest.approx(gains[1], rel=0.02)
