@@ -273,6 +273,16 @@ def corpus(
     workers: Workers = 1,
     ray: Ray = None,
     segment: SegmentSeconds = 60.0,
+    disk_budget: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="GB",
+            help="That parts may take at a time, each film's reckoned as large as the film.",
+            show_default="what is free",
+            rich_help_panel=FILES,
+        ),
+    ] = 0,
     model: ChosenModel = None,
     weights: Weights = None,
     device: Device = "auto",
@@ -316,6 +326,7 @@ def corpus(
                 PoolOptions(workers, segment, ray=ray),
                 reporter,
                 recursive=recursive,
+                budget=round(disk_budget * 1e9),
                 stop=stop,
             )
     finally:

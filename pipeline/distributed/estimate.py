@@ -9,6 +9,7 @@ from itertools import islice
 
 from derain.models.errors import DerainError, UsageError
 from derain.models.log import say_nothing
+from derain.pipeline.storage.stores import StorePath, is_stored
 from derain.pipeline.streaming.derain_video import open_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video.paths import files_of
@@ -112,6 +113,13 @@ def explain(found: Estimate, load: Load) -> str:
     )
 
 
+def size_of(source: str) -> int:
+    """Bytes of a film, on a disk or in a store; 0 where nobody knows."""
+    if is_stored(source):
+        return StorePath(source).size()
+    return sum(path.stat().st_size for path in files_of(source) if path.is_file())
+
+
 def measure(source: str, options: VideoOptions, workers: int, worker_fps: float) -> Load:
     """The load that one film is: its length from its header, the decoder's speed from a trial.
 
@@ -132,7 +140,7 @@ def measure(source: str, options: VideoOptions, workers: int, worker_fps: float)
         decoded = sum(1 for _ in islice(reader.frames(), TRIAL))
         seconds = max(1e-6, time.monotonic() - began)
     hours = video.frames / float(video.rate) / 3600
-    size = sum(path.stat().st_size for path in files_of(source))
+    size = size_of(source)
     return Load(
         hours=hours,
         rate=float(video.rate),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from derain.models.errors import DerainError, VideoError
 from derain.pipeline.distributed.plan import Job
-from derain.pipeline.storage.shared import append
+from derain.pipeline.storage.shared import append, files_in
 from derain.pipeline.storage.stores import SharedPath, StorePath
 from derain.pipeline.video.paths import local
 
@@ -112,7 +112,7 @@ def write_record(job: Job, record: Record) -> None:
 def read_records(job: Job) -> dict[int, Record]:
     """The records of all segments whose part is complete: of each the earliest attempt's."""
     told: dict[str, Record] = {}
-    for path in sorted(job.journal.iterdir(), key=str):
+    for path in files_in(job.journal):
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 record = Record.model_validate_json(line)
@@ -120,7 +120,7 @@ def read_records(job: Job) -> dict[int, Record]:
                 continue  # its worker died while it wrote
             told[record.part] = record
     found: dict[int, Record] = {}
-    for path in sorted(job.parts.iterdir(), key=str):
+    for path in files_in(job.parts):
         if path.name not in told:
             raise DerainError(f"No journal tells of {path}; delete it, and run derain work again.")
         record = told[path.name]

@@ -59,6 +59,12 @@ def append(path: SharedPath, line: str) -> None:
         os.fsync(file.fileno())
 
 
+def files_in(folder: SharedPath) -> list[SharedPath]:
+    """The files of a folder, by name."""
+    found: list[SharedPath] = [*folder.iterdir()]
+    return sorted(found, key=str)
+
+
 def modified(path: SharedPath) -> float:
     """When a file was written, by the clock of where it lies.
 

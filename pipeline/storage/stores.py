@@ -110,6 +110,14 @@ class StorePath:
             if each["type"] == "file" and name != self.name:
                 yield self / name
 
+    def below(self) -> Iterator[StorePath]:
+        """The files in it and in all folders in it."""
+        with _asking(self.url):
+            found = self._system.find(self.url)
+        inside = len(self._system._strip_protocol(self.url))
+        for name in found:
+            yield self / str(name)[inside:].lstrip("/")
+
     def read_text(self, encoding: str = "utf-8") -> str:
         """All of it."""
         with _asking(self.url):

@@ -238,7 +238,7 @@ class _Batch:
             self.reporter.done(report)
             return "there already"
         try:
-            if self.several:
+            if self.several and is_file(task.target):
                 Path(task.target).parent.mkdir(parents=True, exist_ok=True)
             self.derain(task, report)
         except Interrupted as error:
