@@ -6,6 +6,7 @@ weight files is in weights_io.py, turning the original authors' tensors into our
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
@@ -40,7 +41,7 @@ class Foreign(NamedTuple):
 class Entry:
     """All there is to know of one name that a user can say.
 
-    target: "module:Class" inside derain.models.networks, imported on first use.
+    target: "module:class or function" inside derain.models.networks, imported on first use.
     settings: what it is built with, as values of its schema.
     memory: bytes per pixel, held and working (`MemoryProfile`): the peak of a process on the CPU in
         float32, over two sizes of frames and of tiles.
@@ -87,12 +88,12 @@ ENTRIES: dict[str, Entry] = {
         memory=(110, 180),
     ),
     "two_stage": Entry(
-        "two_stage:TwoStage",
+        "two_stage:build",
         "the paper's two-stage recurrent network, slim and corrected",
         schema.TwoStageSettings(),
         memory=(230, 1100),
         weights="two_stage",
-        foreign=Foreign("two_stage_convert", "rgb"),
+        foreign=Foreign("two_stage.convert", "rgb"),
     ),
     "rescan": Entry(
         "rescan:Rescan",
@@ -175,7 +176,9 @@ def create_model(name: str, **settings: object) -> Network:
 
     entry, chosen = find_entry(name), check_settings(name, settings)
     module, attribute = entry.target.split(":")
-    build: type[Network] = vars(import_module(f"derain.models.networks.{module}"))[attribute]
+    build: Callable[..., Network] = vars(import_module(f"derain.models.networks.{module}"))[
+        attribute
+    ]
     model = build(**chosen)
     model.memory_profile = MemoryProfile(*entry.memory)
     model.description = Description(name, chosen)

@@ -40,12 +40,13 @@ class MedianSettings(Strict):
 
 
 class TwoStageSettings(Strict):
-    """Of `networks.two_stage.TwoStage`."""
+    """Of `networks.two_stage.build`."""
 
     variant: Literal["corrected", "reference"] = "corrected"
     width: Channels = 16
     blocks: Blocks = 3
     unshuffle: Annotated[int, Field(strict=True, ge=1, le=8)] = 2
+    align: bool = False
 
 
 class RescanSettings(Strict):

@@ -26,7 +26,7 @@ from derain.pipeline.distributed.plan import (
     weights_hash,
     write_plan,
 )
-from derain.pipeline.distributed.segments import Context, context_of, cut_segments
+from derain.pipeline.distributed.segments import Context, context_of, cut_segments, still_shots
 from derain.pipeline.streaming.checkpoints import fingerprint_of, is_replayable
 from derain.pipeline.streaming.derain_video import open_video
 from derain.pipeline.streaming.options import Interrupted, VideoOptions
@@ -131,7 +131,14 @@ def make_plan(
 def _segments_of(film: Film, context: Context, seconds: float) -> list[Segment]:
     """The segments, each with a thumbnail of the frame that its context begins with."""
     cut = cut_segments(
-        film.pts, film.time_base, film.shots, film.repeats, context, seconds, first=film.first
+        film.pts,
+        film.time_base,
+        film.shots,
+        film.repeats,
+        context,
+        seconds,
+        first=film.first,
+        still=still_shots(film.thumbnails, film.shots),
     )
     return [
         each.model_copy(update={"thumbnail": film.thumbnails[each.context_from].hex()})

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 
+import numpy as np
+
 from derain.models.video_model import VideoModel
 from derain.pipeline.distributed.plan import Segment
 
-# Frames until a cold start agrees with a running state to 1/255 at the 99.9th percentile. Swift's
-# memory of a scene that stands still is the slowest: 90 to 104 of yard_standing, where 50 dB take
-# 40; a moving camera needs 4, swift-plus 1 and two_stage 16. The haze had settled long before.
+# Frames until a cold start of swift agrees with a run that goes on, to 1/255 at the 99.9th
+# percentile (tests/bench/warm_up.py). Where anything moves, 1 to 48 do on ten real films; a scene
+# that stands still is remembered for longer: 195 and 258 frames.
 HIDDEN_STATE_WARM_UP = 104
+STILL_WARM_UP = 260
+STILL = 1.0  # of 255, mean change of brightness in a second below which a scene stands still
+SECOND = 25  # frames
 STEADY_WARM_UP = 24  # of --steady, which keeps 0.6 of what was before
 GROUP = 60.0  # seconds of short shots in one segment, where no shot is divided
 
@@ -25,11 +30,12 @@ class Context:
     """What a network must see around a segment, in frames that do not repeat the one before.
 
     Between the begin of the shot and that of a warm-up lies an even number of such frames, since
-    networks look at the haze of every second one.
+    networks look at the haze of every second one. still_warm_up: where the scene stands still.
     """
 
     warm_up: int
     latency: int
+    still_warm_up: int = 0
 
 
 def context_of(model: VideoModel, steady: bool) -> Context:
@@ -40,8 +46,27 @@ def context_of(model: VideoModel, steady: bool) -> Context:
         steady: whether its results are blended over time.
     """
     window = 2 * model.latency + 1
-    memory = HIDDEN_STATE_WARM_UP if model.has_hidden_state else 0
-    return Context(max(window, memory, STEADY_WARM_UP if steady else 0), model.latency)
+    least = max(window, STEADY_WARM_UP if steady else 0)
+    if not model.has_hidden_state:
+        return Context(least, model.latency, least)
+    return Context(max(least, HIDDEN_STATE_WARM_UP), model.latency, STILL_WARM_UP)
+
+
+def still_shots(thumbnails: Sequence[bytes], shots: Sequence[int]) -> set[int]:
+    """The first frames of those shots that stand still.
+
+    Args:
+        thumbnails: brightness of every frame, of one size.
+        shots: the frames that begin one.
+    """
+    still = set()
+    for begin, end in pairwise([*shots, len(thumbnails)]):
+        shown = np.frombuffer(b"".join(thumbnails[begin:end]), np.uint8)
+        grey = shown.reshape(end - begin, -1).astype(np.int16)
+        changes = np.abs(grey[SECOND:] - grey[:-SECOND]).mean(1)
+        if not len(changes) or np.median(changes) < STILL:
+            still.add(begin)
+    return still
 
 
 def cut_segments(
@@ -52,6 +77,7 @@ def cut_segments(
     context: Context,
     seconds: float,
     first: int = 0,
+    still: Collection[int] = (),
 ) -> list[Segment]:
     """Cut a film. Short shots go together, long ones are divided evenly.
 
@@ -63,6 +89,7 @@ def cut_segments(
         context: what the network must see around a segment.
         seconds: how long a segment should be at most; 0 divides no shot.
         first: frames before this one only warm up.
+        still: those of `shots` in which the scene stands still.
 
     Returns:
         Segments from frame `first` to the last, without thumbnails.
@@ -74,7 +101,7 @@ def cut_segments(
     return [
         Segment(
             number=number,
-            context_from=_warm_up_from(begin, bounds, fed, context.warm_up),
+            context_from=_warm_up_from(begin, bounds, fed, context, still),
             first=begin,
             end=end,
             context_to=_look_ahead_to(end, bounds, fed, context.latency),
@@ -110,11 +137,14 @@ def _fed_before(total: int, repeats: Sequence[int]) -> list[int]:
     return counts
 
 
-def _warm_up_from(begin: int, bounds: list[int], fed: list[int], warm_up: int) -> int:
+def _warm_up_from(
+    begin: int, bounds: list[int], fed: list[int], context: Context, still: Collection[int]
+) -> int:
     """The frame that a segment's reading begins with."""
     shot = bounds[bisect_right(bounds, begin) - 1]
     if shot == begin:
         return begin
+    warm_up = context.still_warm_up if shot in still else context.warm_up
     wanted = max(fed[shot], fed[begin] - warm_up)
     wanted -= (wanted - fed[shot]) % 2
     return bisect_left(fed, wanted + 1) - 1  # the frame that is fed after so many

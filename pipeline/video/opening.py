@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
 from derain.models.log import Log
-from derain.pipeline.storage.stores import StorePath, is_stored
+from derain.pipeline.storage.stores import StoreError, StorePath, is_stored
 from derain.pipeline.video.paths import local
 
 LOCAL = "file,crypto,data,pipe,fd"  # protocols that leave the machine alone
@@ -74,6 +74,8 @@ def open_source(
         if allow_network_playlists or _is_remote(source) or format not in {None, *PLAYLISTS}:
             return av.open(source, format=format, **settings)
         return _open_local(name, source, format, settings)
+    except StoreError:
+        raise
     except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise VideoError(_why(name, error)) from error
 

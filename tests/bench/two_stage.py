@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from derain.models.networks.two_stage import State, TwoStage, convert_reference
 from derain.models.runtime.derainer import on_device
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "networks" / "two_stage"))
 from two_stage_literal import Literal, rule_weights
 
 

@@ -77,6 +77,17 @@ def test_a_film_that_changed_or_went_is_noticed(
         make_plan(FILM, Job(StorePath(f"{JOB}2")), OPTIONS, model=identity)
 
 
+def test_a_store_whose_extra_is_missing_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, identity: nn.Module
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec, "filesystem", missing)
+    with pytest.raises(DerainError, match=r"^s3a:// needs an extra; pip install 'derain\[s3\]'"):
+        make_plan("s3a://films/in.mkv", Job(tmp_path / "job"), OPTIONS, model=identity)
+
+
 def test_a_part_that_was_cut_is_named(planned: Job, identity: nn.Module) -> None:
     Worker(planned, QUICK, model=identity).run(threading.Event())
     memory = fsspec.filesystem("memory")

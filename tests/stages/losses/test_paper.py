@@ -45,7 +45,7 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-literal = _load(ROOT / "tests/models/networks/two_stage_literal.py")
+literal = _load(ROOT / "tests/models/networks/two_stage/two_stage_literal.py")
 
 
 def preset(name: str, **changes: Any) -> TrainingConfig:

@@ -1,22 +1,4 @@
-"""The paper's own network: two recurrent stages over five frames that are not aligned.
-
-Yang et al., "Recurrent Multi-Frame Deraining: Combining Physics Guidance and Adversarial Learning"
-(TPAMI 2022). Stage 1 estimates the streak-free frame H, transmission t and airlight A and takes the
-haze off; stage 2 refines the result J together with its own two previous outputs O.
-
-    H, t, A = stage 1 (I[t-2 .. t+2]);            J = A + (H - A) / t
-    O[t]    = stage 2 (O[t-2], O[t-1], J, I[t], I[t+1], I[t+2])
-
-`variant="reference"` computes what the authors' code computes, without the work for its two unused
-heads. `variant="corrected"` is the one to train. What differs: t and A are bounded; one encoder in
-stage 1, whose deep features also serve stage 2, where the paper has a second encoder that sees the
-rainy frame; skips of stage 2 come from J alone, so no streak passes by them; streaks S and opaque
-drops a are explicit, H = (1 - a)(I - S) + a (I + fill); t is smooth plus a detail of full size, A
-one colour; J is clamped; O = J + residual; hidden states fade; neighbours enter as differences to
-the middle frame; everything may run on unshuffled pixels; it starts by changing next to nothing.
-
-Blocks are in two_stage_net.py, files of the authors' layout are read in two_stage_convert.py.
-"""
+"""The two stages over one window: as the authors have them, and corrected."""
 
 from __future__ import annotations
 
@@ -27,14 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from derain.models.errors import DerainError
-from derain.models.networks.two_stage_convert import convert_reference as convert_reference
-from derain.models.networks.two_stage_convert import recognises as recognises
-from derain.models.networks.two_stage_net import (
-    SLOTS,
+from derain.models.networks.two_stage.blocks import (
     Body,
     Encoder,
     Head,
+    Move,
     ReferenceEncoder,
     convolution,
     initialise,
@@ -42,8 +21,7 @@ from derain.models.networks.two_stage_net import (
 from derain.models.ops.layers import start_at
 from derain.models.ops.scattering import T_MIN, dehaze, remove_streaks
 from derain.models.output import Output
-from derain.models.runtime.tiles import Mean, Tile, Tiles, compute, spatial_mean
-from derain.models.video_model import VideoModel
+from derain.models.runtime.tiles import Mean, spatial_mean
 
 REFERENCE_T_MIN = 0.05
 FADE = 0.99  # of the corrected hidden state, per frame
@@ -78,116 +56,6 @@ class State(NamedTuple):
             memory=torch.stack(memory, 1),
             remembered=self.remembered + 1,
         )
-
-
-class TwoStage(VideoModel[State]):
-    """The network under the model contract.
-
-    Args:
-        variant: "corrected" or "reference".
-        width: channels n at the finest scale; 2n and 4n below. The authors have 32.
-        blocks: residual blocks before each ConvLSTM. The authors have 5.
-        unshuffle: the finest scale is 1/unshuffle of the image. 1 in the reference.
-
-    Raises:
-        DerainError: an unknown variant, or an unshuffled reference.
-    """
-
-    latency = 2
-    has_hidden_state = True
-
-    def __init__(
-        self, variant: str = "corrected", width: int = 16, blocks: int = 3, unshuffle: int = 2
-    ) -> None:
-        super().__init__()
-        self.stages: ReferenceStages | CorrectedStages
-        if variant == "corrected":
-            self.stages = CorrectedStages(width, blocks, unshuffle)
-        elif variant == "reference" and unshuffle == 1:
-            self.stages = ReferenceStages(width, blocks)
-        else:
-            raise DerainError(
-                f"two_stage has no variant '{variant}' with unshuffle {unshuffle}; "
-                "use 'corrected', or 'reference' with unshuffle 1."
-            )
-        self.width = width
-        self.stride = 4 * unshuffle
-        self.multiple = self.stride
-        # One step reaches 2 * unshuffle * (51 + 8 * blocks) and hidden states ever farther, but
-        # beyond this the influence was measured to be below 1/1000 after seven frames.
-        self.halo = 64 * unshuffle
-
-    def initial_state(
-        self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
-    ) -> State:
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros((batch, *shape), device=device, dtype=dtype)
-
-        deep = (4 * self.width, height // self.stride, width // self.stride)
-        return State(
-            frames=zeros(SLOTS - 1, 3, height, width),
-            outputs=zeros(2, 3, height, width),
-            memory=zeros(self.stages.cells, 2, *deep),
-            seen=torch.tensor(0),
-            remembered=torch.tensor(0),
-        )
-
-    def reset_hidden_state(self, state: State) -> State:
-        """The same window, with hidden states and previous outputs forgotten."""
-        return state._replace(
-            outputs=torch.zeros_like(state.outputs),
-            memory=torch.zeros_like(state.memory),
-            remembered=torch.zeros_like(state.remembered),
-        )
-
-    def step_window(self, window: Tensor, state: State) -> tuple[Output, State]:
-        """Derain the middle of five frames (B, 5, 3, H, W); `frames` and `seen` are not touched.
-
-        The output is what the network computes, not clamped: so golden sequences can be fed as
-        they are, and training sees what lies outside [0, 1].
-        """
-        output, state = self.stages(window, state)
-        return output, state
-
-    def step(
-        self, frame: Tensor, state: State, tiles: Tiles | None = None
-    ) -> tuple[Output | None, State]:
-        window, state = _push(frame, state)
-        if int(state.seen) <= self.latency:
-            return None, state
-        return self._derain(window, state, tiles)
-
-    def flush(self, state: State, tiles: Tiles | None = None) -> list[Output]:
-        outputs = []
-        waiting = min(self.latency, int(state.seen))
-        for missing in range(self.latency, 0, -1):
-            window, state = _push(state.frames[:, -1], state)
-            if missing <= waiting:
-                output, state = self._derain(window, state, tiles)
-                outputs.append(output)
-        return outputs
-
-    def _derain(self, window: Tensor, state: State, tiles: Tiles | None) -> tuple[Output, State]:
-        def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
-            own = state._replace(outputs=tile.crop(state.outputs), memory=tile.crop(state.memory))
-            output, own = self.stages(tile.crop(window), own, tile.mean)
-            return self._shown(output), (own.outputs, own.memory, own.remembered)
-
-        output, (outputs, memory, remembered) = compute(work, window, tiles, means=True)
-        return output, state._replace(outputs=outputs, memory=memory, remembered=remembered)
-
-    def _shown(self, output: Output) -> Output:
-        if self.training:
-            return output
-        return replace(output.map(lambda x: x.clamp(0, 1)), streaks=output.streaks)
-
-
-def _push(frame: Tensor, state: State) -> tuple[Tensor, State]:
-    """The window (B, 5, 3, H, W) that ends with `frame` (B, 3, H, W); the first frame fills it."""
-    first = (state.seen == 0).to(frame.device)
-    frames = torch.where(first, frame[:, None], state.frames)
-    window = torch.cat([frames, frame[:, None]], 1)
-    return window, state._replace(frames=window[:, 1:], seen=state.seen + 1)
 
 
 class Generator(nn.Module):
@@ -303,17 +171,62 @@ class CorrectedStages(nn.Module):
             state: of the frames before.
             mean: takes (B, C, h, w) to (B, C), over the whole frame where the window is of a tile.
         """
-        rain_memory, haze_memory, refine_memory = state.memory.unbind(1)
-        frame, kind = window[:, 2], window.dtype
+        output, state = self.run(window[:, None], state, mean)
+        return output.map(lambda x: x[:, 0]), state
+
+    def run(
+        self,
+        windows: Tensor,
+        state: State,
+        mean: Mean = spatial_mean,
+        move: Move | None = None,
+    ) -> tuple[Output, State]:
+        """Both stages over the windows of T frames that follow one another.
+
+        Stage 1 needs no output of the frame before: all but its hidden states is computed for all
+        frames at once.
+
+        Args:
+            windows: (B, T, 5, 3, H, W), RGB in [0, 1].
+            state: of the frames before.
+            mean: as in `forward`.
+            move: what moves hidden states and earlier outputs to each frame.
+        """
+        first, deep, (rain_memory, haze_memory) = self._recover(windows, state, mean, move)
+        assert first.recovered is not None
+        refine_memory, images = state.memory[:, 2], []
+        for index in range(windows.shape[1]):
+            if move is not None:
+                refine_memory = move(refine_memory, index)
+                state = state._replace(outputs=move(state.outputs, index))
+            recovered, ahead = first.recovered[:, index], windows[:, index, 3:]
+            slots = torch.cat([state.earlier(recovered), recovered[:, None], ahead], 1)
+            guide = self.estimated(self._slots(slots))
+            together = deep[:, index] + guide.deep
+            residual, refine_memory = self.refine(together, refine_memory, guide)
+            image = recovered + F.pixel_shuffle(residual.to(windows.dtype), self.unshuffle)
+            images.append(image)
+            state = state.advance(image.clamp(0, 1), [rain_memory, haze_memory, refine_memory])
+        return replace(first, image=torch.stack(images, 1)), state
+
+    def _recover(
+        self, windows: Tensor, state: State, mean: Mean, move: Move | None
+    ) -> tuple[Output, Tensor, tuple[Tensor, Tensor]]:
+        """Stage 1: its layers (B, T, C, H, W), deep features, and the hidden states of both bodies.
+
+        The image that it gives is J.
+        """
+        window, kind = windows.flatten(0, 1), windows.dtype
+        frame = window[:, 2]
         seen = self.observed(self._slots(window))
 
-        layers, rain_memory = self.rain(seen.deep, rain_memory, seen)
+        layers, rain_memory = self.rain(seen.deep, state.memory[:, 0], seen, move)
         layers = F.pixel_shuffle(layers.to(kind), self.unshuffle)
         streaks, opaque, fill, detail = layers.split((3, 1, 3, 1), 1)
         streaks, occlusion = streaks.clamp(-1, 1), torch.sigmoid(opaque)
         hazy = remove_streaks(frame, streaks, occlusion, frame + fill)
 
-        haze, haze_memory = self.haze(seen.deep, haze_memory)
+        haze, haze_memory = self.haze(seen.deep, state.memory[:, 1], move)
         smooth = F.interpolate(
             self.thin(haze).to(kind), frame.shape[-2:], mode="bilinear", align_corners=False
         )
@@ -322,13 +235,8 @@ class CorrectedStages(nn.Module):
         # Beyond [0, 1] while training, so that gradients can pull back what lies outside.
         low, high = (-0.2, 1.2) if self.training else (0.0, 1.0)
         recovered = dehaze(hazy, transmission, airlight).clamp(low, high)
-
-        slots = torch.cat([state.earlier(recovered), recovered[:, None], window[:, 3:]], 1)
-        guide = self.estimated(self._slots(slots))
-        residual, refine_memory = self.refine(seen.deep + guide.deep, refine_memory, guide)
-        image = recovered + F.pixel_shuffle(residual.to(kind), self.unshuffle)
         output = Output(
-            image=image,
+            image=recovered,
             recovered=recovered,
             streaks=streaks,
             occlusion=occlusion,
@@ -336,7 +244,9 @@ class CorrectedStages(nn.Module):
             airlight=airlight,
             hazy=hazy,
         )
-        return output, state.advance(image.clamp(0, 1), [rain_memory, haze_memory, refine_memory])
+        clip = windows.shape[:2]
+        deep = seen.deep.unflatten(0, clip)
+        return output.map(lambda x: x.unflatten(0, clip)), deep, (rain_memory, haze_memory)
 
     def _slots(self, frames: Tensor) -> Tensor:
         """Five frames (B, 5, 3, H, W) as the encoder takes them, unshuffled.

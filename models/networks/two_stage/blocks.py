@@ -1,7 +1,7 @@
 """Building blocks of the two-stage network: encoder of five images, body, hidden state, decoder.
 
 From Yang et al., "Recurrent Multi-Frame Deraining: Combining Physics Guidance and Adversarial
-Learning" (TPAMI 2022). How the blocks become stages is in two_stage.py.
+Learning" (TPAMI 2022). How the blocks become stages is in stages.py.
 
 The encoder sees five frames ("slots") and joins neighbours level by level, 5 -> 4 -> 3 -> 2 -> 1
 slices. The paper does it with three-dimensional convolutions of two taps; here a pair of slices is
@@ -11,6 +11,7 @@ one concatenation and everything is an ordinary convolution: the same numbers in
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -50,6 +51,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(activate(self.first(x)))
+
+
+# Moves what belongs to the frame before, (B, …, h, w), to frame `index` of a clip.
+Move = Callable[[Tensor, int], Tensor]
 
 
 class Features(NamedTuple):
@@ -178,11 +183,23 @@ class Body(nn.Module):
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.memory = ConvLSTM(width, decay)
 
-    def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, width, H, W), hidden (B, 2, width, H, W): hidden and cell. The same come back."""
+    def forward(self, x: Tensor, hidden: Tensor, move: Move | None = None) -> tuple[Tensor, Tensor]:
+        """One reading a frame, with the hidden state of the one before.
+
+        Args:
+            x: (B * T, width, H, W), the T frames of a stream one after another.
+            hidden: (B, 2, width, H, W), hidden and cell. The same come back.
+            move: what moves the hidden state to each frame.
+        """
         x = self.blocks(x)
-        h, cell = self.memory(x, hidden[:, 0], hidden[:, 1])
-        return x + h.to(x.dtype), torch.stack([h, cell], 1)
+        read = []
+        for index, each in enumerate(x.unflatten(0, (hidden.shape[0], -1)).unbind(1)):
+            hidden = hidden if move is None else move(hidden, index)
+            h, cell = self.memory(each, hidden[:, 0], hidden[:, 1])
+            hidden = torch.stack([h, cell], 1)
+            read.append(h)
+        h = read[0] if len(read) == 1 else torch.stack(read, 1).flatten(0, 1)
+        return x + h.to(x.dtype), hidden
 
 
 class Up(nn.Module):
@@ -224,16 +241,21 @@ class Head(nn.Module):
         self.decoder = Decoder(width, outputs)
 
     def forward(
-        self, deep: Tensor, hidden: Tensor, skips: Features | None = None
+        self,
+        deep: Tensor,
+        hidden: Tensor,
+        skips: Features | None = None,
+        move: Move | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """deep (B, 4n, H/4, W/4), hidden as in `Body` -> (B, outputs, H, W), new hidden state.
+        """(B * T, outputs, H, W) and the new hidden state.
 
         Args:
-            deep: (B, 4n, H/4, W/4).
+            deep: (B * T, 4n, H/4, W/4).
             hidden: as in `Body`.
             skips: features of the encoder, added at all three scales.
+            move: as in `Body`.
         """
-        x, hidden = self.body(deep, hidden)
+        x, hidden = self.body(deep, hidden, move)
         return self.decoder(x if skips is None else x + skips.deep, skips), hidden
 
 

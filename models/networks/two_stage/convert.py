@@ -2,7 +2,7 @@
 
 Their three generators ("res", "haze", "s2") have the same names inside. Where theirs have
 three-dimensional convolutions, ours have ordinary ones over two joined slices. The network itself
-is in two_stage.py.
+is in network.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from derain.models.errors import DerainError
-from derain.models.networks.two_stage_net import SLOTS
+from derain.models.networks.two_stage.blocks import SLOTS
 
 ROLES = {"res": 1, "haze": 2, "s2": 1}  # heads that are used
 _TYPICAL = {"conv1.conv2d.weight", "du_conv1.conv2d.weight", "alpha_convlstm.Gates.weight"}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from derain.models.networks.two_stage import State, TwoStage
-from derain.models.networks.two_stage_net import ConvLSTM
+from derain.models.networks.two_stage.blocks import ConvLSTM
 
 Read = Callable[[str], Any]
 
