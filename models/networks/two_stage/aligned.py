@@ -1,8 +1,8 @@
 """The corrected two stages over neighbours that are fetched along the motion.
 
-What differs from network.py: the four neighbours enter as order statistics, the darkest and the
-brightest before the frame and the two between them behind it, and also in place of the frames
-ahead in stage 2; earlier outputs and hidden states are moved along the flow to each frame.
+What differs from network.py: the four neighbours are fetched to the frame between them, and earlier
+outputs and hidden states are moved along the flow from frame to frame. The weights are of the same
+shapes, so that those of one may start the other.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from derain.models.networks.two_stage.network import shown
 from derain.models.networks.two_stage.stages import CorrectedStages, State
 from derain.models.ops.frame_window import (
     REACH,
-    Aligned,
+    Fetched,
     Window,
-    align,
     empty_window,
+    fetch,
     look_ahead,
     push,
     ready,
@@ -124,8 +124,8 @@ class AlignedTwoStage(VideoModel[AlignedState]):
         for frame in clip.unbind(1):
             window = push(window, frame, dis_flow)
             centre = ready(window)
-            near += [] if centre is None else [align(window, centre)]
-        near += [align(window, centre) for centre in unfinished(window)]
+            near += [] if centre is None else [fetch(window, centre)]
+        near += [fetch(window, centre) for centre in unfinished(window)]
         output, past = self._run(near, state, None, spatial_mean)
         return output, AlignedState(window, past.outputs, past.memory, past.remembered)
 
@@ -133,7 +133,7 @@ class AlignedTwoStage(VideoModel[AlignedState]):
         self, centre: int, state: AlignedState, tiles: Tiles | None
     ) -> tuple[Output, AlignedState]:
         def work(tile: Tile) -> tuple[Output, tuple[Tensor, ...]]:
-            near = align(state.window, centre, tile)
+            near = fetch(state.window, centre, tile)
             output, past = self._run([near], state, tile, tile.mean)
             output = output.map(lambda x: x[:, 0])
             kept = (past.outputs, past.memory, past.remembered)
@@ -144,7 +144,7 @@ class AlignedTwoStage(VideoModel[AlignedState]):
         return output, AlignedState(state.window, outputs, memory, remembered)
 
     def _run(
-        self, near: list[Aligned], state: AlignedState, tile: Tile | None, mean: Mean
+        self, near: list[Fetched], state: AlignedState, tile: Tile | None, mean: Mean
     ) -> tuple[Output, State]:
         """The stages over frames that follow one another.
 
@@ -166,7 +166,6 @@ class AlignedTwoStage(VideoModel[AlignedState]):
         return self.stages.run(torch.stack([slots(x) for x in near], 1), state.past(), mean, move)
 
 
-def slots(near: Aligned) -> Tensor:
+def slots(near: Fetched) -> Tensor:
     """One frame and its neighbours as the encoders take them, (B, 5, 3, H, W)."""
-    darkest, second, third, brightest = near.ranked
-    return torch.stack([darkest, brightest, near.frame, second, third], 1)
+    return torch.stack([*near.neighbours[:2], near.frame, *near.neighbours[2:]], 1)

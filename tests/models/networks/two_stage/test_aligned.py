@@ -11,7 +11,7 @@ from derain.models import create_model
 from derain.models.errors import DerainError
 from derain.models.networks.two_stage import AlignedTwoStage, TwoStage
 from derain.models.networks.two_stage.aligned import slots
-from derain.models.ops.frame_window import align, empty_window, push
+from derain.models.ops.frame_window import empty_window, fetch, push
 from derain.models.ops.optical_flow import dis_flow
 from derain.models.output import Output
 from derain.models.runtime.tiles import Tiles
@@ -85,7 +85,7 @@ def test_neighbours_are_fetched_along_the_motion() -> None:
     window = empty_window(1, 96, 128, clip.device)
     for frame in clip.unbind(1):
         window = push(window, frame, dis_flow)
-    fetched = slots(align(window, 2))
+    fetched = slots(fetch(window, 2))
     inside = (..., slice(16, -16), slice(24, -24))
     assert torch.equal(fetched[:, 2], clip[:, 2])
     moved = (clip - clip[:, 2:3]).abs()[inside].mean((0, 2, 3, 4))
