@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 from torch import nn
 
 from derain.pipeline.streaming.options import Report
 from derain.pipeline.video import VideoReader
+from derain.pipeline.video.color import Color
+from derain.pipeline.video.frames import Frame, depth, has_alpha, is_rgb, plane, reformat, to_rgb
 
 Run = Callable[..., tuple[Path, Report]]
 
@@ -63,3 +67,63 @@ def test_an_opaque_gif_needs_no_notice(
     source = make_clip("in.gif", codec="gif", pixel_format="rgb8", color=None, frames=3)
     _, report = run(source, "out.mp4", identity)
     assert not any("transparency" in notice for notice in report.notices)
+
+
+def image(format: str, size: tuple[int, int] = (10, 6)) -> av.VideoFrame:
+    """Of one colour."""
+    width, height = size
+    rgb = np.full((height, width, 3), (200, 60, 30), np.uint8)
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=format)
+
+
+@pytest.mark.parametrize(
+    ("format", "bits", "rgb", "alpha"),
+    [
+        ("yuv420p", 8, False, False),
+        ("yuv420p10le", 10, False, False),
+        ("gbrp16le", 16, True, False),
+        ("rgba", 8, True, True),
+        ("pal8", 8, True, False),
+        ("gray", 8, False, False),
+    ],
+)
+def test_what_pixel_formats_are(format: str, bits: int, rgb: bool, alpha: bool) -> None:
+    assert (depth(format), is_rgb(format), has_alpha(format)) == (bits, rgb, alpha)
+
+
+def test_planes_are_views_without_padding() -> None:
+    for format, shape, kind in (
+        ("rgb24", (6, 10, 3), np.uint8),
+        ("yuv420p", (6, 10), np.uint8),
+        ("yuv420p10le", (6, 10), np.uint16),
+    ):
+        found = plane(image(format), 0)
+        assert found.shape == shape and found.dtype == kind
+    assert plane(image("yuv420p"), 1).shape == (3, 5)
+
+
+@pytest.mark.parametrize("format", ["rgb24", "yuv444p", "yuv420p10le", "gbrp16le"])
+def test_colours_become_rgb_in_float(format: str) -> None:
+    color = Color(5) if format.startswith("yuv") else Color(0, full_range=True)
+    found = to_rgb(image(format), color, VideoReformatter())
+    assert found.shape == (6, 10, 3) and found.dtype == np.float32
+    assert np.abs(found * 255 - (200, 60, 30)).max() < 2.5
+
+
+def test_luma_is_eight_bits_of_any_format() -> None:
+    means = [
+        Frame(image(format), 0, Fraction(1), Color(5)).luma().mean()
+        for format in ("yuv420p", "yuv420p10le", "yuyv422")
+    ]
+    assert max(means) - min(means) < 3
+
+
+def test_what_has_the_format_and_size_already_is_not_converted() -> None:
+    given, scaler = image("yuv420p"), VideoReformatter()
+    assert reformat(given, "yuv420p", Color(5), scaler) is given
+    scaled = reformat(given, "yuv420p", Color(5), scaler, (20, 12))
+    assert (scaled.width, scaled.height) == (20, 12)
+
+
+def test_time_is_in_seconds() -> None:
+    assert Frame(image("gray"), 5, Fraction(1, 25), Color(1)).time == pytest.approx(0.2)

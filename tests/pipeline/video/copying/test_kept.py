@@ -17,7 +17,6 @@ from torch import nn
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video.copying.kept import has_free_tags, lasting
-from derain.pipeline.video.copying.side_data import unkept
 
 OPTIONS = VideoOptions(precision="fp32")
 WORDS = {"title": "Rain", "artist": "Cloud", "comment": "Wet", "lens": "Fifty"}
@@ -74,15 +73,3 @@ def test_statistics_of_the_old_stream_are_not_copied(
 def test_tags_with_a_place_of_their_own_keep_it() -> None:
     assert not has_free_tags(["title", "location-eng", "creation_time"])
     assert has_free_tags(["title", "com.apple.quicktime.model"])
-
-
-class SideData:
-    def __init__(self, kind: int) -> None:
-        self.type = type("Kind", (), {"value": kind})
-
-
-def test_what_no_new_frame_says_is_named() -> None:
-    class Frame:
-        side_data = [SideData(kind) for kind in (20, 23, 24, 13)]  # noqa: RUF012
-
-    assert unkept(Frame()) == ("Dolby Vision", "the spherical projection")
