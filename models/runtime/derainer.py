@@ -104,7 +104,7 @@ class Derainer:
     notice: Log = say_nothing
     tile: str | int = "auto"
     boldness: float = 0.5
-    engine: Engine = "torch"
+    engine: Engine = "auto"
     layers: bool = True
     state: Any = field(default=None, init=False)
     _waiting: deque[Tensor] = field(default_factory=deque, init=False)

@@ -59,7 +59,7 @@ def _with_engine(
     model: VideoModel, engine: Engine, device: torch.device, notice: Log, int8: bool, layers: bool
 ) -> VideoModel:
     asked = engine == "openvino"
-    if engine == "torch" or not (asked or is_faster(device)):
+    if engine == "torch" or not (asked or (is_faster(device) and _takes_core(model))):
         return model
     if device.type != "cpu":
         raise DerainError("--engine openvino is for the CPU; leave it out, or use --device cpu.")
@@ -75,6 +75,12 @@ def _with_engine(
     if found is model and asked:
         raise DerainError("Only swift and swift-plus run in OpenVINO; use --engine torch.")
     return found
+
+
+def _takes_core(model: VideoModel) -> bool:
+    """Whether the network has a core, and no other has been put into its place."""
+    inner = model.model if isinstance(model, HalfSize) else model
+    return isinstance(inner, Swift) and inner.has_hidden_state and inner.engine is None
 
 
 def with_core(model: VideoModel, core_of: Callable[[Swift], Core]) -> VideoModel:

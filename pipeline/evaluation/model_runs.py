@@ -135,7 +135,10 @@ def run_model(
         "image", and "recovered" where the model has it, on the CPU, each as long as the input.
     """
     bold = options.boldness if model.has_boldness else 0.5
-    derainer = Derainer(model, options.device, options.precision, notice=notice, boldness=bold)
+    # Torch: figures are of the weights, whatever else is installed.
+    derainer = Derainer(
+        model, options.device, options.precision, notice=notice, boldness=bold, engine="torch"
+    )
     outputs = [output for frame in rainy if (output := derainer.push(frame)) is not None]
     outputs += derainer.flush()
     layers = {"image": torch.cat([o.image for o in outputs]).float().cpu()}

@@ -151,7 +151,7 @@ def _derain_spots(
     found: Findings,
 ) -> None:
     pace, made, given = Pace(), Packets(), Packets()
-    haze_model = Derainer(load_model("swift"))
+    haze_model = Derainer(load_model("swift"), engine="torch")
     drops, transmissions = 0, []
     until = time.monotonic() + BUDGET
     with TemporaryDirectory(prefix="derain-preview-") as folder:

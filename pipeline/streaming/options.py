@@ -20,7 +20,7 @@ class NetworkOptions:
     streaks: float = 1.0
     haze: float = 1.0
     boldness: float = 0.5  # 0 leaves what might not be rain, 1 removes what might be
-    engine: Literal["auto", "torch", "openvino"] = "torch"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     tile: str = "auto"  # pixels a side, auto or off
 
 
