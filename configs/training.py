@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -125,7 +125,7 @@ class TrainingConfig(Strict):
     """One training run."""
 
     model: str
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, object] = Field(default_factory=dict)
     init: str | None = None  # weight file to start from
     widen: bool = False  # init is of a smaller network of the kind: stages/training/widening.py
     data: DataConfig = DataConfig()
@@ -199,7 +199,7 @@ def load_training(path: Path, overrides: list[str]) -> TrainingConfig:
         raise ValueError(f"{path}: {explain(error, TrainingConfig, RENAMED)}") from error
 
 
-def override(settings: dict[str, Any], item: str) -> None:
+def override(settings: dict[str, object], item: str) -> None:
     """Put `key.sub=value` into settings as read from a file.
 
     Raises:
@@ -210,10 +210,10 @@ def override(settings: dict[str, Any], item: str) -> None:
     place = settings
     for parent in parents:
         inner = place.get(parent)
-        place[parent] = {} if inner is None else inner
-        if not isinstance(place[parent], dict):
+        inner = place[parent] = {} if inner is None else inner
+        if not isinstance(inner, dict):
             raise ValueError(f"{parent} of {key} is a single value; it has no '{leaf}'.")
-        place = place[parent]
+        place = inner
     try:
         place[leaf] = yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import ConfigDict, Field, model_validator
@@ -56,7 +56,7 @@ class ValidationSet(_Entry):
 
     sha256: str = ""  # of everything else here
     levels: dict[Level, Target]
-    rains: dict[str, dict[str, Any]]
+    rains: dict[str, dict[str, object]]
     clips: list[ClipEntry]
 
     @model_validator(mode="after")

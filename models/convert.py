@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 from torch import Tensor
 
@@ -22,7 +21,10 @@ FOREIGN = {name: entry.foreign for name, entry in ENTRIES.items() if entry.forei
 
 
 def from_reference(
-    name: str, state_dict: Mapping[str, Any], channel_order: str | None = None, **settings: Any
+    name: str,
+    state_dict: Mapping[str, object],
+    channel_order: str | None = None,
+    **settings: object,
 ) -> Network:
     """Build a network with weights of the original authors.
 
@@ -74,7 +76,7 @@ def _module(foreign: Foreign) -> ModuleType:
     return import_module(f"derain.models.networks.{foreign.module}")
 
 
-def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
+def flatten(state: Mapping[str, object]) -> dict[str, Tensor]:
     """One flat state dict in float32: a checkpoint's `net` unpacked, prefixes `module.` gone.
 
     State dicts inside are joined with a dot: {"res": {"a": …}} gives "res.a".
@@ -82,8 +84,8 @@ def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
     Raises:
         DerainError: something in it is no tensor.
     """
-    if isinstance(state.get("net"), Mapping):
-        state = state["net"]
+    inside = state.get("net")
+    state = inside if isinstance(inside, Mapping) else state
     flat: dict[str, Tensor] = {}
     for key, value in state.items():
         if isinstance(value, Mapping):

@@ -14,7 +14,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -46,7 +45,7 @@ class Metadata(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    settings: dict[str, Any]
+    settings: dict[str, object]
     note: dict[str, object] = {}
 
 
@@ -279,7 +278,7 @@ def is_reference(path: str | Path) -> bool:
         return True
 
 
-def read_tensors(path: Path) -> Mapping[str, Any]:
+def read_tensors(path: Path) -> Mapping[str, object]:
     """What a pickled or safetensors file holds, on the CPU.
 
     Raises:

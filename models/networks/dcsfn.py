@@ -266,7 +266,7 @@ def recognises(keys: set[str]) -> bool:
 
 def convert_reference(
     state_dict: dict[str, Tensor], channel_order: str, native: bool = False
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Turn the original's state dict into (settings, state dict) of `Dcsfn`.
 
     Args:

@@ -7,8 +7,6 @@ the attention is in irnn.py; the adapter that makes a video model of it in per_f
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -140,7 +138,7 @@ def recognises(keys: set[str]) -> bool:
 
 def convert_reference(
     state_dict: dict[str, Tensor], channel_order: str, direction_gate: bool = False
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Turn the original's state dict into (settings, state dict) of `SPANet`.
 
     Args:
@@ -174,5 +172,5 @@ def convert_reference(
     if channel_order == "bgr":
         state["stem.weight"] = state["stem.weight"].flip(1)
         state["head.weight"] = state["head.weight"].flip(0)
-    settings = {"channels": state["stem.weight"].shape[0], "direction_gate": direction_gate}
-    return settings, state
+    channels = state["stem.weight"].shape[0]
+    return {"channels": channels, "direction_gate": direction_gate}, state

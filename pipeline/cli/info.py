@@ -44,7 +44,7 @@ def _count(number: int) -> str:
     return f"{number / 1e3:.0f} k" if number else "-"
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, object]:
     """Versions, devices, encoders and the ffmpeg program."""
     import os
 

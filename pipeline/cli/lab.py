@@ -9,7 +9,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -305,9 +305,9 @@ def bench(
         write_json(results, json)
 
 
-def _show_bench(found: dict[str, Any]) -> None:
+def _show_bench(found: dict[str, object]) -> None:
     for name, value in found.items():
-        if name == "network_cpu_ms":
+        if name == "network_cpu_ms" and isinstance(value, dict):
             value = ", ".join(f"{part} {ms:.1f}" for part, ms in value.items())
         elif isinstance(value, dict):
             value = f"{1e3 * value['wall']:.1f} ms a frame, CPU time {1e3 * value['cpu']:.1f} ms"

@@ -15,7 +15,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -78,7 +77,7 @@ def read_manifest(folder: SharedPath) -> dict[str, Entry]:
 
 def made_from(source: str, options: VideoOptions) -> str:
     """What a film depends on, as a hash."""
-    told: list[Any] = [
+    told = [
         fingerprint_of(source, ""),
         str(options.output_settings()),
         weights_hash(options),

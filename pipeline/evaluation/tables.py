@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.table import Table
@@ -159,7 +158,7 @@ def write_json(content: Mapping[str, object], path: Path) -> None:
         raise DerainError(f"{path} cannot be written ({error.strerror}); name another.") from error
 
 
-def read_bench(path: Path) -> dict[str, dict[str, Any]]:
+def read_bench(path: Path) -> dict[str, dict[str, object]]:
     """What `derain bench --json` wrote: figures by name, by size.
 
     Raises:

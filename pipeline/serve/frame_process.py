@@ -75,7 +75,7 @@ class FrameProcess:
         with self._lock:
             self._end()
 
-    def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, request: dict[str, object]) -> tuple[dict[str, Any], bytes]:
         if not self._places.acquire(timeout=TURN):
             raise BusyError("Too many frames are asked for; try again.")
         try:

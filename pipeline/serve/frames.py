@@ -153,7 +153,7 @@ def _shown(reader: VideoReader, frame: Frame, origin: Fraction) -> tuple[Image, 
     return upright(image, reader.video.display_matrix), time
 
 
-def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def answer(request: dict[str, Any]) -> tuple[dict[str, object], bytes]:
     """One request: what is told, and the bytes that follow."""
     try:
         if request["ask"] == "probe":

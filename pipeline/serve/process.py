@@ -21,6 +21,8 @@ from derain.pipeline.serve.work import Order
 TAIL = 4  # last lines of what is no event, for the sentence about a crash
 LINE = 1 << 20  # bytes of an event, at most
 
+Event = dict[str, Any]  # what a job's process tells, by name
+
 
 class JobProcess:
     """One order being carried out.
@@ -75,7 +77,7 @@ class JobProcess:
         """Its exit code, negative for a signal; None while it works."""
         return self._process.poll()
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[Event]:
         """The events since the last call."""
         *lines, self._rest = (self._rest + self._log.read(LINE)).split(b"\n")
         for line in lines:

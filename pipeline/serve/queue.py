@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from derain.pipeline.serve.folders import Folders
 from derain.pipeline.serve.jobs import ConflictError, Job, Preview, Settings
-from derain.pipeline.serve.process import JobProcess, lives
+from derain.pipeline.serve.process import Event, JobProcess, lives
 from derain.pipeline.serve.store import Store
 from derain.pipeline.serve.work import GRACE, Order
 
@@ -290,11 +290,11 @@ class Queue:
         return self.folders.without_paths(job, text)
 
 
-def _progress(event: dict[str, Any]) -> dict[str, Any]:
+def _progress(event: Event) -> dict[str, object]:
     """Fields of a job from an event of progress or of an end."""
-    frames = int(event.get("frames", event.get("frames_out", 0)))
+    frames = int(event["frames"] if "frames" in event else event.get("frames_out", 0))
     total, fps = int(event.get("total", 0)), float(event.get("fps", 0.0))
-    found: dict[str, Any] = {"frames": frames, "total": max(total, frames) if total else 0}
+    found: dict[str, object] = {"frames": frames, "total": max(total, frames) if total else 0}
     if fps > 0:
         found |= {"fps": fps, "seconds_left": max(0, total - frames) / fps if total else None}
     if "notices" in event:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import torch
@@ -32,6 +32,8 @@ MOST = 1 << 40  # frames; no film has more
 HEAD = 1 << 20  # bytes of an input that are hashed
 FORMAT = 2  # of these files; version 0.1.0 wrote windows that grow
 SETTLED = 4  # packets after a key frame until it has certainly left the muxer
+
+S = TypeVar("S")
 
 
 @dataclass(slots=True)
@@ -232,7 +234,7 @@ def tensors_of(value: object) -> Iterator[Tensor]:
             yield from tensors_of(part)
 
 
-def with_tensors(like: Any, saved: Checkpoint) -> Any:
+def with_tensors(like: S, saved: Checkpoint) -> S:
     """A saved state with the structure of another one of the same network.
 
     Raises:

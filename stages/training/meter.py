@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 import torch
 
+T = TypeVar("T")
 
-class Timed(Iterator[Any]):
+
+class Timed(Iterator[T]):
     """Batches, and the seconds for which they were waited."""
 
-    def __init__(self, batches: Iterator[Any]) -> None:
+    def __init__(self, batches: Iterator[T]) -> None:
         self.batches, self.waited = batches, 0.0
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         began = time.monotonic()
         try:
             return next(self.batches)

@@ -8,7 +8,6 @@ is in network.py.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,12 +26,12 @@ def recognises(keys: Collection[str]) -> bool:
 
 
 def convert_reference(
-    state_dicts: Mapping[str, Any], channel_order: str = "rgb", **settings: Any
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    state_dict: Mapping[str, Tensor], channel_order: str = "rgb", **settings: object
+) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Settings and state dict for `TwoStage` from the authors' weights, of any width and depth.
 
     Args:
-        state_dicts: {"res": …, "haze": …, "s2": …}, or one dict with these words before the keys.
+        state_dict: of all three generators, `res.`, `haze.` or `s2.` before their keys.
         channel_order: of the images the weights were trained on; "bgr" weights are turned round.
         settings: override what is read from the shapes.
 
@@ -43,7 +42,7 @@ def convert_reference(
         raise DerainError(f"'{channel_order}' is not a channel order; use 'rgb' or 'bgr'.")
     result: dict[str, Tensor] = {}
     for role, heads in ROLES.items():
-        source = _of_role(state_dicts, role)
+        source = _of_role(state_dict, role)
         blocks = _count_blocks(source)
         known = _keys(_table(blocks, heads=2))
         used = list(_table(blocks, heads))
@@ -65,11 +64,9 @@ def convert_reference(
     return {"variant": "reference", "unshuffle": 1, **inferred, **settings}, result
 
 
-def _of_role(state_dicts: Mapping[str, Any], role: str) -> dict[str, Tensor]:
-    if role in state_dicts:
-        return dict(state_dicts[role])
+def _of_role(state_dict: Mapping[str, Tensor], role: str) -> dict[str, Tensor]:
     start = f"{role}."
-    found = {k.removeprefix(start): v for k, v in state_dicts.items() if k.startswith(start)}
+    found = {k.removeprefix(start): v for k, v in state_dict.items() if k.startswith(start)}
     if not found:
         raise DerainError(
             f"The weights of the '{role}' generator are not there; give all three, "

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from derain.models.convert import flatten
 from derain.models.errors import DerainError
 from derain.models.networks.two_stage import TwoStage, convert_reference, recognises
 
@@ -38,12 +39,12 @@ def test_weights_of_the_authors_are_recognised_and_checked() -> None:
     assert not recognises(TwoStage(**SLIM).state_dict().keys())
     settings, state = convert_reference(joined)
     assert settings == {"variant": "reference", "width": 4, "blocks": 2, "unshuffle": 1}
-    assert all(torch.equal(v, state[k]) for k, v in convert_reference(weights)[1].items())
+    assert all(torch.equal(v, state[k]) for k, v in convert_reference(flatten(weights))[1].items())
     with pytest.raises(DerainError, match="give all three"):
-        convert_reference({"res": weights["res"], "s2": weights["s2"]})
+        convert_reference(flatten({"res": weights["res"], "s2": weights["s2"]}))
     weights["haze"].pop("convlstm.Gates.bias")
     weights["haze"]["stranger"] = torch.zeros(1)
     with pytest.raises(DerainError, match=r"'haze'.*convlstm.Gates.bias.*stranger"):
-        convert_reference(weights)
+        convert_reference(flatten(weights))
     with pytest.raises(DerainError, match="channel order"):
         convert_reference(joined, "bgra")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from derain.models.convert import flatten
 from derain.models.errors import DerainError
 from derain.models.networks.two_stage import State, TwoStage, convert_reference
 from derain.models.ops.scattering import T_MIN
@@ -36,7 +37,7 @@ literal = _load("two_stage_literal")
 
 
 def _reference(weights: dict[str, dict[str, Tensor]], **options: Any) -> TwoStage:
-    settings, state = convert_reference(weights, **options)
+    settings, state = convert_reference(flatten(weights), **options)
     model = TwoStage(**settings)
     model.load_state_dict(state)
     return model.eval()
