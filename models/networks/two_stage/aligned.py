@@ -114,10 +114,11 @@ class AlignedTwoStage(VideoModel[AlignedState]):
         state: AlignedState | None = None,
         haze: Haze | None = None,
         boldness: Tensor | None = None,
+        flows: Tensor | None = None,
     ) -> tuple[Output, AlignedState]:
         """As the contract has it; while training, stage 1 sees all frames of a shot at once."""
         if not self.training or state or haze:
-            return super().forward(clip, state, haze, boldness)
+            return super().forward(clip, state, haze, boldness, flows)
         batch, _, _, height, width = clip.shape
         state = self.initial_state(batch, height, width, device=clip.device, dtype=clip.dtype)
         window, near = state.window, []

@@ -128,11 +128,12 @@ class TwoStage(VideoModel[State]):
         state: State | None = None,
         haze: Haze | None = None,
         boldness: Tensor | None = None,
+        flows: Tensor | None = None,
     ) -> tuple[Output, State]:
         """As the contract has it; while training, stage 1 sees all frames of a shot at once."""
         stages = self.stages
         if not self.training or isinstance(stages, ReferenceStages) or state or haze:
-            return super().forward(clip, state, haze, boldness)
+            return super().forward(clip, state, haze, boldness, flows)
         batch, length, _, height, width = clip.shape
         state = self.initial_state(batch, height, width, device=clip.device, dtype=clip.dtype)
         near = torch.arange(length)[:, None] + torch.arange(-self.latency, self.latency + 1)
