@@ -13,6 +13,10 @@ from derain.pipeline.live.outputs.targets import Target
 from derain.pipeline.streaming.shot_runner import Finished
 from derain.pipeline.streaming.threads import Channel, Worker
 
+# Seconds of sound that go before the frame of their time. FFmpeg's muxers keep a frame back until
+# something later comes, be it sound: without this each of the two keeps it until the next frame.
+AHEAD = 0.1
+
 
 class FanOut:
     """Hand each finished frame to every output, and the sound that is due by then.
@@ -72,7 +76,7 @@ class FanOut:
 
     def put(self, item: Finished) -> None:
         """Hand a frame on; waits for the recorder, which leaves nothing out."""
-        due = self.waiting.until(item.frame.time)
+        due = self.waiting.until(item.frame.time + AHEAD)
         for push in self.pushes:
             push.put(item)  # a connection begins with a frame
             for heard in due:
