@@ -30,22 +30,36 @@ from derain.models.video_model import VideoModel
 
 M = TypeVar("M", bound=nn.Module)
 
+# How many there are, by kind.
+DEVICES: dict[str, Callable[[], int]] = {
+    "cpu": lambda: 1,
+    "cuda": lambda: torch.cuda.device_count() if torch.cuda.is_available() else 0,
+    "mps": lambda: int(torch.backends.mps.is_available()),
+    "xpu": lambda: torch.xpu.device_count() if torch.xpu.is_available() else 0,
+}
+DEVICE_NAMES = "auto, cpu, cuda, mps or xpu"
+
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
+    """`auto` is CUDA where there is one, else the CPU; mps and xpu are taken when they are named.
+
+    Raises:
+        DerainError: no device of that name, or none here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DerainError("There is no CUDA device here; use --device cpu.")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DerainError(f"'{name}' is not a device; use auto, cpu or cuda.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise DerainError(f"Networks do not run on '{name}' here; use auto, cpu or cuda.")
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
+        raise DerainError(f"'{name}' is not a device; use {DEVICE_NAMES}.") from error
+    if device.type not in DEVICES:
+        raise DerainError(f"Networks do not run on '{name}' here; use {DEVICE_NAMES}.")
+    count = DEVICES[device.type]()
+    if not count:
+        kind = device.type.upper()
+        raise DerainError(f"There is no {kind} device here; use --device cpu.")
     if (device.index or 0) >= count:
         raise DerainError(f"There is no '{name}' here; the last one is {device.type}:{count - 1}.")
     return device
@@ -56,7 +70,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         if device.type == "cuda":
             return torch.float16
-        return torch.bfloat16 if cpu_has_bf16() else torch.float32
+        half = device.type == "cpu" and cpu_has_bf16()
+        return torch.bfloat16 if half else torch.float32
     if name == "int8" and device.type == "cpu":
         return choose_precision("auto", device)  # of what is not in integers
     if name not in PRECISIONS:
@@ -83,7 +98,7 @@ class Derainer:
 
     Args:
         model: under the contract (video_model.py), in float32.
-        device: auto, cpu, cuda, cuda:1, …
+        device: auto, cpu, cuda, cuda:1, mps, xpu, …
         precision: auto, fp32, bf16, fp16 or int8; of the network's body. Physics stay in float32.
         streaks: how much of the streaks to remove, 0 to 1.
         haze: how much of the haze to remove, 0 to 1.

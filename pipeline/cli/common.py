@@ -37,7 +37,7 @@ def _network(name: str | None) -> str | None:
 
 def _device(name: str) -> str:
     if not DEVICE.fullmatch(name):
-        raise typer.BadParameter(f"'{name}' is no device; use auto, cpu, cuda or cuda:1")
+        raise typer.BadParameter(f"'{name}' is no device; use auto, cpu, cuda, cuda:1, mps or xpu")
     return name
 
 
@@ -99,7 +99,9 @@ Weights = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(callback=_device, help="auto, cpu, cuda, cuda:1, …", rich_help_panel=ADVANCED),
+    typer.Option(
+        callback=_device, help="auto, cpu, cuda, cuda:1, mps, xpu, …", rich_help_panel=ADVANCED
+    ),
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],

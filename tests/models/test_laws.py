@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from derain.models import Derainer, create_model, list_models, load_model
 from derain.models.networks.per_frame import PerFrame
+from derain.models.networks.swift import Swift
 from derain.models.registry import ENTRIES, is_ready
+from derain.models.runtime.derainer import DEVICES
+from derain.models.runtime.engines import Engine
 from derain.models.runtime.preparation import pad_to_multiple
 from derain.models.video_model import VideoModel
 
@@ -123,7 +126,9 @@ def test_any_size(run: Run, model: nn.Module, size: tuple[int, int]) -> None:
     assert run(Derainer(model, device="cpu", precision="fp32"), clip).shape == clip.shape
 
 
-def decibels_in_half(run: Run, model: nn.Module, device: str, precision: str) -> float:
+def decibels_in_half(
+    run: Run, model: nn.Module, device: str, precision: str, engine: Engine = "torch"
+) -> float:
     """PSNR of the worst of 40 frames in half precision, to float32 on the CPU.
 
     Of a network that carries nothing from frame to frame, four say as much.
@@ -132,8 +137,8 @@ def decibels_in_half(run: Run, model: nn.Module, device: str, precision: str) ->
     clip = torch.cat([clip, clip.flip(0), clip, clip.flip(0)])
     if not model.has_hidden_state and not model.latency:
         clip = clip[:4]
-    exact = run(Derainer(model, device="cpu", precision="fp32"), clip)
-    half = run(Derainer(model, device=device, precision=precision), clip).cpu()
+    exact = run(Derainer(model, device="cpu", precision="fp32", engine="torch"), clip)
+    half = run(Derainer(model, device=device, precision=precision, engine=engine), clip).cpu()
     error = (exact - half).square().mean((1, 2, 3))
     return float(-10 * torch.log10(error.max().clamp_min(1e-12)))
 
@@ -142,7 +147,15 @@ def test_bfloat16_stays_near_float32_over_40_frames(run: Run, model: nn.Module) 
     assert decibels_in_half(run, model, "cpu", "bf16") > 45
 
 
+def test_the_default_engine_stays_near_float32_in_torch(run: Run, model: nn.Module) -> None:
+    if not isinstance(model, Swift):
+        pytest.skip("only swift has a core for other engines")
+    assert decibels_in_half(run, model, "cpu", "auto", "auto") > 45
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_float16_stays_near_cpu_float32(run: Run, model: nn.Module) -> None:
-    assert decibels_in_half(run, model, "cuda", "fp16") > 45
+@pytest.mark.parametrize("device", ["cuda", "mps", "xpu"])
+def test_other_devices_stay_near_cpu_float32(run: Run, model: nn.Module, device: str) -> None:
+    if not DEVICES[device]():
+        pytest.skip(f"no {device} device")
+    assert decibels_in_half(run, model, device, "fp16" if device == "cuda" else "auto") > 45

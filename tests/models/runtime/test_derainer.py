@@ -113,7 +113,7 @@ def test_dialled_output_is_not_fed_back() -> None:
         ({"precision": "fp16"}, "not for the CPU"),
         ({"streaks": 2.0}, "between 0 and 1"),
         ({"device": "toaster"}, "not a device"),
-        ({"device": "mps"}, "use auto, cpu or cuda"),
+        ({"device": "meta"}, "use auto, cpu, cuda, mps or xpu"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], words: str) -> None:
@@ -127,6 +127,13 @@ def test_a_graphics_card_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> N
     assert choose_device("cuda:1").index == 1
     with pytest.raises(DerainError, match="the last one is cuda:1"):
         choose_device("cuda:2")
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name in ("xpu", "mps"):
+        with pytest.raises(DerainError, match=f"no {name.upper()} device here"):
+            choose_device(name)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("mps").type == "mps"
 
 
 def test_after_a_failure_the_next_frame_begins_a_shot() -> None:
