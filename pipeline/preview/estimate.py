@@ -28,9 +28,11 @@ class Pace:
             written: clock when each frame was written.
             closed: clock when its file was complete: encoders hold frames back until then.
         """
-        if len(written) > WARMING + 1:
-            self.frames += len(written) - 1 - WARMING
-            self.seconds += closed - written[WARMING]
+        counted = len(written) - 1 - WARMING
+        if counted > 0:
+            held = (closed - written[-1]) * counted / len(written)
+            self.frames += counted
+            self.seconds += written[-1] - written[WARMING] + held
 
     @property
     def rate(self) -> float | None:
