@@ -34,6 +34,10 @@ def train(
         list[str] | None, typer.Option("--set", help="Override: data.batch=8; repeatable.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="As --set steps=N.")] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option(metavar="PROJECT", help="Show the run at Weights & Biases, too."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Three steps that leave a sheet of the first batch alone."),
@@ -63,7 +67,15 @@ def train(
         try_run(loaded, output.with_name(f"{output.name}.png"), device, show)
         return
     with training_bar(loaded.steps) as progress:
-        made = run(loaded, output, device=device, resume=resume, report=say, progress=progress)
+        made = run(
+            loaded,
+            output,
+            device=device,
+            resume=resume,
+            wandb=wandb,
+            report=say,
+            progress=progress,
+        )
     show(str(made))
 
 

@@ -94,9 +94,9 @@ def run(model: VideoModel, batch: Batch) -> Output:
     A network with a haze estimator is given the haze of the clips, whose crops do not show it.
     """
     haze_estimator = model.haze_estimator
-    if haze_estimator is None:
-        return model(batch.rainy)[0]
     flows = batch.flows if batch.flows.numel() else None
+    if haze_estimator is None:
+        return model(batch.rainy, flows=flows)[0]
     asked = {"haze": known_haze(batch), "boldness": batch.boldness, "flows": flows}
     output = model(batch.rainy, **asked)[0]
     if not batch.thumbnails.numel():

@@ -55,6 +55,7 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    wandb: str | None = None,
     report: Log = say_nothing,
     progress: Progress = lambda step, steps, doing: None,
 ) -> Path:
@@ -65,6 +66,7 @@ def train(
         folder: for settings, figures, states and weights.
         device: auto, cpu, cuda, cuda:1, …
         resume: go on with the run in `folder`.
+        wandb: project of Weights & Biases to show the run in.
         report: told what a person should know.
         progress: told the step, how many there are, and what is being done.
 
@@ -89,10 +91,14 @@ def train(
             files.restore(state)
         with processes.main_first():
             data, clips = make_data(config, report)
-        log = RunLog(folder, config, state.step, report) if processes.main else None
-        with stop_requests() as stop:
-            run = Run(config, processes, state, files, objective, clips, log, progress, stop)
-            run.go(data)
+        log = RunLog(folder, config, state.step, report, wandb) if processes.main else None
+        try:
+            with stop_requests() as stop:
+                run = Run(config, processes, state, files, objective, clips, log, progress, stop)
+                run.go(data)
+        finally:
+            if log is not None:
+                log.close()
     return files.weights
 
 

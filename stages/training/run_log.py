@@ -1,4 +1,4 @@
-"""What a run tells: config.yaml, metrics.jsonl, TensorBoard where it is installed, lines."""
+"""What a run tells: config.yaml, metrics.jsonl, TensorBoard where it is installed, wandb, lines."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from derain.configs.training import TrainingConfig
 from derain.models.log import Log
 from derain.models.whole_file import write_whole
+from derain.stages.training.tracking import Tracker
 
 Row = dict[str, float]
 
@@ -24,10 +25,19 @@ class RunLog:
         start: the step from which the run goes on. Later rows of the log are left out: they are
             about to be written again.
         report: takes lines for people.
+        project: of Weights & Biases, where the run is to be shown there.
     """
 
-    def __init__(self, folder: Path, config: TrainingConfig, start: int, report: Log) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainingConfig,
+        start: int,
+        report: Log,
+        project: str | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.tracker = Tracker(project, folder, config) if project else None
         (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
         self.metrics, self.board, self.report = folder / "metrics.jsonl", None, report
         rows = [row for row in read_metrics(self.metrics) if row["step"] <= start]
@@ -56,7 +66,16 @@ class RunLog:
             for name, image in (images or {}).items():
                 self.board.add_image(name, image, step)
             self.board.flush()
+        if self.tracker is not None:
+            self.tracker.write(step, row, images or {})
         self.report(f"step {step}: " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()))
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        if self.board is not None:
+            self.board.close()
+        if self.tracker is not None:
+            self.tracker.close()
 
 
 def read_metrics(path: Path) -> list[Row]:

@@ -122,7 +122,10 @@ class AlignedTwoStage(VideoModel[AlignedState]):
         batch, _, _, height, width = clip.shape
         state = self.initial_state(batch, height, width, device=clip.device, dtype=clip.dtype)
         window, near = state.window, []
-        for frame in clip.unbind(1):
+        for index, frame in enumerate(clip.unbind(1)):
+            if flows is not None and index:
+                known = flows[:, index - 1]
+                window = look_ahead(window, (known[:, :2], known[:, 2:]))
             window = push(window, frame, dis_flow)
             centre = ready(window)
             near += [] if centre is None else [fetch(window, centre)]
