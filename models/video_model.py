@@ -2,7 +2,7 @@
 
 `VideoModel` is the contract. A network for single images derives from `SingleImageModel` (or is any
 `nn.Module`), and `PerFrame` (networks/per_frame.py) makes a `VideoModel` of it. The laws that tests
-hold every model to are in tests/models/test_laws.py.
+hold every model to are in tests/models/test_video_model.py.
 """
 
 from __future__ import annotations

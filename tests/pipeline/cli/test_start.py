@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from derain.pipeline.cli import main
-from derain.pipeline.cli.signals import Terminated, handle
-
 # A signal while the module that is named is being loaded, or while the command works.
 SCRIPT = """
 import importlib.abc, os, signal, sys
@@ -48,20 +45,3 @@ def test_a_signal_while_modules_load(
     told = "stopping; once more to stop at once\nStopped before the first frame.\n"
     assert done.stderr == (told if name == "torch" else "interrupted\n")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
-
-
-def test_a_signal_between_two_steps_is_an_exception(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(Terminated):
-        handle(signal.SIGTERM, sys._getframe())
-
-    def app() -> None:
-        handle(signal.SIGTERM, sys._getframe())
-
-    monkeypatch.setattr(main, "app", app)
-    monkeypatch.setattr(main, "keep_memory", lambda: True)
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    assert ended.value.code == 143
-    assert capsys.readouterr().err == "interrupted\n"

@@ -19,7 +19,6 @@ from derain.models.errors import DerainError
 from derain.pipeline.live.http import LiveServer
 from derain.pipeline.live.session import Live, LiveOptions
 from derain.pipeline.web import protocol
-from derain.pipeline.web.address import parse_address
 
 SOURCE = "lavfi:testsrc2=size=64x48:rate=25,noise=alls=30:allf=t"  # no frame repeats
 PATIENCE = 60.0
@@ -192,25 +191,6 @@ def test_an_offer_needs_aiortc_and_must_be_one(identity: nn.Module) -> None:
         status, _, body = ask(server, "/offer", body="nonsense")
         assert status == 400 and "derain[webrtc]" in json.loads(body)["error"]
         assert not server.viewers
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
-        ("[::1]:80", ("::1", 80)),
-        (":9000", ("127.0.0.1", 9000)),
-        ("9000", ("127.0.0.1", 9000)),
-    ],
-)
-def test_addresses(text: str, expected: tuple[str, int]) -> None:
-    assert parse_address(text) == expected
-
-
-@pytest.mark.parametrize("wrong", ["", "host", "host:", "host:x", "host:99999"])
-def test_wrong_addresses(wrong: str) -> None:
-    with pytest.raises(DerainError, match="--http"):
-        parse_address(wrong)
 
 
 COOKIE = {"Cookie": "derain=secret"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,74 +109,6 @@ def test_regions_to_protect_lie_in_the_film(within: Start, film: Film) -> None:
     for region in ("mask.png", "/etc/passwd", "1,2,3", "-1,0,4,4"):
         assert server.ask("POST", f"{ask}&protect={region}").status == 400
     assert len(server.ask("GET", "/api/jobs").json) == 1
-
-
-def test_an_upload_that_breaks_off_leaves_nothing(within: Start) -> None:
-    server = within()
-    with socket.create_connection(("127.0.0.1", server.port)) as client:
-        head = f"POST /api/jobs?name=a.mp4 HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
-        client.sendall(f"{head}Content-Length: 3000000\r\n\r\n".encode() + b"x" * 2_000_000)
-    uploads = server.folder / ".derain-serve" / "uploads"
-    until = time.monotonic() + 60
-    while list(uploads.iterdir()) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not list(uploads.iterdir())
-    assert not server.ask("GET", "/api/jobs").json
-
-
-def test_held_stopped_and_failed_jobs(within: Start, film: Film) -> None:
-    server = within()
-    body = film().read_bytes()
-    for name in ("slow", "crash", "wrong"):
-        (server.folder / f"{name}.mp4").write_bytes(body)
-
-    held = server.ask("POST", "/api/jobs", film="slow.mp4", hold=True).json
-    at = f"/api/jobs/{held['id']}"
-    assert held["state"] == "held"
-    assert server.ask("PATCH", at, {"quality": "fast", "crf": 30}).json["settings"]["crf"] == 30
-    assert server.ask("PATCH", at, {"codec": "nosuch"}).status == 400
-    assert server.ask("PATCH", at, {"streaks": 2}).status == 400
-    assert server.ask("POST", at + "/stop").status == 409
-    assert server.ask("GET", at + "/preview.png").status == 404
-    assert server.ask("POST", at + "/preview").status == 200
-    job = server.wait(
-        held["id"], lambda job: job["preview"]["state"] == "done" and job["state"] == "held"
-    )
-    assert job["preview"]["rain"] == ["falling streaks"] and job["preview"]["seconds"] == 20
-    assert server.ask("GET", at + "/preview.png").body == b"sheet"
-
-    assert server.ask("POST", at + "/start").status == 200
-    server.wait(held["id"], lambda job: job["frames"] > 10)
-    assert server.ask("POST", at + "/start").status == 409
-    assert server.ask("DELETE", at).status == 409
-    assert server.ask("PATCH", at, {"crf": 20}).status == 409
-    assert server.ask("GET", at + "/result").status == 409
-    assert server.ask("POST", at + "/stop").json["state"] == "stopping"
-    stopped = server.wait(held["id"], lambda job: job["state"] == "stopped")
-    assert 10 < stopped["frames"] < 40
-    server.ask("POST", at + "/start")
-    again = server.wait(held["id"], lambda job: job["frames"] > stopped["frames"])
-    assert again["settings"]["crf"] == 30
-    server.ask("POST", at + "/stop")
-
-    for name, text in (("crash", "SIGSEGV"), ("wrong", "wrong.mp4 is wrong; mend it.")):
-        job_id = server.ask("POST", "/api/jobs", film=f"{name}.mp4").json["id"]
-        job = server.wait(job_id, lambda job: job["state"] == "failed")
-        assert text in job["error"]
-        assert str(server.folder) not in job["error"]
-
-
-def test_an_orderly_end_lets_the_next_server_go_on(within: Start, film: Film) -> None:
-    server = within()
-    (server.folder / "slow.mp4").write_bytes(film().read_bytes())
-    job_id = server.ask("POST", "/api/jobs", film="slow.mp4").json["id"]
-    with pytest.raises(DerainError, match="Another derain serve"):
-        within()
-    server.wait(job_id, lambda job: job["frames"] > 10)
-    server.close()
-    server = within()
-    server.wait(job_id, lambda job: job["state"] == "running" and job["frames"] > 10)
-    server.ask("POST", f"/api/jobs/{job_id}/stop")
 
 
 def test_events_tell_until_the_end(within: Start, film: Film) -> None:

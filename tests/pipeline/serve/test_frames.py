@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -12,8 +11,6 @@ import numpy as np
 import pytest
 
 from derain.models.errors import DerainError
-from derain.pipeline.serve.folders import Folders
-from derain.pipeline.serve.frame_process import FrameProcess
 from derain.pipeline.serve.frames import pair, probe
 from derain.pipeline.video.containers import FRAGMENTS
 
@@ -61,19 +58,3 @@ def test_a_film_is_described(make_clip: Callable[..., Path]) -> None:
     assert (film.width, film.height, film.fps, film.frames) == (64, 48, 25, 10)
     with pytest.raises(DerainError, match="nosuch"):
         probe(str(make_clip("a.mp4")), "nosuch")
-
-
-def test_a_process_that_dies_is_started_anew(
-    make_clip: Callable[..., Path], tmp_path: Path, monkeypatch: Any
-) -> None:
-    frames = FrameProcess(Folders(tmp_path))
-    path = make_clip("a.mp4")
-    assert frames.probe(path, "a.mp4").frames == 12
-    assert frames._process is not None
-    frames._process.kill()
-    frames._process.wait()
-    assert frames.probe(path, "a.mp4").frames == 12
-    monkeypatch.setattr("derain.pipeline.serve.frame_process.PATIENCE", 0.0)
-    with pytest.raises(DerainError, match="cannot be decoded"):
-        frames.probe(path, "a.mp4")
-    frames.close()
