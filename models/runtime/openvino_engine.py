@@ -42,6 +42,8 @@ LEAST_DB = 50  # of a precision to float32 in torch: some CPUs multiply bfloat16
 TRACE = 3  # version of what is traced
 
 NEEDED = ("image", "memory1", "memory2")
+SIZES = 4  # compiled cores that are held; each takes memory
+LIMIT = 200 << 20  # bytes of the cache folder
 
 
 class Mode(NamedTuple):
@@ -66,6 +68,18 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
+def trim(folder: Path, limit: int = LIMIT) -> None:
+    """Delete the oldest files of the cache until the rest fits."""
+    with suppress(OSError):  # another process may be at it
+        files = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
+        excess = sum(stat.st_size for stat, _ in files) - limit
+        for stat, path in sorted(files, key=lambda each: each[0].st_mtime):
+            if excess <= 0:
+                return
+            path.unlink(missing_ok=True)
+            excess -= stat.st_size
+
+
 class OpenVinoCore:
     """Runs the core of a network in OpenVINO; see `swift_core.Core`.
 
@@ -85,6 +99,7 @@ class OpenVinoCore:
         self._ranges = ranges_of(network) if int8 else None
         self._runtime, self._folder = openvino.Core(), cache_folder()
         if self._folder is not None:
+            trim(self._folder)
             self._runtime.set_property({properties.cache_dir: str(self._folder)})
         self._cpu = str(self._runtime.get_property("CPU", "FULL_DEVICE_NAME"))
         # By height, width and whether half precision is asked for; None where torch has to do.
@@ -96,6 +111,8 @@ class OpenVinoCore:
             return self.network.core(inputs)
         key = (inputs.frame.shape[2], inputs.frame.shape[3], torch.is_autocast_enabled("cpu"))
         if key not in self._requests:
+            while len(self._requests) >= SIZES:
+                del self._requests[next(iter(self._requests))]
             self._requests[key] = self._open(inputs, *key)
         request = self._requests[key]
         return self.network.core(inputs) if request is None else self._run(request, inputs)

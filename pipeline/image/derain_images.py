@@ -128,7 +128,8 @@ def derain_images(
     tasks = plan_images(inputs, output, recursive)
     if len(tasks) == 1 and not tasks[0].in_folder:
         format_of(tasks[0].target)  # before the network is loaded
-    derainer = open_derainer(options, None, _say)
+    # Another engine would be compiled anew for every size, for a single frame.
+    derainer = open_derainer(replace(options, engine="torch"), None, _say)
     if derainer.latency:
         _say(
             f"'{options.model}' compares frames and finds little rain in one; "

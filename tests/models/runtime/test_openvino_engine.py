@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,24 @@ def test_what_openvino_cannot_do_is_a_sentence(monkeypatch: pytest.MonkeyPatch) 
     found = Derainer(model, "cpu", engine="auto", notice=notices.append)
     assert isinstance(found.model, Swift) and found.model.engine is None
     assert len(notices) == 1 and "torch does the work" in notices[0]
+
+
+def test_few_sizes_are_held_and_the_cache_has_a_limit(tmp_path: Path) -> None:
+    from derain.models.runtime import openvino_engine
+
+    small = as_video_model(create_model("swift", widths=(8, 8, 8), blocks=(0, 0), hidden=8))
+    derainer = Derainer(small, "cpu", "fp32", engine="openvino")
+    for width in range(32, 32 + 8 * (openvino_engine.SIZES + 2), 8):
+        assert len(list(derainer.stream(clip(1, 32, width)))) == 1
+    assert isinstance(derainer.model, Swift)
+    core = derainer.model.engine
+    assert isinstance(core, openvino_engine.OpenVinoCore)
+    assert len(core._requests) == openvino_engine.SIZES
+    folder = tmp_path / "blobs"
+    folder.mkdir()
+    for age in range(4):
+        file = folder / f"{age}"
+        file.write_bytes(bytes(100))
+        os.utime(file, (1000 - age, 1000 - age))
+    openvino_engine.trim(folder, 250)
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1"]
