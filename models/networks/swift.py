@@ -117,6 +117,16 @@ def see_through(hazy: Tensor, gain: Tensor, airlight: Tensor) -> Tensor:
     return torch.addcmul(hazy * gain, airlight, 1 - gain)
 
 
+def _choose(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """`a` where the condition (B, 1, 1, 1) holds, else `b`.
+
+    Of one stream on the CPU without a pass over both; other devices would be waited for.
+    """
+    if len(condition) == 1 and condition.device.type == "cpu":
+        return a if bool(condition) else b
+    return torch.where(condition, a, b)
+
+
 def darken_transients(image: Tensor, bound: Tensor, caution: Tensor) -> Tensor:
     """Take off what is brighter than the neighbours, the more the less caution there is.
 
@@ -268,7 +278,7 @@ class Swift(VideoModel[SwiftState]):
         previous, h1, h2 = clear, tile.crop(state.memory1), tile.crop(state.memory2)
         if self.has_hidden_state:
             moved = warp(state.image, near.to_previous, clear, tile.corner(state.image))
-            previous = torch.where(state.started > 0, moved, clear)
+            previous = _choose(state.started > 0, moved, clear)
             corner = tile.corner(state.memory1)
             h1 = warp(state.memory1, near.to_previous, torch.zeros_like(h1), corner)
             h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
