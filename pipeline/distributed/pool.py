@@ -32,6 +32,7 @@ from derain.pipeline.video.paths import is_file
 
 COMMAND = "from derain.pipeline.cli.main import main; main()"
 LOOK = 0.5  # seconds between two looks at the job
+LOOK_AT_STORE = 5.0  # where each look is paid for
 STARTS = 10  # of one process; what dies more often is not started again
 GRACE = 30.0  # seconds for processes that are asked to end
 
@@ -286,12 +287,13 @@ def _work_here(
     """Let processes of this machine work; the last words of one that failed."""
     count = max(1, min(pool.workers, len(plan.segments)))
     threads = pool.threads or max(1, (os.cpu_count() or 1) // count)
+    look_every = LOOK_AT_STORE if isinstance(job.folder, StorePath) else LOOK
     processes = _Processes(job, count, options, threads)
     words = ""
     try:
         for index in range(count):
             processes.start(index)
-        while processes.running and not stop.wait(LOOK):
+        while processes.running and not stop.wait(look_every):
             words = processes.look() or words
             look()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from torch import Tensor
 
@@ -37,7 +38,7 @@ class Tracker:
             ) from error
         known = folder / ID
         if not known.exists():
-            known.write_text(wandb.util.generate_id())
+            known.write_text(uuid4().hex[:8])
         try:
             self.run: Run = wandb.init(
                 project=project,

@@ -50,7 +50,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     given = {
         "init": init,
         "Image": np.asarray,
-        "util": SimpleNamespace(generate_id=lambda: f"id{len(run.opened)}"),
         "errors": SimpleNamespace(Error=RefusedError),
     }
     vars(module).update(given)
