@@ -17,6 +17,7 @@ from derain.pipeline.video.frames import Frame
 # FFmpeg's names of what sends or records by a clock of its own.
 RUNNING = {"mpegts", "mpegtsraw", "mpeg", "flv", "live_flv", "rtsp", "rtp", "sdp", "hls", "mpjpeg"}
 RUNNING |= {"video4linux2", "v4l2", "avfoundation", "dshow", "gdigrab", "x11grab", "alsa", "pulse"}
+UNNOTICED = Fraction(1, 10)  # seconds that all may be moved without a word
 STREAMED = ("rtsp", "rtmp", "rtp", "udp", "srt", "tcp")  # beginnings of addresses
 
 

@@ -22,6 +22,12 @@ BLU_RAY = {"mpegts_m2ts_mode": "1"}
 # Without it the muxer holds all sound until the first frame comes.
 EARLY_HEADER = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
 NEED_PACKETS = {"ac3", "eac3"}  # an early header has no description of these
+# Raw frames of YUV4MPEG: no RGB, and transparency with eight bits of 4:4:4 alone.
+Y4M_FORMATS = frozenset(
+    ["gray", "gray10le", "gray12le", "gray16le", "yuva444p", "yuv411p"]
+    + [f"yuv{chroma}p" for chroma in ("420", "422", "444")]
+    + [f"yuv{chroma}p{bits}le" for chroma in ("420", "422", "444") for bits in (9, 10, 12, 14, 16)]
+)
 # The codes that QuickTime's list of languages has instead of the usual ones.
 QUICKTIME = {"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 
@@ -34,15 +40,19 @@ class Container:
     muxer: str = ""  # FFmpeg's name of it, where it is tried in memory
     encoder: str | None = None  # the usual one where that is not H.264 or H.265
     deep_encoder: str | None = None  # the one to advise for more than eight bits; None: libx265
+    pixel_formats: frozenset[str] = NONE  # those that its raw frames can have; empty: all
     written: bool = True  # whether an input of this kind becomes an output of the same kind
     fragmented: bool = False  # the part is a fragmented MP4, put in its usual order at the end
     lists_codecs: bool = True  # FFmpeg knows which codecs it takes
     rotation: bool = True  # says how the image is turned
     pixel_aspect: bool = False  # says the shape of a pixel for any codec
+    constant_rate: bool = False  # shows all frames equally long
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
     stamps_in_blocks: bool = False  # counts sound in blocks: time stamps must rise in its own units
+    counts_sound: bool = False  # has no time stamps of sound: begins at 0, and closes holes
     any_start: bool = True  # plays from its first time stamp on; else from 0
     words: frozenset[str] | None = None  # the tags that it keeps; None: all
+    timecode: bool = True
     chapters: bool = True
     names_languages: bool = True  # of streams
     marks: bool = True  # what streams are for: forced, for those who do not hear
@@ -97,8 +107,8 @@ CONTAINERS = {
     c.suffix: c
     for c in (
         MP4,
-        replace(MP4, suffix=".m4v"),
-        replace(MP4, suffix=".mov", muxer="mov", languages=QUICKTIME),
+        replace(MP4, suffix=".m4v", muxer="ipod", timecode=False),
+        replace(MP4, suffix=".mov", muxer="mov", covers=None, languages=QUICKTIME),
         replace(MP4, suffix=".3gp", written=False, covers=None, words=NONE),
         MATROSKA,
         replace(
@@ -115,6 +125,8 @@ CONTAINERS = {
             b_frames=False,
             any_start=False,
             stamps_in_blocks=True,
+            counts_sound=True,
+            needs_asc=True,
             words=RIFF,
             chapters=False,
             names_languages=False,
@@ -126,22 +138,49 @@ CONTAINERS = {
         PROGRAM,
         replace(PROGRAM, suffix=".mpeg"),
         replace(PROGRAM, suffix=".vob"),
-        Container(suffix=".nut", encoder="ffv1"),
+        Container(suffix=".nut", encoder="ffv1", marks=False),
         Container(
             suffix=".flv",
             rotation=False,
+            timecode=False,
             any_start=False,
             chapters=False,
             names_languages=False,
             marks=False,
             written=False,
         ),
-        Container(suffix=".mxf", words=NONE, chapters=False, written=False),
-        Container(suffix=".wmv", any_start=False, b_frames=False, written=False),
+        Container(
+            suffix=".mxf",
+            constant_rate=True,
+            counts_sound=True,
+            any_start=False,
+            words=NONE,
+            chapters=False,
+            names_languages=False,
+            marks=False,
+            written=False,
+        ),
+        Container(
+            suffix=".wmv",
+            any_start=False,
+            b_frames=False,
+            needs_asc=True,
+            timecode=False,
+            marks=False,
+            written=False,
+        ),
         Container(suffix=".ogv", written=False),
         replace(IMAGES, suffix=".gif", encoder="gif", any_start=False, written=True),
         # More than eight bits are no standard, but what all readers know.
-        replace(IMAGES, suffix=".y4m", encoder="wrapped_avframe", part_options={"strict": "-1"}),
+        replace(
+            IMAGES,
+            suffix=".y4m",
+            muxer="yuv4mpegpipe",
+            encoder="wrapped_avframe",
+            constant_rate=True,
+            pixel_formats=Y4M_FORMATS,
+            part_options={"strict": "-1"},
+        ),
         replace(IMAGES, suffix=".png", encoder="png"),
         replace(IMAGES, suffix=".jpg", encoder="mjpeg"),
         replace(IMAGES, suffix=".jpeg", encoder="mjpeg"),
@@ -152,9 +191,15 @@ READ = frozenset(CONTAINERS) - {".png", ".jpg", ".jpeg"}
 WRITTEN = frozenset(s for s in READ if CONTAINERS[s].written and s != ".y4m")
 
 
-def container_of(target: str | Path) -> Container:
-    """The record for an output; what FFmpeg alone knows is taken to hold everything."""
+def container_of(target: str | Path, format: str | None = None) -> Container:
+    """The record for an output; what FFmpeg alone knows is taken to hold everything.
+
+    Args:
+        target: a path, or `-` for standard output.
+        format: FFmpeg's name of the container, which standard output has no ending for.
+    """
     if str(target) == PIPE:
-        return replace(OTHER, suffix=PIPE)
+        known = (c for c in CONTAINERS.values() if format and c.muxer == format)
+        return replace(next(known, OTHER), suffix=PIPE)
     suffix = Path(target).suffix.lower()
     return CONTAINERS.get(suffix) or replace(OTHER, suffix=suffix)

@@ -138,6 +138,8 @@ def warn_unsupported_features(choice: Choice, video: Video, kind: Container, not
         notice(f"{codec} stores the odd size {video.width}x{video.height} as 4:4:4.")
     elif codec in X26X and is_rgb(video.pixel_format) and edit == "yuv420p":
         notice("RGB becomes 4:2:0, which every player shows; --codec libx264rgb keeps RGB.")
+    elif is_rgb(video.pixel_format) and not is_rgb(edit) and kind.pixel_formats:
+        notice(f"RGB becomes YUV, which is all that {kind.suffix} holds; .nut or .mkv keep it.")
     if video.transparent and not has_alpha(video.pixel_format):
         notice("FFmpeg does not decode the transparency of this video; it is left out.")
     elif video.transparent and not has_alpha(choice.encode_format):
@@ -206,10 +208,10 @@ def trial(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) ->
         video: what is to be encoded.
         kind: the record of the container.
     """
-    edit, encode = pixel_formats(codec, video)
+    edit, encode = pixel_formats(codec, video, kind)
     options = quality(codec, encoding, video, kind)
     context: VideoCodecContext = codec.create("video")
-    configure(context, video, encode)
+    configure(context, video, encode, kind.constant_rate)
     context.options = dict(options)
     try:
         context.open()
@@ -221,13 +223,16 @@ def trial(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) ->
     return Choice(codec.name, options, edit, encode)
 
 
-def configure(context: VideoCodecContext, video: Video, encode_format: str) -> None:
+def configure(
+    context: VideoCodecContext, video: Video, encode_format: str, constant_rate: bool = False
+) -> None:
     """Tell an encoder size, time base and colour; all before it is opened.
 
     Args:
         context: of the encoder, not open yet.
         video: what is to be encoded.
         encode_format: FFmpeg's name of the pixel format.
+        constant_rate: count frames, not the video's own ticks.
     """
     color = target_color(video, encode_format)
     if context.name == "mjpeg":
@@ -238,7 +243,7 @@ def configure(context: VideoCodecContext, video: Video, encode_format: str) -> N
     # MPEG-1 and 2 count frames, MPEG-4 counts ticks in 16 bits.
     ticks = {"mpeg1video": 0, "mpeg2video": 0, "mpeg4": 65535}.get(context.name)
     fine = ticks is not None and video.ticks.denominator > ticks
-    context.time_base = 1 / video.rate if fine else video.ticks
+    context.time_base = 1 / video.rate if fine or constant_rate else video.ticks
     if video.aspect:
         context.sample_aspect_ratio = video.aspect
     context.colorspace = color.matrix
@@ -259,10 +264,18 @@ def target_color(video: Video, pixel_format: str) -> Color:
     return plain.resolved(video.height, rgb)
 
 
-def pixel_formats(codec: av.Codec, video: Video) -> tuple[str, str]:
-    """The pixel format to edit in and the one to encode in, keeping most of depth and chroma."""
+def pixel_formats(codec: av.Codec, video: Video, kind: Container) -> tuple[str, str]:
+    """The pixel format to edit in and the one to encode in, keeping most of depth and chroma.
+
+    Args:
+        codec: the encoder.
+        video: what is to be encoded.
+        kind: the record of the container, which may take a few formats alone.
+    """
     offered = [f.name for f in codec.video_formats or []] or EDITABLE
     usable = [name for name in offered if name in EDITABLE or name in PACKED]
+    if kind.pixel_formats:
+        usable = [name for name in usable if name in kind.pixel_formats]
     if codec.name == "gif":
         return "rgb24", "rgb8"
     if codec.name == "mjpeg":

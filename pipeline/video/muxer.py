@@ -29,7 +29,7 @@ from derain.pipeline.video.copying.streams import (
     as_encoded,
     shifted,
 )
-from derain.pipeline.video.copying.trial import NewStream
+from derain.pipeline.video.copying.trial import NewFilm
 from derain.pipeline.video.opening import is_cover
 from derain.pipeline.video.output_files import OutputFiles, check_target, output_files
 from derain.pipeline.video.paths import is_sequence, local
@@ -71,7 +71,7 @@ class Muxer:
         notice: Log = say_nothing,
     ) -> None:
         self.name, self.target, self.notice = str(target), Path(target), notice
-        self.kind = container_of(self.name)
+        self.kind = container_of(self.name, format)
         if self.name != PIPE and "://" not in self.name:
             check_target(self.name, overwrite)
         self.files = files or output_files(target)
@@ -107,7 +107,7 @@ class Muxer:
 
     # Streams that come along
 
-    def add_others(self, source: Source, new_video: NewStream) -> None:
+    def add_others(self, source: Source, new_video: NewFilm) -> None:
         """Take over metadata, chapters and all streams but the video from a VideoReader.
 
         Args:

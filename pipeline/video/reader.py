@@ -195,13 +195,13 @@ class VideoReader:
         """The time in the file that became 0: --start, else 0 or the start of a foreign clock."""
         return self._start or self._moved
 
-    def start_at_zero(self) -> None:
-        """Let a broadcast's or a live stream's first frame or sound be due at 0, all alike."""
-        name = self.container.format.name
-        if self._start is not None or not clock.runs_since_before(name, self.name):
+    def start_at_zero(self, every_source: bool = False) -> None:
+        """Let the first frame or sound of a foreign clock, or of all sources, be due at 0."""
+        foreign = every_source or clock.runs_since_before(self.container.format.name, self.name)
+        if self._start is not None or not foreign:
             return
         self._moved = clock.first_time([self.stream, *self.others], self._peeked)
-        if self._moved:
+        if abs(self._moved) > clock.UNNOTICED:
             self.notice(
                 f"The source's clock stands at {clock.clock_text(self._moved)} where it begins; "
                 "frames, sound and captions are all moved by that to begin at 0."

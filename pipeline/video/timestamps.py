@@ -233,6 +233,29 @@ def exact_timescale(streams: Iterable[Stream]) -> str:
 
 
 @dataclass(slots=True)
+class EvenTimes:
+    """Numbers for the frames of a container that shows all of them equally long."""
+
+    rate: Fraction
+    count: int = 0
+    first: Fraction | None = None  # seconds
+    farthest: Fraction = Fraction(0)  # seconds that a frame is off its own time
+
+    @property
+    def step(self) -> Fraction:
+        """Seconds that each frame is shown."""
+        return 1 / self.rate
+
+    def place(self, shown: Fraction) -> int:
+        """The number of the next frame, which is due at `shown` seconds."""
+        self.first = shown if self.first is None else self.first
+        off = abs(shown - self.first - self.count * self.step)
+        self.farthest = max(self.farthest, off)
+        self.count += 1
+        return self.count - 1
+
+
+@dataclass(slots=True)
 class TimestampLog:
     """The true time stamps of a stream's packets, in order.
 

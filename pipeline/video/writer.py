@@ -27,6 +27,7 @@ from derain.pipeline.video.muxer import Muxer
 from derain.pipeline.video.output_files import OutputFiles, written_files
 from derain.pipeline.video.paths import require_other_file
 from derain.pipeline.video.reader import VideoReader
+from derain.pipeline.video.timestamps import EvenTimes
 
 PLAIN = Encoding()
 MOST_HELD = 20  # frames; no encoder lets a frame be shown so many steps after it is decoded
@@ -73,11 +74,12 @@ class VideoWriter:
             self.stream = self._add_stream()
             if source is not None:
                 if self.muxer.is_file and not self.muxer.kind.any_start:
-                    source.start_at_zero()
+                    source.start_at_zero(self.muxer.kind.counts_sound)
                 self.muxer.add_others(source, self._new_stream)
         except BaseException:
             self.muxer.abandon()
             raise
+        self._even = EvenTimes(video.rate) if self.muxer.kind.constant_rate else None
         self._last_dts: int | None = None
         self._last_shown: Fraction | None = None  # seconds, of the frame given last
         self._longest_step = Fraction(1)  # seconds between two frames, one at least
@@ -115,10 +117,11 @@ class VideoWriter:
     def _new_stream(self, container: OutputContainer) -> VideoStream:
         video, choice = self.video, self.choice
         stream = container.add_stream(choice.codec, rate=video.rate, options=dict(choice.options))
-        configure(stream.codec_context, video, choice.encode_format)
+        constant_rate = self.muxer.kind.constant_rate
+        configure(stream.codec_context, video, choice.encode_format, constant_rate)
         if choice.codec == "libx265" and self.muxer.kind.hevc_tag is not None:
             stream.codec_context.codec_tag = self.muxer.kind.hevc_tag
-        stream.time_base = video.ticks
+        stream.time_base = 1 / video.rate if constant_rate else video.ticks
         return stream
 
     def _add_stream(self) -> VideoStream:
@@ -184,6 +187,9 @@ class VideoWriter:
             image = reformat(image, choice.encode_format, self.color, self._packer)
         image.pts, image.time_base, image.duration = pts, time_base, duration
         shown = pts * time_base
+        if self._even is not None:
+            image.pts, image.time_base = self._even.place(shown), 1 / self.video.rate
+            image.duration = 1
         if self._last_shown is not None:
             self._longest_step = max(self._longest_step, shown - self._last_shown)
         self._last_shown = shown
@@ -221,6 +227,11 @@ class VideoWriter:
     def finish(self) -> None:
         """Write what the encoder still holds and close the part file, leaving it a part file."""
         self._submit(None)
+        if self._even is not None and self._even.farthest > self._even.step / 2:
+            self.muxer.notice(
+                f"{self.muxer.kind.suffix} shows all frames equally long: some are due up to "
+                f"{float(self._even.farthest):.2f} s from their time; .mkv keeps it."
+            )
         self.muxer.close()
 
     def close(self) -> Path:

@@ -222,7 +222,7 @@ def late_sound(folder: Path) -> Path:
 
 AMR = bytes([0x3C]) + bytes(31)
 PGS = bytes([0x80, 0, 0])  # the end of a display set
-DVB = bytes.fromhex("20000f100001000200010f8000010000ff")  # a page and the end of its display set
+DVB = bytes.fromhex("0f100001000200010f8000010000")  # a page and the end of its display set
 VOBSUB = bytes([0, 8, 0, 4, 0, 0, 0, 4])
 FILMS: dict[str, Callable[[Path], Path]] = (
     {f"video-{k}": partial(video, suffix=s, options=o) for k, (s, o) in VIDEO.items()}

@@ -9,6 +9,7 @@ from functools import partial
 from io import BytesIO
 
 import av
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.stream import AttachmentStream, Stream
 
@@ -16,16 +17,18 @@ from derain.models.log import Log
 from derain.pipeline.video.containers import Container
 from derain.pipeline.video.copying import subtitles
 from derain.pipeline.video.copying.mp4_finalize import Captions, Extras, add_cover, cover_packet
+from derain.pipeline.video.copying.silence import SilenceFiller
 from derain.pipeline.video.copying.streams import (
     CopiedStream,
     Source,
     add_copy,
     as_it_is,
     bitstream_filter,
+    new_extradata,
     read_cover,
     tags_of,
 )
-from derain.pipeline.video.copying.trial import Candidate, Filter, Mode, NewStream, refusals
+from derain.pipeline.video.copying.trial import Candidate, Filter, Mode, NewFilm, refusals
 from derain.pipeline.video.opening import is_cover
 
 
@@ -38,7 +41,7 @@ class Output:
     supported: set[str]  # codec names; empty where FFmpeg cannot say
     fragmented: bool
     extras: Extras
-    new_video: NewStream  # adds the encoded film's stream to a trial
+    new_video: NewFilm  # adds the encoded film's stream to a trial
     notice: Log
 
     @property
@@ -74,7 +77,7 @@ def add_streams(output: Output, source: Source) -> dict[int, CopiedStream]:
             _add_attachment(output, stream)
         elif stream.type == "data":
             _tell_of_data(output, source, stream)
-        elif is_cover(stream) and output.kind.covers is not None:
+        elif is_cover(stream):
             choices += _cover(output, source.name, stream)
         elif stream.codec_context is None:
             leave_out(output, stream, "its codec is unknown")
@@ -106,6 +109,8 @@ def leave_out(output: Output, stream: Stream, why: str) -> None:
 
 def _keeper(stream: Stream, muxer: str) -> str | None:
     """The ending of a container that takes a stream's codec, other than the one that does not."""
+    if is_cover(stream):
+        return ".mkv"
     if stream.codec_context is None:
         return None
     name = stream.codec_context.name
@@ -121,21 +126,31 @@ def _copy(
 ) -> _Choice:
     """Sound, or another film, as it is."""
     new_filter: Callable[[], Filter] = partial(_same, as_it_is)
+    extradata = None
     if output.kind.needs_asc and stream.name == "aac" and not stream.codec_context.extradata:
         # As transport streams have it, with a header in each packet instead of one for all.
         new_filter = partial(bitstream_filter, "aac_adtstoasc", stream)
+        extradata = new_extradata(new_filter(), packets)
     name = stream.codec_context.name
 
+    def add(container: OutputContainer) -> Stream:
+        copy = add_copy(container, stream)
+        if extradata is not None:
+            copy.codec_context.extradata = extradata
+        return copy
+
     def take() -> None:
-        copy = add_copy(output.container, stream)
-        if stream.type == "video" and not is_cover(stream):
+        copy = add(output.container)
+        if stream.type == "video":
             output.notice(f"Video stream {stream.index} is copied as it is; it keeps its rain.")
         copy.metadata.update(tags_of(stream, output.kind))
         copy.disposition = stream.disposition
-        copied[stream.index] = CopiedStream(copy, filter=new_filter())
+        convert = new_filter()
+        if isinstance(stream, AudioStream) and output.kind.counts_sound:
+            convert = SilenceFiller(stream, convert, output.kind.suffix, output.notice)
+        copied[stream.index] = CopiedStream(copy, filter=convert)
 
-    add = partial(add_copy, stream=stream)
-    return _Choice(stream, Candidate(name, add, new_filter, packets), take)
+    return _Choice(stream, Candidate(name, add, new_filter, packets, source=stream), take)
 
 
 def _same(convert: Filter) -> Filter:
@@ -183,6 +198,9 @@ def _blank(codec: str) -> av.Packet:
 
 def _cover(output: Output, source: str, stream: Stream) -> list[_Choice]:
     """A cover is an attachment in Matroska; in MP4 it must wait for the final file."""
+    if output.kind.covers is None:
+        leave_out(output, stream, f"{output.kind.suffix} has no place for covers")
+        return []
     cover = read_cover(source, stream)
     if cover is None:
         leave_out(output, stream, "it cannot be read")

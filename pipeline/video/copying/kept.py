@@ -58,10 +58,10 @@ def losses(
         others: the streams that may go along.
     """
     told = []
+    if "timecode" in film.metadata and not (kind.timecode and kind.words is None):
+        told.append("its time code")
     if kind.words is not None:
         lost = [key for key in words if key.lower() not in kind.words]
-        if "timecode" in film.metadata:
-            told.append("its time code")
         if lost:
             more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
             told.append(f"its tags {', '.join(lost[:NAMED])}{more}")

@@ -5,6 +5,7 @@ Packets are never decoded; only text subtitles change form where the container w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +24,7 @@ from derain.pipeline.video.copying import subtitles
 from derain.pipeline.video.copying.kept import lasting
 from derain.pipeline.video.copying.mp4_finalize import Captions, Cover, add_like
 from derain.pipeline.video.copying.trial import Filter
+from derain.pipeline.video.demuxing import copy_of
 from derain.pipeline.video.opening import open_source
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class CopiedStream:
     filter: Filter = as_it_is
     skip: int = 0  # packets that a resumed part already has
 
-    def convert(self, packet: av.Packet) -> list[av.Packet]:
+    def convert(self, packet: av.Packet) -> Iterable[av.Packet]:
         """A packet of the source in the form that the output wants; none where it says nothing."""
         if self.text is None:
             return self.filter(packet)
@@ -108,6 +110,15 @@ def bitstream_filter(name: str, stream: Stream) -> Filter:
         return done
 
     return convert
+
+
+def new_extradata(convert: Filter, packets: list[av.Packet]) -> bytes | None:
+    """The header of a stream that a filter takes from its first packets; None where it has none."""
+    for packet in map(copy_of, packets):
+        for ready in convert(packet):
+            if ready.has_sidedata("new_extradata"):
+                return bytes(ready.get_sidedata("new_extradata"))
+    return None
 
 
 def as_encoded(stream: Stream) -> Filter:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from torch import nn
 
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video import Encoding
+from derain.pipeline.video.copying.mp4_finalize import Cover, add_cover, cover_packet
 
 OPTIONS = VideoOptions(precision="fp32")
 
@@ -163,3 +165,71 @@ def test_mp4_tells_the_shape_of_a_pixel_for_its_codec(
     assert derain_video(source, target, options, model=identity).notices == []
     with av.open(str(target)) as found:
         assert found.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+def test_frames_that_all_last_alike_have_the_films_rate(
+    make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    """The header of a .y4m says frames a second, not the unit of the source's time stamps."""
+    source = make_clip("in.mkv", frames=5)
+    target = source.with_name("out.y4m")
+    derain_video(source, target, OPTIONS, model=identity)
+    assert b" F25:1 " in target.read_bytes()[:64]
+
+
+def test_times_that_cannot_be_kept_are_told(
+    make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    source = make_clip("in.mp4", frames=5, pts=[0, 1, 5, 6, 7])
+    target = source.with_name("out.y4m")
+    report = derain_video(source, target, OPTIONS, model=identity)
+    assert any("equally long" in notice for notice in report.notices)
+    with av.open(str(target)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 5
+
+
+@pytest.mark.parametrize("pixel_format", ["bgr0", "yuva444p10le"])
+def test_raw_frames_get_a_format_that_y4m_has(
+    make_clip: Callable[..., Path], identity: nn.Module, pixel_format: str
+) -> None:
+    codec = "ffv1" if pixel_format == "bgr0" else "prores_ks"
+    form = {"codec": codec, "pixel_format": pixel_format, "color": None, "options": {"g": "1"}}
+    source = make_clip("in.mkv", frames=3, **form)
+    target = source.with_name("out.y4m")
+    report = derain_video(source, target, OPTIONS, model=identity)
+    assert report.frames_out == 3
+    assert report.notices  # what RGB and transparency become
+    with av.open(str(target)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 3
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".ts", ".nut", "_%03d.png"])
+def test_a_cover_is_never_taken_for_a_film(
+    make_clip: Callable[..., Path], identity: nn.Module, suffix: str
+) -> None:
+    film = make_clip("film.mp4", frames=4)
+    source = film.with_name("in.mp4")
+    still = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+    context = av.CodecContext.create("png", "w")
+    context.width, context.height, context.pix_fmt = 16, 16, "rgb24"
+    context.time_base = Fraction(1, 25)
+    data = bytes((context.encode(still) + context.encode(None))[0])
+    with av.open(str(film)) as file, av.open(str(source), "w") as out:
+        copy = out.add_stream_from_template(file.streams.video[0])
+        cover = Cover("png", data, 16, 16)
+        packet, covered = cover_packet(cover), add_cover(out, cover)
+        packet.stream = covered
+        out.mux(packet)
+        for packet in file.demux():
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+    target = source.with_name("out") / f"out{suffix}"
+    target.parent.mkdir()
+    report = derain_video(source, target, OPTIONS, model=identity)
+    assert any("Cover picture 1 is left out" in notice for notice in report.notices)
+    if suffix.endswith(".png"):
+        assert len(list(target.parent.iterdir())) == 4
+    else:
+        with av.open(str(target)) as file:
+            assert len(file.streams.video) == 1
