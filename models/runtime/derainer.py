@@ -97,18 +97,23 @@ class Derainer:
     """Run `model` over one stream. Several Derainers may share one model: the state is here.
 
     Args:
-        model: under the contract (video_model.py), in float32.
-        device: auto, cpu, cuda, cuda:1, mps, xpu, …
+        model: under the contract (video_model.py), in float32; it is moved to the device.
+        device: auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1, mps, xpu, …
         precision: auto, fp32, bf16, fp16 or int8; of the network's body. Physics stay in float32.
-        streaks: how much of the streaks to remove, 0 to 1.
-        haze: how much of the haze to remove, 0 to 1.
-        notice: called with a sentence when something had to be done differently.
+        streaks: share of the streaks to remove: 0 leaves them, 1 removes all. Networks that do
+            not tell streaks from haze blend their result with the input.
+        haze: share of the haze to remove, 0 to 1.
+        notice: called with a sentence, from the thread that pushes, when something had to be done
+            differently than asked.
         tile: pixels a side of the tiles that frames are derained in; `auto` uses tiles where the
             memory asks for them, `off` never does.
         boldness: 0 leaves what might not be rain, 1 removes what might be; it may be set anew
             between two frames.
         engine: what runs the network's core: `torch`, `openvino`, or `auto` for the faster of them.
         layers: whether outputs need layers beside their image; without, an engine saves the time.
+
+    Raises:
+        DerainError: a share beyond 0 to 1, no such device, precision, engine or size of tiles.
     """
 
     model: VideoModel

@@ -105,7 +105,7 @@ def plot(
     debug: Debug = False,
 ) -> None:
     """Draw learning curves of runs, loss and validation, into one image."""
-    from derain.stages.training.curves import plot_runs
+    from derain.stages.training.reports.curves import plot_runs
 
     keep(output, overwrite)
     plot_runs(runs, output)

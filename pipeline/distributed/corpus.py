@@ -187,11 +187,8 @@ def run_corpus(
     wanted = {task.target: made_from(task.source, options) for task in tasks}
     missing = [task for task in tasks if _is_missing(task, wanted[task.target], known)]
     reporter.say(f"{len(tasks) - len(missing)} of {len(tasks)} films are done already.")
-    lengths = {task.source: length(task.source) for task in missing}
-    missing.sort(key=lambda task: -lengths[task.source])
     many = max(1, pool.workers)
-    long = [t for t in missing if pool.segment and lengths[t.source] > many * pool.segment]
-    short = [t for t in missing if t not in long]
+    long, short = _by_length(missing, many * pool.segment)
     # What is there was made from something else; what was begun is gone on with.
     options = replace(options, overwrite=True, resume=True)
     lock = threading.Lock()
@@ -227,6 +224,19 @@ def _tasks(inputs: list[str], folder: SharedPath, recursive: bool) -> list[Task]
         replace(task, target=str(folder / Path(task.target).relative_to(folder.name).as_posix()))
         for task in tasks
     ]
+
+
+def _by_length(tasks: list[Task], shared: float) -> tuple[list[Task], list[Task]]:
+    """Films that all workers share, of more than so many seconds, and others; the longest first.
+
+    Args:
+        tasks: of any order.
+        shared: seconds; 0 lets workers share none.
+    """
+    lengths = {task.source: length(task.source) for task in tasks}
+    tasks = sorted(tasks, key=lambda task: -lengths[task.source])
+    long = [task for task in tasks if shared and lengths[task.source] > shared]
+    return long, [task for task in tasks if task not in long]
 
 
 def _is_missing(task: Task, wanted: str, known: dict[str, Entry]) -> bool:

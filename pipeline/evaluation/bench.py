@@ -46,8 +46,9 @@ class BenchOptions:
     """What to measure.
 
     Args:
-        size: width and height.
-        frames: of the clip for the parts and the whole.
+        model, weights, device, precision, engine: as `NetworkOptions` has them.
+        size: width and height, even, at least 32.
+        frames: of the clip for the parts and the whole, at least 2.
         rounds: interleaved repetitions; medians are kept.
         long: frames of a long run for memory and quality at its ends; 0 leaves it out.
     """
@@ -131,11 +132,14 @@ def whole(
     """The pipeline as users run it, the same with a network that does nothing, and ffmpeg.
 
     Args:
-        source: the rainy film.
-        folder: for what is written.
-        model: to measure.
-        options: of the bench.
-        progress: told what is being measured.
+        source: the rainy film, of `options.frames` frames.
+        folder: for what is written; it is there.
+        model: to measure, in float32.
+        options: how often, and on which device.
+        progress: told what is being measured, as a line.
+
+    Returns:
+        Wall and CPU seconds a frame by part, medians of the rounds.
     """
     target = folder / "out.mp4"
     settings = _settings(options)
@@ -181,11 +185,14 @@ def parts(
     """Decode, network and encode by themselves, one after the other in this thread.
 
     Args:
-        source: the rainy film.
-        folder: for what is written.
-        model: to measure.
-        options: of the bench.
-        progress: told what is being measured.
+        source: the rainy film, of `options.frames` frames.
+        folder: for what is written; it is there.
+        model: to measure, in float32.
+        options: how often, and on which device.
+        progress: told what is being measured, as a line.
+
+    Returns:
+        Wall and CPU seconds a frame by part, medians of the rounds.
     """
     clocks = Clocks()
     count = min(options.frames, 60)  # frames that are held at once

@@ -54,11 +54,11 @@ def evaluate_pairs(
     """Every model over every validation pair.
 
     Args:
-        models: by the names that tables show.
+        models: by the names that tables show; each is run from a fresh state on every clip.
         pairs_file: which clips there are (`configs/validation.yaml`).
-        folder: of the clean clips.
-        options: of the evaluation.
-        progress: told which clip is being measured.
+        folder: where the clean clips lie, as files of the names that the pairs file has.
+        options: device, precision, which levels, frames and figures.
+        progress: told which clip is being measured, as a line.
 
     Raises:
         DerainError: pairs file or clips cannot be used.
@@ -140,11 +140,11 @@ def evaluate_clean(
     """Do no harm: the clean clips themselves through every model, PSNR against what went in.
 
     Args:
-        models: by the names that tables show.
+        models: by the names that tables show; each is run from a fresh state on every clip.
         pairs_file: which clips there are (`configs/validation.yaml`).
-        folder: of the clean clips.
-        options: of the evaluation.
-        progress: told which clip is being measured.
+        folder: where the clean clips lie, as files of the names that the pairs file has.
+        options: device, precision, which levels, frames and figures.
+        progress: told which clip is being measured, as a line.
     """
     result = Result()
     pairs = load_pairs(pairs_file)

@@ -43,8 +43,8 @@ def evaluate_images(
         models: by the names that tables show.
         folder: of the data set, or its list file.
         layout, clean_side: as `derain.stages.data.image_pairs.find_pairs` takes them.
-        options: of the evaluation.
-        progress: told how far it is.
+        options: device and precision.
+        progress: told how many pairs are done, as a line.
 
     Raises:
         DerainError: the files do not fit the layout, or have no truth to compare with.

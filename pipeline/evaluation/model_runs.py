@@ -126,8 +126,8 @@ def run_model(
     """Run a model over one shot (T, 3, H, W).
 
     Args:
-        model: to run.
-        rainy: RGB in [0, 1].
+        model: run as one shot from a fresh state.
+        rainy: (T, 3, H, W), RGB in [0, 1], on the CPU.
         options: device, precision and boldness.
         notice: told what the run did differently.
 

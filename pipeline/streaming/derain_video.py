@@ -56,19 +56,19 @@ def derain_video(
     """Remove the rain from one video; everything else of the file stays as it was.
 
     Args:
-        source: a path, `-`, a URL, or anything else FFmpeg opens.
+        source: a path, `-` for standard input, a URL, `%05d.png`, or anything else FFmpeg opens.
         target: the file to make; it appears when all is done. `-` is standard output.
-        options: see `VideoOptions`.
-        model: a model under the contract, instead of the one that `options` name.
-        progress: called after every encoded frame, from the encoder's thread.
-        stop: set by somebody else to end early.
-        report: filled as it goes, for callers that look at it meanwhile.
+        options: network, dials, encoder, times; see `VideoOptions`.
+        model: under the contract of `VideoModel`, instead of the one that `options` name.
+        progress: called with the report after every encoded frame, from the encoder's thread.
+        stop: set by somebody else to end early, after the frames on their way.
+        report: a fresh one, filled as it goes, for callers that look at it meanwhile.
 
     Returns:
         The counts of frames, shots and damage, and sentences on what was done differently.
 
     Raises:
-        DerainError: with one sentence that says what to do next.
+        DerainError: it cannot be done; one sentence says why and what to do next.
         Interrupted: `stop` was set; what is done so far is in the part file.
     """
     report = report or Report(str(source), str(target))

@@ -11,7 +11,18 @@ from derain.pipeline.video.reader import WARM_UP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkOptions:
-    """Which network, where it runs, and how much it removes; model_loading.py opens it."""
+    """Which network, where it runs, and how much it removes; model_loading.py opens it.
+
+    Args:
+        model: a name of `derain.models.list_models()`, or a weight file that says its network.
+        weights: a weight file for that name; None takes the shipped ones.
+        device: auto, cpu, cuda, cuda:1, mps, xpu.
+        precision: auto, fp32, bf16, fp16 or int8; fp16 is not for the CPU.
+        streaks, haze: shares to remove, 0 to 1.
+        boldness: 0 leaves what might not be rain, 1 removes what might be.
+        engine: what computes the network's core.
+        tile: pixels a side of the tiles that frames are derained in, `auto` or `off`.
+    """
 
     model: str = "swift"
     weights: str | None = None
@@ -19,9 +30,9 @@ class NetworkOptions:
     precision: str = "auto"
     streaks: float = 1.0
     haze: float = 1.0
-    boldness: float = 0.5  # 0 leaves what might not be rain, 1 removes what might be
+    boldness: float = 0.5
     engine: Literal["auto", "torch", "openvino"] = "auto"
-    tile: str = "auto"  # pixels a side, auto or off
+    tile: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,11 +57,14 @@ def write_rgb(
     """Write (H, W, 3) uint8 RGB frames at a constant rate; how many there were.
 
     Args:
-        target: the file to make.
-        frames: (H, W, 3) uint8, all of one size.
-        rate: frames a second.
-        encoding: how to encode.
+        target: the file to make, whose ending says the container.
+        frames: (H, W, 3) uint8, all of one size; they are taken one by one.
+        rate: frames a second, above 0.
+        encoding: codec, quality and options; by default what the container usually has.
         overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        VideoError: there is no frame, or the target cannot be made.
     """
     writer: VideoWriter | None = None
     count = 0

@@ -39,7 +39,7 @@ class VideoWriter:
     Args:
         target: the file to make; it appears only when all is done, a part file before.
         video: what to write; usually a reader's.
-        encoding: codec and quality.
+        encoding: codec, quality and options; by default what the container usually has.
         source: a reader whose other streams, metadata and chapters go along.
         overwrite: replace a file that is there.
         format: FFmpeg's name of the container where the ending does not say it.
@@ -255,10 +255,10 @@ def changed_image(
     """A frame's image plus a change, in the planes of the file to be written.
 
     Args:
-        frame: as it was read.
+        frame: as it was read, of any size and format.
         residual: the change of its RGB, (H, W, 3) of `size`; None for none.
         format: pixel format to edit in, one of `EDITABLE`.
-        color: of what is written.
+        color: of what is written, with a known matrix.
         scaler: kept between the calls for frames of one kind.
         size: width and height of what is written.
     """

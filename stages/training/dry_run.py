@@ -25,8 +25,8 @@ from derain.stages.losses.metrics import psnr, rainy_pixels
 from derain.stages.training.distributed import Processes, Shard
 from derain.stages.training.learner import make_learners, make_network
 from derain.stages.training.loop import gradients
-from derain.stages.training.meter import Timed, peak_memory
-from derain.stages.training.sheets import sample_row, unbatched, write_sheet
+from derain.stages.training.reports.meter import Timed, peak_memory
+from derain.stages.training.reports.sheets import sample_row, unbatched, write_sheet
 from derain.stages.training.sources import make_data, make_objective
 
 STEPS, SHOWN = 3, 6  # steps of a try, samples on a sheet

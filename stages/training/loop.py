@@ -39,8 +39,8 @@ from derain.stages.training.learner import (
     make_network,
     update_average,
 )
-from derain.stages.training.meter import Timed, peak_memory
-from derain.stages.training.run_log import RunLog
+from derain.stages.training.reports.meter import Timed, peak_memory
+from derain.stages.training.reports.run_log import RunLog
 from derain.stages.training.saving import RunFiles, RunState
 from derain.stages.training.sources import make_data, make_objective, real_example
 from derain.stages.training.stopping import StopRequest, stop_requests

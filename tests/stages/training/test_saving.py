@@ -17,7 +17,7 @@ from derain.configs.training import DataConfig, TrainingConfig
 from derain.models import DerainError
 from derain.models.weights_io import read_weights
 from derain.stages.training.loop import train
-from derain.stages.training.run_log import read_metrics
+from derain.stages.training.reports.run_log import read_metrics
 
 MEASURED = {"minutes", "samples a second", "waiting", "memory"}
 pytestmark = pytest.mark.usefixtures("own_home")

@@ -13,7 +13,7 @@ import torch
 
 from derain.configs.training import TrainingConfig
 from derain.models.errors import DerainError
-from derain.stages.training.run_log import RunLog
+from derain.stages.training.reports.run_log import RunLog
 
 CONFIG = TrainingConfig(model="swift", steps=4)
 

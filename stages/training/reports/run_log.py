@@ -11,7 +11,7 @@ from torch import Tensor
 from derain.configs.training import TrainingConfig
 from derain.models.log import Log
 from derain.models.whole_file import write_whole
-from derain.stages.training.tracking import Tracker
+from derain.stages.training.reports.tracking import Tracker
 
 Row = dict[str, float]
 

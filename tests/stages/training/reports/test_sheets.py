@@ -11,7 +11,7 @@ import torch
 
 from derain.models.errors import DerainError
 from derain.stages.data.paired_samples import without_physics
-from derain.stages.training.sheets import (
+from derain.stages.training.reports.sheets import (
     BAR,
     HEIGHT,
     draw_sheet,

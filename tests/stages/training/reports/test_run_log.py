@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from derain.configs.training import TrainingConfig
-from derain.stages.training.run_log import RunLog, read_metrics
+from derain.stages.training.reports.run_log import RunLog, read_metrics
 
 CONFIG = TrainingConfig(model="swift")
 

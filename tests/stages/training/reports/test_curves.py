@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from derain.models.errors import DerainError
-from derain.stages.training.curves import plot_runs, smooth, watched_levels
+from derain.stages.training.reports.curves import plot_runs, smooth, watched_levels
 
 
 def test_levels_are_those_with_an_input_to_compare_with() -> None:

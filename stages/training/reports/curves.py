@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from derain.models.errors import DerainError
-from derain.stages.training.run_log import Row, read_metrics
+from derain.stages.training.reports.run_log import Row, read_metrics
 
 SMOOTH = 0.1  # of the log's lines: so many are averaged for the thick line
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from derain.stages.training.meter import Timed, peak_memory
+from derain.stages.training.reports.meter import Timed, peak_memory
 
 
 def slow(count: int) -> Iterator[int]:
