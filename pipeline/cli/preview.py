@@ -35,6 +35,8 @@ from derain.pipeline.streaming.quality import choose_model
 if TYPE_CHECKING:
     from derain.pipeline.preview.look import Findings
 
+SHEETS = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+
 
 def preview(
     context: typer.Context,
@@ -65,8 +67,7 @@ def preview(
 ) -> None:
     """See in seconds what rain a film shows, what becomes of it, and how long all of it takes."""
     sheet = output or Path(f"{Path(film).stem}_preview.png")
-    if sheet.exists() and not overwrite:
-        raise UsageError(f"{sheet} is there already; add -y to replace it.")
+    _check_sheet(sheet, overwrite)
     from derain.pipeline.preview.look import preview as look
     from derain.pipeline.preview.look import write_sheet
     from derain.pipeline.streaming.options import VideoOptions
@@ -91,6 +92,16 @@ def preview(
     target = f"{Path(film).stem}_clean{Path(film).suffix}"
     words = [shlex.quote(word) for word in (film, "-o", target, *_given(context))]
     show(f"run: derain video {' '.join(words)}")
+
+
+def _check_sheet(sheet: Path, overwrite: bool) -> None:
+    """Refuse a name that no sheet can be written to, before the work."""
+    if sheet.exists() and not overwrite:
+        raise UsageError(f"{sheet} is there already; add -y to replace it.")
+    if sheet.suffix.lower() not in SHEETS:
+        raise UsageError(f"A sheet is an image: {sheet.with_suffix('.png')} instead of {sheet}.")
+    if not sheet.parent.is_dir():
+        raise UsageError(f"There is no folder {sheet.parent}; make it first.")
 
 
 def _given(context: typer.Context) -> list[str]:

@@ -45,6 +45,13 @@ def test_a_film_becomes_a_sheet_and_a_command_to_run(
     assert "add -y to replace it" in again.err
 
 
+def test_a_sheet_that_cannot_be_written_costs_no_work(derain: Command, tmp_path: Path) -> None:
+    for name, why in (("sheet.mp4", "sheet.png instead"), ("nowhere/sheet.png", "no folder")):
+        answer = derain("preview", "film.mp4", "-o", str(tmp_path / name))
+        assert answer.code == 2
+        assert why in " ".join(answer.err.split())
+
+
 def test_what_is_no_falling_rain_is_said(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"x")
