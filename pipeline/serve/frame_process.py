@@ -7,11 +7,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from derain.models.errors import DerainError
 from derain.pipeline.serve.folders import Folders
 from derain.pipeline.serve.jobs import Film, Job
+
+if TYPE_CHECKING:
+    from derain.pipeline.serve.frames import Message  # which loads decoders
 
 PATIENCE = 30.0  # seconds for one answer
 WAITING, TURN = 8, 5.0  # that may wait, and seconds that others wait for that
@@ -75,7 +78,7 @@ class FrameProcess:
         with self._lock:
             self._end()
 
-    def _ask(self, request: dict[str, object]) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, request: Message) -> tuple[Message, bytes]:
         if not self._places.acquire(timeout=TURN):
             raise BusyError("Too many frames are asked for; try again.")
         try:
@@ -84,7 +87,7 @@ class FrameProcess:
         finally:
             self._places.release()
 
-    def _answer(self, request: bytes) -> tuple[dict[str, Any], bytes]:
+    def _answer(self, request: bytes) -> tuple[Message, bytes]:
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
         timer = threading.Timer(PATIENCE, process.kill)

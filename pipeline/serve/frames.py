@@ -34,6 +34,7 @@ WHITELIST = (
 )
 STEPS_BACK = (0, 20, 120)  # seconds before a frame from which it is looked for
 Image = NDArray[np.uint8]
+Message = dict[str, Any]  # what is asked or told, as a line of JSON
 
 
 def probe(path: str, codec: str | None = None) -> Film:
@@ -153,7 +154,7 @@ def _shown(reader: VideoReader, frame: Frame, origin: Fraction) -> tuple[Image, 
     return upright(image, reader.video.display_matrix), time
 
 
-def answer(request: dict[str, Any]) -> tuple[dict[str, object], bytes]:
+def answer(request: Message) -> tuple[dict[str, object], bytes]:
     """One request: what is told, and the bytes that follow."""
     try:
         if request["ask"] == "probe":

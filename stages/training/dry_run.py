@@ -7,8 +7,8 @@ and what every augmentation does to one of them.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,7 +26,7 @@ from derain.stages.training.distributed import Processes, Shard
 from derain.stages.training.learner import make_learners, make_network
 from derain.stages.training.loop import gradients
 from derain.stages.training.reports.meter import Timed, peak_memory
-from derain.stages.training.reports.sheets import sample_row, unbatched, write_sheet
+from derain.stages.training.reports.sheets import Row, sample_row, unbatched, write_sheet
 from derain.stages.training.sources import make_data, make_objective
 
 STEPS, SHOWN = 3, 6  # steps of a try, samples on a sheet
@@ -48,7 +48,7 @@ def try_run(config: TrainingConfig, sheet: Path, device: str, report: Log) -> No
     network = on_device(make_network(config, fresh=True), processes.device).train()
     learners = make_learners(config, network, make_objective(config, processes.device), processes)
     data, _ = make_data(config, report)
-    first: list[Any] = []
+    first: list[Batch] = []
     stream = Timed(
         _kept(batches(Shard(data, processes, config.steps * config.accumulate), 0), first)
     )
@@ -85,7 +85,7 @@ def _count(parameters: list[torch.nn.Parameter]) -> int:
     return sum(p.numel() for p in parameters)
 
 
-def _kept(stream: Any, first: list[Any]) -> Any:
+def _kept(stream: Iterator[Batch], first: list[Batch]) -> Iterator[Batch]:
     for batch in stream:
         if not first:
             first.append(batch)
@@ -129,7 +129,7 @@ def look_at_data(config: TrainingConfig, sheet: Path, count: int, report: Log) -
     report(f"{count} samples: {sheet}")
 
 
-def augmentations(data: RainyClips) -> list[Any]:
+def augmentations(data: RainyClips) -> list[Row]:
     """A row for each augmentation in use: the first sample without any and with it alone."""
     probs = {
         name: value

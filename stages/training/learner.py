@@ -42,7 +42,7 @@ class Learner:
     balance: Balance | None = None  # of what it does to the other learner
 
     def backward(
-        self, batch: Any, parts: int, last: bool, learns: bool = True
+        self, batch: object, parts: int, last: bool, learns: bool = True
     ) -> tuple[Any, Terms]:
         """Add the gradients of one of the batches of a step.
 

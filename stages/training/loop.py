@@ -164,7 +164,7 @@ class Run:
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.step == self.config.steps
 
-    def _step(self, stream: Iterator[Any]) -> bool:
+    def _step(self, stream: Iterator[object]) -> bool:
         """One step; whether any process was asked to stop."""
         config, state = self.config, self.state
         for group in state.learners[0].optimiser.param_groups:
@@ -235,7 +235,7 @@ class Run:
 
 def gradients(
     learners: list[Learner],
-    stream: Iterator[Any],
+    stream: Iterator[object],
     parts: int,
     device: torch.device,
     critic_alone: bool,

@@ -19,7 +19,7 @@ HEIGHT, BAR = 160, 18  # pixels of an image and of the line above it
 Row = list[tuple[str, Tensor]]  # names and images (1 or 3, H, W) in [0, 1]
 
 
-def sample_row(sample: Any, name: str) -> Row:
+def sample_row(sample: object, name: str) -> Row:
     """The layers of one sample (T, C, H, W), or of a batch with one, at its middle frame."""
     pairs = sample.pairs if isinstance(sample, RefinementBatch) else sample
     assert isinstance(pairs, Batch)
