@@ -68,7 +68,7 @@ def test_a_long_shot_in_segments_is_the_film_in_one_piece(
 def test_times_and_sound_are_those_of_one_piece_in_every_container(
     make_clip: Callable[..., Path], contents: Callable[[Path], Any], invert: nn.Module, name: str
 ) -> None:
-    source = make_clip("in.mp4", frames=60, audio=None if name.endswith("webm") else "aac")
+    source = make_clip("in.mp4", frames=40, audio=None if name.endswith("webm") else "aac")
     target = source.with_name(name)
     whole = source.with_name(f"whole{target.suffix}")
     derain_video(source, whole, OPTIONS, model=invert)
@@ -83,7 +83,7 @@ def test_a_clock_that_ran_before_begins_at_zero(
     make_clip: Callable[..., Path], contents: Callable[[Path], Any], identity: nn.Module
 ) -> None:
     source = make_clip(
-        "in.ts", frames=60, audio="aac", audio_start=360.0, pts=[9000 + k for k in range(60)]
+        "in.ts", frames=40, audio="aac", audio_start=360.0, pts=[9000 + k for k in range(40)]
     )
     whole, joined = source.with_name("whole.mp4"), source.with_name("joined.mp4")
     derain_video(source, whole, OPTIONS, model=identity)
