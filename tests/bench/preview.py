@@ -9,6 +9,7 @@ seconds say whether what was left out or counted twice is small.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,15 +41,17 @@ def main() -> None:
     parser.add_argument("films", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         derain_video(chosen.films[0], folder / "warm.mkv", OPTIONS)  # imports, caches
         for film in chosen.films:
             for word, clock in CLOCKS.items():
                 pairs = [measure(film, clock, folder) for _ in range(chosen.rounds)]
                 ratio = median(promised / whole for promised, whole in pairs)
                 whole = median(whole for _, whole in pairs)
-                print(f"{Path(film).name}: {ratio:.2f} of {whole:.1f} s by {word}", flush=True)
+                name = Path(film).name
+                sys.stdout.write(f"{name}: {ratio:.2f} of {whole:.1f} s by {word}\n")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":
