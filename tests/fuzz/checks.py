@@ -146,13 +146,13 @@ def steps(times: list[float]) -> list[float]:
 
 
 def compare_times(before: Seen, after: Seen, suffix: str, said: str) -> list[str]:
-    """The steps between pictures."""
+    """The steps between frames."""
     one, two = before.times(before.film), after.times(after.film)
     if len(one) != len(two):
         return []  # said already, or fields that are stored one by one
     if "frames equally long" in said:
         return []
-    if suffix == ".avi":  # its first picture is due at 0
+    if suffix == ".avi":  # its first frame is due at 0
         one, two = one[1:], two[1:]
     one, two = steps(one), steps(two)
     exact = GRAIN.get(suffix, 0.0005) + 0.0006
@@ -205,7 +205,7 @@ def compare_packets(
     if stream["codec_type"] == "audio" and sizes[0] < sizes[1] and before.is_late(stream):
         return []  # silence before it, where sound has no times
     same = sizes[0] == sizes[1] or (len(one) == len(two) and name == "aac")
-    # Transport streams may hold several frames in a packet, and have marks between pictures.
+    # Transport streams may hold several frames in a packet, and have marks between frames.
     close = abs(sizes[0] - sizes[1]) <= 0.1 * sizes[0] and name in CUT
     return [] if same or close else [f"stream {index} ({name}): {sizes[1]} of {sizes[0]} bytes"]
 

@@ -82,7 +82,7 @@ def _reason(candidates: list[Candidate], modes: Iterable[Mode], new_video: NewFi
         try:
             try:
                 _write(chosen, mode, new_video, frames=0)
-            except _RefusedError:  # MXF takes no sound without pictures
+            except _RefusedError:  # MXF takes no sound without video
                 _write(chosen, mode, new_video, frames=BLANK)
         except _RefusedError as error:
             return str(error)

@@ -227,7 +227,7 @@ def test_a_cover_is_never_taken_for_a_film(
     target = source.with_name("out") / f"out{suffix}"
     target.parent.mkdir()
     report = derain_video(source, target, OPTIONS, model=identity)
-    assert any("Cover picture 1 is left out" in notice for notice in report.notices)
+    assert any("Cover image 1 is left out" in notice for notice in report.notices)
     if suffix.endswith(".png"):
         assert len(list(target.parent.iterdir())) == 4
     else:
