@@ -16,7 +16,8 @@ RIFF = frozenset(
 )
 FRAGMENTS = {
     # empty_moov would lose start offsets and the priming of AAC; delay_moov keeps them.
-    "movflags": "frag_every_frame+delay_moov+default_base_moof"
+    "movflags": "frag_every_frame+delay_moov+default_base_moof",
+    "strict": "unofficial",  # spheres and stereo, which Google wrote down
 }
 BLU_RAY = {"mpegts_m2ts_mode": "1"}
 # Without it the muxer holds all sound until the first frame comes.
@@ -45,6 +46,7 @@ class Container:
     fragmented: bool = False  # the part is a fragmented MP4, put in its usual order at the end
     lists_codecs: bool = True  # FFmpeg knows which codecs it takes
     rotation: bool = True  # says how the image is turned
+    immersive: bool = False  # says that it is a sphere, or has two views
     pixel_aspect: bool = False  # says the shape of a pixel for any codec
     constant_rate: bool = False  # shows all frames equally long
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
@@ -72,6 +74,7 @@ MP4 = Container(
     fragmented=True,
     any_start=False,
     pixel_aspect=True,
+    immersive=True,
     covers="stream",
     needs_asc=True,
     hevc_tag="hvc1",
@@ -79,6 +82,7 @@ MP4 = Container(
 )
 MATROSKA = Container(
     suffix=".mkv",
+    immersive=True,
     attachments=True,
     covers="attachment",
     part_options={"cluster_time_limit": "1000"},
@@ -107,8 +111,8 @@ CONTAINERS = {
     c.suffix: c
     for c in (
         MP4,
-        replace(MP4, suffix=".m4v", muxer="ipod", timecode=False),
-        replace(MP4, suffix=".mov", muxer="mov", covers=None, languages=QUICKTIME),
+        replace(MP4, suffix=".m4v", muxer="ipod", timecode=False, immersive=False),
+        replace(MP4, suffix=".mov", muxer="mov", covers=None, immersive=False, languages=QUICKTIME),
         replace(MP4, suffix=".3gp", written=False, covers=None, words=NONE),
         MATROSKA,
         replace(

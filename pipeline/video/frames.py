@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from derain.pipeline.video.color import JPEG_MATRIX, SWSCALE, Color, to_float
+from derain.pipeline.video.copying.immersive import Immersive, immersive
 from derain.pipeline.video.copying.side_data import display_matrix, light, unkept
 
 T = TypeVar("T", bound=np.generic)
@@ -52,6 +53,7 @@ class Video:
     aspect: Fraction | None = None  # of one pixel
     display_matrix: tuple[int, ...] | None = None  # 9 numbers, as in the MP4 track header
     light: dict[str, str] = field(default_factory=dict)  # HDR: master-display, max-cll of x265
+    immersive: Immersive | None = None  # how it is seen with a headset
     unkept: tuple[str, ...] = ()  # what its frames say besides, and no new frame can
     codec: str = ""
     frames: int = 0  # to be shown, as declared or estimated; 0 where nobody knows
@@ -238,6 +240,7 @@ def describe(container: InputContainer, stream: VideoStream, first: av.VideoFram
         aspect=stream.sample_aspect_ratio or context.sample_aspect_ratio,
         display_matrix=display_matrix(first),
         light=light(first),
+        immersive=immersive(first),
         unkept=unkept(first),
         codec=context.name,
         frames=counted or (round(duration * rate) if duration else 0),

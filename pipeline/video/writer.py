@@ -12,7 +12,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
+from av.format import Flags
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.color import RGB_MATRIX, Color, Residual, add_residual
+from derain.pipeline.video.copying.immersive import template
 from derain.pipeline.video.copying.kept import lasting
 from derain.pipeline.video.encoders import Encoding, choose, configure, other_codec, target_color
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
@@ -116,13 +118,33 @@ class VideoWriter:
 
     def _new_stream(self, container: OutputContainer) -> VideoStream:
         video, choice = self.video, self.choice
-        stream = container.add_stream(choice.codec, rate=video.rate, options=dict(choice.options))
+        like = self._template()
+        if like is None:
+            stream = container.add_stream(choice.codec, rate=video.rate)
+        else:
+            stream = container.add_stream_from_template(like.streams.video[0])
+            if Flags.global_header in Flags(container.format.flags):
+                stream.codec_context.flags |= av.codec.context.Flags.global_header
+        stream.codec_context.options = dict(choice.options)
         constant_rate = self.muxer.kind.constant_rate
         configure(stream.codec_context, video, choice.encode_format, constant_rate)
         if choice.codec == "libx265" and self.muxer.kind.hevc_tag is not None:
             stream.codec_context.codec_tag = self.muxer.kind.hevc_tag
         stream.time_base = 1 / video.rate if constant_rate else video.ticks
+        # How long the last frame stays is told by nothing else.
+        stream.codec_context.flags |= av.codec.context.Flags.frame_duration
+        # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
+        stream.codec_context.thread_type = "AUTO"
+        if like is not None:
+            stream.codec_context.open(strict=False)  # PyAV leaves that to others, with a template
         return stream
+
+    def _template(self) -> InputContainer | None:
+        """What says how the film is to be seen with a headset, where the container can say it."""
+        view, kind = self.video.immersive, self.muxer.kind
+        if view is None or not kind.immersive or (kind.fragmented and not view.in_mp4()):
+            return None
+        return template(view, self.choice.codec, (self.video.width, self.video.height))
 
     def _add_stream(self) -> VideoStream:
         video, kind = self.video, self.muxer.kind
@@ -132,10 +154,6 @@ class VideoWriter:
             raise VideoError(
                 f"'{self.choice.codec}' does not go into {kind.suffix}; {other_codec(kind)}."
             ) from error
-        # How long the last frame stays is told by nothing else.
-        stream.codec_context.flags |= av.codec.context.Flags.frame_duration
-        # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
-        stream.codec_context.thread_type = "AUTO"
         if video.display_matrix and not kind.rotation:
             self.muxer.notice(
                 f"{kind.suffix} cannot say that its video is turned, so players show it as the "
@@ -143,8 +161,13 @@ class VideoWriter:
             )
         if video.display_matrix:
             stream.set_display_matrix(list(video.display_matrix))
-        if video.unkept:
-            names = " and ".join(video.unkept)
+        view = video.immersive
+        kept: set[str] = set()
+        if view is not None and self._template() is not None:
+            kept, self.muxer.extras.immersive = view.names, view
+        lost = [name for name in video.unkept if name not in kept]
+        if lost:
+            names = " and ".join(lost)
             self.muxer.notice(f"The new film does not keep {names}, which FFmpeg cannot write.")
         stream.metadata.update(self.muxer.without_timecode(lasting(video.metadata)))
         if video.disposition:

@@ -29,7 +29,7 @@ SAME = {"mp2": {"mp3"}, "eac3": {"ac3"}, "pcm_s16be": {"pcm_dvd"}}
 # besides the first, codecs of .flv that came in 2023, PCM in .mp4 (ISO/IEC 23003-5).
 YOUNG = {".flv": {"ac3", "eac3", "opus", "flac", "aac"}}
 YOUNG |= {".mp4": {"pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"}}
-CUT = {"aac", "ac3", "mp2", "mp3", "h264", "hevc"}
+CUT = {"aac", "ac3", "mp2", "mp3", "h264", "hevc", "pcm_s16be"}
 TEXT = {"subrip", "mov_text", "webvtt", "ass", "srt", "text"}
 
 

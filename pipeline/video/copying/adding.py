@@ -50,8 +50,9 @@ class Output:
         muxer, blocks = self.container.format.name, self.kind.stamps_in_blocks
         if not self.fragmented:
             return [Mode(muxer, self.kind.part_options, True, blocks)]
+        strict = {"strict": self.kind.part_options["strict"]}
         flags = {"movflags": self.container.container_options["movflags"]}
-        return [Mode(muxer, flags, False), Mode(muxer, {}, True)]
+        return [Mode(muxer, flags | strict, False), Mode(muxer, strict, True)]
 
 
 @dataclass(frozen=True, slots=True)

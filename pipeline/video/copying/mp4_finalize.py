@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import Container
+from derain.pipeline.video.copying.immersive import Immersive, add_again
 from derain.pipeline.video.copying.kept import has_free_tags
 from derain.pipeline.video.paths import local
 from derain.pipeline.video.timestamps import (
@@ -81,6 +82,7 @@ class Extras:
     chapters: list[Chapter] = field(default_factory=list)
     covers: list[Cover] = field(default_factory=list)
     captions: list[Captions] = field(default_factory=list)
+    immersive: Immersive | None = None  # how the film is seen with a headset
     stamps: dict[int, TimestampLog] = field(default_factory=dict)  # by stream of the part
 
 
@@ -104,6 +106,7 @@ def remux(
         flags += "+use_metadata_tags"
     with av.open(local(part), metadata_errors="replace") as source:
         options = {"movflags": flags, "movie_timescale": exact_timescale(list(source.streams))}
+        options["strict"] = kind.part_options["strict"]
         words, film = dict(extras.metadata), source.streams.video[0]
         if "timecode" in words and not _takes_timecode(film, kind, words["timecode"]):
             notice(f"The time code {words.pop('timecode')} is left out: FFmpeg refuses it.")
@@ -115,7 +118,10 @@ def remux(
             for stream in source.streams:
                 if stream.type == "data":  # FFmpeg made it of metadata, and does so again
                     continue
-                copy = add_like(out, stream)
+                copy = None
+                if extras.immersive is not None and stream.index == source.streams.video[0].index:
+                    copy = add_again(out, source.streams.video[0], extras.immersive)
+                copy = copy or add_like(out, stream)
                 if "timecode" in words and stream is film:
                     _count_frames(copy, film)
                 if stream.type == "video" and stream.sample_aspect_ratio:
