@@ -196,12 +196,15 @@ def _video_bytes(source: str, all_bytes: int) -> int:
 
 def _middle(source: str, target: Path, begin: float, end: float) -> Spot:
     """The frame in the middle of a spot; players may turn it, a sheet does not."""
-    with VideoReader(target) as reader:
-        after = [to_bytes(upright_rgb(reader, frame)) for frame in reader.frames()]
-    with VideoReader(source, start=begin, end=end, warm_up=0) as reader:
-        before = [to_bytes(upright_rgb(reader, frame)) for frame in reader.frames()]
-    middle = min(len(before), len(after)) // 2
-    return Spot(begin, before[middle], after[middle])
+    with (
+        VideoReader(source, start=begin, end=end, warm_up=0) as before,
+        VideoReader(target) as after,
+    ):
+        pairs = list(zip(before.frames(), after.frames(), strict=False))
+        shown, clean = pairs[len(pairs) // 2]  # the only ones that are converted, which takes long
+        return Spot(
+            begin, to_bytes(upright_rgb(before, shown)), to_bytes(upright_rgb(after, clean))
+        )
 
 
 def _second(source: str, begin: float, count: int = 12) -> list[NDArray[np.float32]]:
