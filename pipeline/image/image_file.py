@@ -122,7 +122,9 @@ def _open(path: Path, data: bytes) -> Image.Image:
             raise DerainError(
                 f"{path} is HEIC, which needs one more package: pip install 'derain[heif]'."
             ) from error
-        raise DerainError(f"{path} is not an image that can be read; films are for derain video.") from error
+        raise DerainError(
+            f"{path} is not an image that can be read; films are for derain video."
+        ) from error
 
 
 def _check_size(path: Path, size: tuple[int, int]) -> None:
