@@ -114,7 +114,9 @@ def main() -> None:
             began = time.monotonic()
             run(config, whole, None, 0)
             pace = (time.monotonic() - began) / given.steps
-            moments = sorted(chance.randrange(1, given.steps) for _ in range(given.kills))
+            # Not so late that a run ends before it is killed.
+            latest = max(2, given.steps * 4 // 5)
+            moments = sorted(chance.randrange(1, latest) for _ in range(given.kills))
             steps = [run(config, killed, each, chance.random() * pace) for each in moments]
             run(config, killed, None, 0)
             files = [folder / "swift.safetensors" for folder in (whole, killed)]
