@@ -269,7 +269,14 @@ Json = Annotated[
     typer.Option("--json", help="Write everything measured there.", rich_help_panel=FILES),
 ]
 # main() looks for the word itself: an error may come before a command begins.
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=ADVANCED)]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show tracebacks, and what is left alone of a file.",
+        rich_help_panel=ADVANCED,
+    ),
+]
 
 
 def say(text: str) -> None:

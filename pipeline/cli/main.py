@@ -6,6 +6,7 @@ Heavy imports stay inside the commands, so that `derain --help` answers at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -71,9 +72,13 @@ def main() -> None:
     """Run the command line: a failure becomes one sentence and an exit code, unless --debug."""
     os.environ.setdefault("SVT_LOG", "1")  # its encoder would print a page; 1 is errors alone
     keep_memory()
+    debug = "--debug" in sys.argv or bool(os.environ.get("DERAIN_DEBUG"))
+    if debug:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("derain").setLevel(logging.DEBUG)
     try:
         app()
     except (Exception, KeyboardInterrupt, Terminated) as error:
-        if "--debug" in sys.argv or os.environ.get("DERAIN_DEBUG"):
+        if debug:
             raise
         sys.exit(report_error(error))

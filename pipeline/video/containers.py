@@ -112,7 +112,15 @@ CONTAINERS = {
     for c in (
         MP4,
         replace(MP4, suffix=".m4v", muxer="ipod", timecode=False, immersive=False),
-        replace(MP4, suffix=".mov", muxer="mov", covers=None, immersive=False, languages=QUICKTIME),
+        replace(
+            MP4,
+            suffix=".mov",
+            muxer="mov",
+            covers=None,
+            immersive=False,
+            marks=False,
+            languages=QUICKTIME,
+        ),
         replace(MP4, suffix=".3gp", written=False, covers=None, words=NONE),
         MATROSKA,
         replace(
@@ -142,7 +150,7 @@ CONTAINERS = {
         PROGRAM,
         replace(PROGRAM, suffix=".mpeg"),
         replace(PROGRAM, suffix=".vob"),
-        Container(suffix=".nut", encoder="ffv1", marks=False),
+        Container(suffix=".nut", encoder="ffv1", rotation=False, marks=False),
         Container(
             suffix=".flv",
             rotation=False,
@@ -169,6 +177,7 @@ CONTAINERS = {
             any_start=False,
             b_frames=False,
             needs_asc=True,
+            rotation=False,
             timecode=False,
             marks=False,
             written=False,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from enum import Enum
 from fractions import Fraction
+from functools import cache
 
 import av
 from av.sidedata.sidedata import Type as SideDataType
 
+LOG = logging.getLogger(__name__)  # shown with --debug
 # Side data of frames by FFmpeg's numbers, some of which PyAV has no names for.
 LOST = {
     2: "the stereo mode",
@@ -24,9 +27,11 @@ LOST = {
 }
 
 
+@cache
 def _name_unknown_side_data(cls: type[Enum], value: int) -> Enum:
     member = object.__new__(cls)
     member._name_, member._value_ = f"UNKNOWN_{value}", value
+    LOG.debug("Side data of kind %d, for which PyAV has no name, is left alone.", value)
     return member
 
 

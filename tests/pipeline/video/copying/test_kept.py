@@ -12,11 +12,13 @@ from typing import Any
 
 import av
 import pytest
+from PIL import Image
 from torch import nn
 
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video.copying.kept import has_free_tags, lasting
+from derain.pipeline.video.copying.side_data import _name_unknown_side_data, unkept
 
 OPTIONS = VideoOptions(precision="fp32")
 WORDS = {"title": "Rain", "artist": "Cloud", "comment": "Wet", "lens": "Fifty"}
@@ -73,3 +75,19 @@ def test_statistics_of_the_old_stream_are_not_copied(
 def test_tags_with_a_place_of_their_own_keep_it() -> None:
     assert not has_free_tags(["title", "location-eng", "creation_time"])
     assert has_free_tags(["title", "com.apple.quicktime.model"])
+
+
+def test_side_data_of_unknown_kinds_is_named_for_debugging(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """EXIF of a camera's JPEG is newer than PyAV's list."""
+    exif = Image.Exif()
+    exif[271] = "Cam"
+    Image.new("RGB", (32, 32)).save(tmp_path / "in.jpg", exif=exif)
+    _name_unknown_side_data.cache_clear()
+    with (
+        caplog.at_level("DEBUG", logger="derain"),
+        av.open(str(tmp_path / "in.jpg")) as file,
+    ):
+        unkept(next(file.decode(video=0)))
+    assert caplog.messages == ["Side data of kind 31, for which PyAV has no name, is left alone."]
