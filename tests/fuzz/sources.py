@@ -223,7 +223,8 @@ def late_sound(folder: Path) -> Path:
 AMR = bytes([0x3C]) + bytes(31)
 PGS = bytes([0x80, 0, 0])  # the end of a display set
 DVB = bytes.fromhex("0f100001000200010f8000010000")  # a page and the end of its display set
-VOBSUB = bytes([0, 8, 0, 4, 0, 0, 0, 4])
+# As long as real ones are: FFmpeg puts shorter ones of the same second into one packet.
+VOBSUB = (2100).to_bytes(2, "big") + (2096).to_bytes(2, "big") + bytes(2092) + bytes([0, 0, 8, 52])
 FILMS: dict[str, Callable[[Path], Path]] = (
     {f"video-{k}": partial(video, suffix=s, options=o) for k, (s, o) in VIDEO.items()}
     | {f"audio-{k}": partial(sound, suffix=s, options=o) for k, (s, o) in AUDIO.items()}
@@ -239,7 +240,7 @@ FILMS: dict[str, Callable[[Path], Path]] = (
             with_stream, suffix="mkv", codec="hdmv_pgs_subtitle", payload=PGS, step=100
         ),
         "images-vobsub": partial(
-            with_stream, suffix="mkv", codec="dvd_subtitle", payload=VOBSUB, step=100
+            with_stream, suffix="mkv", codec="dvd_subtitle", payload=VOBSUB, step=400
         ),
         "images-dvb": partial(
             with_stream, suffix="mkv", codec="dvb_subtitle", payload=DVB, step=100
