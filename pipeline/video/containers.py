@@ -111,7 +111,7 @@ CONTAINERS = {
     c.suffix: c
     for c in (
         MP4,
-        replace(MP4, suffix=".m4v", muxer="ipod", timecode=False, immersive=False),
+        replace(MP4, suffix=".m4v", muxer="ipod", timecode=False, immersive=False, marks=False),
         replace(
             MP4,
             suffix=".mov",
@@ -121,7 +121,15 @@ CONTAINERS = {
             marks=False,
             languages=QUICKTIME,
         ),
-        replace(MP4, suffix=".3gp", written=False, covers=None, words=NONE),
+        replace(
+            MP4,
+            suffix=".3gp",
+            immersive=False,
+            written=False,
+            covers=None,
+            words=NONE,
+            marks=False,
+        ),
         MATROSKA,
         replace(
             MATROSKA,
