@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,6 +69,12 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
+@cache
+def runtime() -> openvino.Core:
+    """The one runtime of the process: it stays loaded, since threads of it may outlive a use."""
+    return openvino.Core()
+
+
 def trim(folder: Path, limit: int = LIMIT) -> None:
     """Delete the oldest files of the cache until the rest fits."""
     with suppress(OSError):  # another process may be at it
@@ -97,10 +104,9 @@ class OpenVinoCore:
         self._names = [name for name in CoreOutputs._fields if layers or name in NEEDED]
         self.wrong: set[Mode] = set()  # what this CPU computes wrongly, or not at all
         self._ranges = ranges_of(network) if int8 else None
-        self._runtime, self._folder = openvino.Core(), cache_folder()
+        self._runtime, self._folder = runtime(), cache_folder()
         if self._folder is not None:
             trim(self._folder)
-            self._runtime.set_property({properties.cache_dir: str(self._folder)})
         self._cpu = str(self._runtime.get_property("CPU", "FULL_DEVICE_NAME"))
         # By height, width and whether half precision is asked for; None where torch has to do.
         self._requests: dict[tuple[int, int, bool], openvino.InferRequest | None] = {}
@@ -164,6 +170,7 @@ class OpenVinoCore:
         settings = {
             hints.inference_precision: openvino.Type.bf16 if mode.half else openvino.Type.f32,
             properties.inference_num_threads: torch.get_num_threads(),
+            properties.cache_dir: str(self._folder or ""),
         }
         return self._runtime.compile_model(model, "CPU", settings).create_infer_request()
 
