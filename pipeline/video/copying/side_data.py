@@ -27,8 +27,12 @@ LOST = {
 }
 
 
-@cache
 def _name_unknown_side_data(cls: type[Enum], value: int) -> Enum:
+    return _unknown_kind(cls, value)
+
+
+@cache
+def _unknown_kind(cls: type[Enum], value: int) -> Enum:
     member = object.__new__(cls)
     member._name_, member._value_ = f"UNKNOWN_{value}", value
     LOG.debug("Side data of kind %d, for which PyAV has no name, is left alone.", value)
