@@ -18,7 +18,7 @@ from torch import nn
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video.copying.kept import has_free_tags, lasting
-from derain.pipeline.video.copying.side_data import _name_unknown_side_data, unkept
+from derain.pipeline.video.copying.side_data import _unknown_kind, unkept
 
 OPTIONS = VideoOptions(precision="fp32")
 WORDS = {"title": "Rain", "artist": "Cloud", "comment": "Wet", "lens": "Fifty"}
@@ -84,7 +84,7 @@ def test_side_data_of_unknown_kinds_is_named_for_debugging(
     exif = Image.Exif()
     exif[271] = "Cam"
     Image.new("RGB", (32, 32)).save(tmp_path / "in.jpg", exif=exif)
-    _name_unknown_side_data.cache_clear()
+    _unknown_kind.cache_clear()
     with (
         caplog.at_level("DEBUG", logger="derain"),
         av.open(str(tmp_path / "in.jpg")) as file,
