@@ -16,6 +16,7 @@ from torch import Tensor
 
 from derain.configs.training import DiscriminatorSettings, TrainingConfig, load_training
 from derain.models import DerainError, create_model
+from derain.models.convert import flatten
 from derain.models.networks.discriminator import ReferenceDiscriminator
 from derain.models.networks.discriminator import convert_reference as convert_discriminator
 from derain.models.networks.two_stage import TwoStage, convert_reference
@@ -119,7 +120,7 @@ def test_recovery_loses_what_the_golden_sequence_loses() -> None:
     config = preset("recovery")
     weights = {role: literal.rule_weights(role) for role in ROLES}
     model = create_model(config.model, **config.settings)
-    model.load_state_dict(convert_reference(weights)[1])
+    model.load_state_dict(convert_reference(flatten(weights))[1])
     tensors = {name: value.double() for name, value in tensors.items()}
     batch = batch_of(torch.stack([tensors[f"frame{k}"] for k in range(7)], 1))
     batch = Batch(*(x.double() for x in batch))
@@ -159,7 +160,7 @@ def slim(name: str) -> tuple[TrainingConfig, dict[str, dict[str, Tensor]], TwoSt
     weights = {role: literal.rule_weights(role, 4, 1) for role in ROLES}
     model = create_model(config.model, **config.settings)
     assert isinstance(model, TwoStage)
-    model.load_state_dict(convert_reference(weights)[1])
+    model.load_state_dict(convert_reference(flatten(weights))[1])
     return config, weights, model.train(), paper_objective(config, CPU)
 
 
@@ -199,7 +200,7 @@ def stepped(weights: dict[str, dict[str, Tensor]], loss: Tensor) -> dict[str, Te
             key: adam(w, g) if w.requires_grad and (g := next(gradients)) is not None else w
             for key, w in own.items()
         }
-    return convert_reference(after)[1]
+    return convert_reference(flatten(after))[1]
 
 
 def assert_stepped(model: TwoStage, expected: dict[str, Tensor], before: TwoStage) -> None:

