@@ -104,7 +104,7 @@ Device = Annotated[
     ),
 ]
 Precision = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16"],
+    Literal["auto", "fp32", "bf16", "fp16", "int8"],
     typer.Option(help="Of the network's numbers.", rich_help_panel=ADVANCED),
 ]
 Engine = Annotated[
