@@ -77,22 +77,26 @@ def _with_engine(
     return found
 
 
+def _network_of(model: VideoModel) -> Swift | None:
+    """The network that has a core, at full size or at half; None where there is none."""
+    inner = model.model if isinstance(model, HalfSize) else model
+    return inner if isinstance(inner, Swift) and inner.has_hidden_state else None
+
+
 def _takes_core(model: VideoModel) -> bool:
     """Whether the network has a core, and no other has been put into its place."""
-    inner = model.model if isinstance(model, HalfSize) else model
-    return isinstance(inner, Swift) and inner.has_hidden_state and inner.engine is None
+    network = _network_of(model)
+    return network is not None and network.engine is None
 
 
 def with_core(model: VideoModel, core_of: Callable[[Swift], Core]) -> VideoModel:
     """A copy of the network that shares its weights and has another core."""
-    if isinstance(model, HalfSize):
-        inner = with_core(model.model, core_of)
-        return model if inner is model.model else HalfSize(inner).eval()
-    if not isinstance(model, Swift) or not model.has_hidden_state:
+    network = _network_of(model)
+    if network is None:
         return model
-    found = copy(model)
-    found.engine = core_of(model)
-    return found
+    found = copy(network)
+    found.engine = core_of(network)
+    return HalfSize(found).eval() if isinstance(model, HalfSize) else found
 
 
 def is_faster(device: torch.device) -> bool:
@@ -102,6 +106,5 @@ def is_faster(device: torch.device) -> bool:
 
 def has_ranges(model: VideoModel) -> bool:
     """Whether the weights say what ranges integers are to cover."""
-    if isinstance(model, HalfSize):
-        return has_ranges(model.model)
-    return isinstance(model, Swift) and ranges_of(model) is not None
+    network = _network_of(model)
+    return network is not None and ranges_of(network) is not None

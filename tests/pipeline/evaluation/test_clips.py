@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from derain.configs.validation import ValidationSet, write_validation
 from derain.models import load_model
 from derain.models.errors import DerainError
 from derain.models.networks.per_frame import PerFrame
@@ -17,39 +15,10 @@ from derain.models.registry import weights_file
 from derain.models.video_model import VideoModel
 from derain.pipeline.evaluation import clips, model_runs
 from derain.pipeline.evaluation.model_runs import INPUT, Options, StatelessAblation
-from derain.pipeline.rendered.scenes import SCENES, demo_frames, render_scene
-from derain.pipeline.video import Encoding, write_rgb
-from derain.stages.data.validation_pairs import calibrate
+from derain.pipeline.rendered.scenes import SCENES, render_scene
 from derain.stages.losses import metrics
 
 FP32 = Options(device="cpu", precision="fp32")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two clips of six frames, 96x64, and pairs calibrated on them."""
-    folder = tmp_path_factory.mktemp("clips")
-    frames = [np.rint(f * 255).astype(np.uint8) for f in demo_frames(64, 96, 6)]
-    write_rgb(folder / "a.mp4", frames, encoding=Encoding(crf=4))
-    write_rgb(folder / "b.mp4", frames[::-1], encoding=Encoding(crf=4))
-    layer = {"coverage": 0.2, "length": 8, "width": 1.0, "brightness": 0.4}
-    layer |= {"opaque": 0.2, "fall": 1.5, "blur": 0.0}
-    entry = {"rain": "test", "seed": 5}
-    pairs = ValidationSet.model_validate(
-        {
-            "levels": {
-                "light": {"psnr": 28, "tolerance": 1},
-                "heavy": {"psnr": 22, "tolerance": 1},
-            },
-            "rains": {"test": {"layers": [layer]}},
-            "clips": [
-                {"file": "a.mp4", "camera": "static", "pairs": {"light": entry}},
-                {"file": "b.mp4", "camera": "moving", "pairs": {"light": entry, "heavy": entry}},
-            ],
-        }
-    )
-    write_validation(calibrate(pairs, folder, model_runs.read_clip), folder / "pairs.yaml")
-    return folder
 
 
 def test_a_model_that_does_nothing_has_the_figures_of_the_input(folder: Path) -> None:
