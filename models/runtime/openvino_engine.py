@@ -129,9 +129,9 @@ class OpenVinoCore:
         """The fastest arithmetic that is right here, or None."""
         for mode in self._modes(half):
             try:
-                traced = self._traced(mode.int8)
+                name, traced = self._traced(mode.int8)
                 request = self._compile(traced, height, width, mode)
-                if self._agrees(request, inputs, f"{sha256(traced).hexdigest()} {mode}"):
+                if self._agrees(request, inputs, f"{name} {mode}"):
                     return request
                 why = "computes wrongly"
             except RuntimeError:
@@ -162,10 +162,11 @@ class OpenVinoCore:
                 marker.touch()
         return right
 
-    def _compile(self, traced: bytes, height: int, width: int, mode: Mode) -> openvino.InferRequest:
-        model = self._runtime.read_model(traced)
-        results = dict(zip(CoreOutputs._fields, model.get_results(), strict=True))
-        model = openvino.Model([results[name] for name in self._names], model.get_parameters())
+    def _compile(
+        self, traced: openvino.Model, height: int, width: int, mode: Mode
+    ) -> openvino.InferRequest:
+        results = dict(zip(CoreOutputs._fields, traced.get_results(), strict=True))
+        model = openvino.Model([results[name] for name in self._names], traced.get_parameters())
         model.reshape(input_shapes(self.network, height, width))
         settings = {
             hints.inference_precision: openvino.Type.bf16 if mode.half else openvino.Type.f32,
@@ -181,20 +182,19 @@ class OpenVinoCore:
         image = _channels_last(arrays.pop("image"))
         return CoreOutputs(image, **{name: torch.from_numpy(x) for name, x in arrays.items()})
 
-    def _traced(self, int8: bool) -> bytes:
-        """The core as ONNX for any size, from the cache where it is there and whole."""
+    def _traced(self, int8: bool) -> tuple[str, openvino.Model]:
+        """A name for what the core is made from, and the core: from the cache where it can be."""
         ranges = self._ranges if int8 else None
         made_by = f"{TRACE} {openvino.__version__} {torch.__version__} {ranges}"
         digest = sha256(made_by.encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode())
             digest.update(value.contiguous().cpu().numpy().tobytes())
-        path = self._folder and self._folder / f"{digest.hexdigest()}.onnx"
+        name = digest.hexdigest()
+        path = self._folder and self._folder / f"{name}.onnx"
         try:
             if path and path.is_file():
-                cached = path.read_bytes()
-                self._runtime.read_model(cached)
-                return cached
+                return name, self._runtime.read_model(path.read_bytes())
         except (OSError, RuntimeError):
             pass  # it is made anew
         with TemporaryDirectory() as folder:
@@ -206,7 +206,7 @@ class OpenVinoCore:
                 write_whole(path, lambda file: file.write(traced))
             except OSError:
                 self.notice(f"{path.parent} cannot be written; cores are compiled every time.")
-        return traced
+        return name, self._runtime.read_model(traced)
 
 
 def _plain(tensor: Tensor) -> np.ndarray:
