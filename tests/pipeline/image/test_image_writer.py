@@ -16,39 +16,15 @@ from derain.pipeline.image.image_file import read_image
 from derain.pipeline.image.image_writer import write_image
 
 Draw = Callable[..., NDArray[np.uint8]]
+Rewrite = Callable[[Path, Path], list[str]]
+Labelled = Callable[[Path, NDArray[np.uint8], bytes], Path]
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rating>5</rating></x:xmpmeta>"
-
-
-def rewrite(source: Path, target: Path) -> list[str]:
-    """Read and write an image unchanged; what is said."""
-    said: list[str] = []
-    image = read_image(source)
-    write_image(target, image.rgb, image, said.append)
-    return said
-
-
-def labelled(path: Path, pixels: NDArray[np.uint8], profile: bytes) -> Path:
-    """An image with EXIF (maker, an exposure, a place), turned, a profile, XMP and a resolution."""
-    exif = Image.Exif()
-    exif[0x112], exif[0x10F] = 6, "abc"
-    exif.get_ifd(0x8769)[0x829A] = 0.01
-    exif.get_ifd(0x8825)[1] = "N"
-    options: dict[str, object] = {"exif": exif, "icc_profile": profile, "dpi": (300, 300)}
-    if path.suffix == ".tif":
-        options["tiffinfo"] = {700: XMP}
-        del options["exif"]
-        tags = {0x112: 6, 0x10F: "abc", 0x8769: {0x829A: 0.01}, 0x8825: {1: "N"}, 700: XMP}
-        options["tiffinfo"] = tags
-    elif path.suffix != ".png":
-        options["xmp"] = XMP
-    Image.fromarray(pixels).save(path, **options)
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_sixteen_bits_keep_all_they_had(
-    tmp_path: Path, draw: Draw, profile: bytes, suffix: str, channels: int
+    tmp_path: Path, draw: Draw, profile: bytes, suffix: str, channels: int, labelled: Labelled
 ) -> None:
     deep = draw(channels=channels).astype(np.uint16) * 257
     cv2.imwrite(str(tmp_path / "deep.png"), deep[..., [2, 1, 0, 3][:channels]])
@@ -70,7 +46,9 @@ def test_sixteen_bits_keep_all_they_had(
     assert float(again.exif.get_ifd(0x8769)[0x829A]) == pytest.approx(0.01)
 
 
-def test_colours_of_another_profile_are_not_changed(tmp_path: Path, draw: Draw) -> None:
+def test_colours_of_another_profile_are_not_changed(
+    tmp_path: Path, draw: Draw, rewrite: Rewrite
+) -> None:
     """A profile is a label: the numbers under it go through as they are."""
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(draw()).save(tmp_path / "in.png", icc_profile=lab)
@@ -99,7 +77,9 @@ def test_grey_with_alpha_stays_both(tmp_path: Path, draw: Draw, peak: int) -> No
     np.testing.assert_array_equal(read_image(tmp_path / "out.webp").alpha, draw()[..., 1])
 
 
-def test_lost_transparency_and_depth_are_named(tmp_path: Path, draw: Draw) -> None:
+def test_lost_transparency_and_depth_are_named(
+    tmp_path: Path, draw: Draw, rewrite: Rewrite
+) -> None:
     Image.fromarray(draw(channels=4), "RGBA").save(tmp_path / "in.png")
     said = rewrite(tmp_path / "in.png", tmp_path / "out.jpg")
     assert "without the input's transparency; write .png" in said[0]
@@ -110,13 +90,17 @@ def test_lost_transparency_and_depth_are_named(tmp_path: Path, draw: Draw) -> No
     assert "8 of the input's 16 bits" in rewrite(tmp_path / "deep.png", tmp_path / "out.jpg")[0]
 
 
-def test_an_unknown_ending_names_those_that_are_known(tmp_path: Path, draw: Draw) -> None:
+def test_an_unknown_ending_names_those_that_are_known(
+    tmp_path: Path, draw: Draw, rewrite: Rewrite
+) -> None:
     Image.fromarray(draw()).save(tmp_path / "in.png")
     with pytest.raises(DerainError, match=r"'.gif' is no format to write; use .*\.png"):
         rewrite(tmp_path / "in.png", tmp_path / "out.gif")
 
 
-def test_a_link_is_written_through_and_a_long_name_is_taken(tmp_path: Path, draw: Draw) -> None:
+def test_a_link_is_written_through_and_a_long_name_is_taken(
+    tmp_path: Path, draw: Draw, rewrite: Rewrite
+) -> None:
     Image.fromarray(draw()).save(tmp_path / "in.png")
     (tmp_path / "there").mkdir()
     (tmp_path / "link.png").symlink_to(tmp_path / "there" / "real.png")

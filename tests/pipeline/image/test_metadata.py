@@ -12,43 +12,24 @@ from PIL import Image
 
 from derain.pipeline.image.formats import FORMATS
 from derain.pipeline.image.image_file import read_image
-from derain.pipeline.image.image_writer import write_image
 from derain.pipeline.image.metadata import png_chunks
 
 Draw = Callable[..., NDArray[np.uint8]]
+Rewrite = Callable[[Path, Path], list[str]]
+Labelled = Callable[[Path, NDArray[np.uint8], bytes], Path]
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rating>5</rating></x:xmpmeta>"
-
-
-def rewrite(source: Path, target: Path) -> list[str]:
-    """Read and write an image unchanged; what is said."""
-    said: list[str] = []
-    image = read_image(source)
-    write_image(target, image.rgb, image, said.append)
-    return said
-
-
-def labelled(path: Path, pixels: NDArray[np.uint8], profile: bytes) -> Path:
-    """An image with EXIF (maker, an exposure, a place), turned, a profile, XMP and a resolution."""
-    exif = Image.Exif()
-    exif[0x112], exif[0x10F] = 6, "abc"
-    exif.get_ifd(0x8769)[0x829A] = 0.01
-    exif.get_ifd(0x8825)[1] = "N"
-    options: dict[str, object] = {"exif": exif, "icc_profile": profile, "dpi": (300, 300)}
-    if path.suffix == ".tif":
-        options["tiffinfo"] = {700: XMP}
-        del options["exif"]
-        tags = {0x112: 6, 0x10F: "abc", 0x8769: {0x829A: 0.01}, 0x8825: {1: "N"}, 700: XMP}
-        options["tiffinfo"] = tags
-    elif path.suffix != ".png":
-        options["xmp"] = XMP
-    Image.fromarray(pixels).save(path, **options)
-    return path
 
 
 @pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif", ".avif"])
 @pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif"])
 def test_what_an_image_says_comes_along(
-    tmp_path: Path, draw: Draw, profile: bytes, source: str, target: str
+    tmp_path: Path,
+    draw: Draw,
+    profile: bytes,
+    source: str,
+    target: str,
+    labelled: Labelled,
+    rewrite: Rewrite,
 ) -> None:
     path = labelled(tmp_path / f"in{source}", draw(), profile)
     said = rewrite(path, tmp_path / f"out{target}")
@@ -72,7 +53,9 @@ def test_what_an_image_says_comes_along(
     assert len(said) == (source != ".webp" and not held)
 
 
-def test_what_cannot_come_along_is_named(tmp_path: Path, draw: Draw, profile: bytes) -> None:
+def test_what_cannot_come_along_is_named(
+    tmp_path: Path, draw: Draw, profile: bytes, labelled: Labelled, rewrite: Rewrite
+) -> None:
     full = labelled(tmp_path / "in.jpg", draw(), profile)
     said = rewrite(full, tmp_path / "out.bmp")
     assert [line for line in said if "input's EXIF, .png or .jpg" in line]
@@ -89,7 +72,7 @@ def test_what_cannot_come_along_is_named(tmp_path: Path, draw: Draw, profile: by
     assert "input's XMP, which cannot" in rewrite(parts, tmp_path / "out.jpg")[0]
 
 
-def test_colour_tags_stay_in_png(tmp_path: Path, draw: Draw) -> None:
+def test_colour_tags_stay_in_png(tmp_path: Path, draw: Draw, rewrite: Rewrite) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
@@ -100,7 +83,9 @@ def test_colour_tags_stay_in_png(tmp_path: Path, draw: Draw) -> None:
     assert "CICP" in rewrite(tmp_path / "in.png", tmp_path / "out.webp")[0]
 
 
-def test_a_profile_of_other_colours_is_left_out(tmp_path: Path, draw: Draw, profile: bytes) -> None:
+def test_a_profile_of_other_colours_is_left_out(
+    tmp_path: Path, draw: Draw, profile: bytes, rewrite: Rewrite
+) -> None:
     cmyk = Image.fromarray(draw()).convert("CMYK")
     cmyk.save(tmp_path / "in.jpg", icc_profile=profile.replace(b"RGB ", b"CMYK", 1))
     said = rewrite(tmp_path / "in.jpg", tmp_path / "out.jpg")
