@@ -157,12 +157,12 @@ def check_settings(name: str, given: dict[str, object]) -> dict[str, object]:
         DerainError: unknown name or setting, or a value of the wrong kind or beyond its limits.
     """
     registered = find_entry(name).settings
+    kind = type(registered)
     try:
-        chosen = type(registered).model_validate(registered.model_dump() | given)
+        chosen = kind.model_validate(registered.model_dump() | given)
     except ValidationError as error:
-        raise DerainError(
-            f"'{name}' cannot be built so: {explain(error, type(registered))}."
-        ) from error
+        why = explain(error, kind, schema.RENAMED.get(kind)).removesuffix(".")
+        raise DerainError(f"'{name}' cannot be built so: {why}.") from error
     return chosen.model_dump()
 
 

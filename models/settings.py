@@ -28,7 +28,7 @@ class SwiftSettings(Strict):
     blocks: tuple[Repeats, Repeats] = (1, 2)
     hidden: Hidden = 24
     stages: Literal[1, 2] = 2
-    memory: Flag = True
+    recurrent: Flag = True
 
 
 class MedianSettings(Strict):
@@ -86,3 +86,7 @@ class SPANetSettings(Strict):
 
     channels: Channels = 32
     direction_gate: Flag = False
+
+
+# Names that settings had in weight files and presets of version 0.1.0.
+RENAMED: dict[type[Strict], dict[str, str]] = {SwiftSettings: {"memory": "recurrent"}}

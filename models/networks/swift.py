@@ -149,7 +149,7 @@ class Swift(VideoModel[SwiftState]):
         blocks: residual blocks at 1/4 (on the way down, and again up) and at 1/8 size.
         hidden: channels of each hidden state.
         stages: 2, or 1 to stop at the recovered frame J.
-        memory: whether anything of earlier outputs is used; without it the window is all there is.
+        recurrent: whether anything of earlier outputs is used; else the window is all there is.
     """
 
     latency = REACH
@@ -164,11 +164,11 @@ class Swift(VideoModel[SwiftState]):
         blocks: tuple[int, int] = (1, 2),
         hidden: int = 24,
         stages: int = 2,
-        memory: bool = True,
+        recurrent: bool = True,
     ) -> None:
         super().__init__()
-        self.hidden = hidden if memory else 0
-        self.stages, self.has_hidden_state = stages, memory
+        self.hidden = hidden if recurrent else 0
+        self.stages, self.has_hidden_state = stages, recurrent
         widths = (widths[0], widths[1], widths[2])
         blocks = (blocks[0], blocks[1])
         self.engine: Core | None = None  # what runs `core` in its place

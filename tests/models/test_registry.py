@@ -36,6 +36,10 @@ def test_unknown_names_and_settings_are_told() -> None:
         find_entry("swfit")
     with pytest.raises(DerainError, match="did you mean 'hidden'"):
         create_model("swift", hiden=4)
+    with pytest.raises(DerainError, match=r"so: memory is called recurrent now\.$"):
+        check_settings("swift-plus", {"memory": True})  # as version 0.1.0 wrote it
+    with pytest.raises(DerainError, match="there is no setting memory"):
+        create_model("rescan", memory=True)  # which never had it
 
 
 def test_what_is_ready_has_weights_or_learns_nothing() -> None:

@@ -37,7 +37,7 @@ def described_as(small: Path, text: str) -> Path:
 def test_a_saved_network_comes_back_with_its_note(small: Path) -> None:
     network = read_network(small)
     assert network.description.name == "swift"
-    assert network.description.settings == SMALL | {"stages": 2, "memory": True}
+    assert network.description.settings == SMALL | {"stages": 2, "recurrent": True}
     assert network.description.note == {"steps": 5}
     for name, tensor in load_file(small).items():
         assert torch.equal(network.state_dict()[name], tensor)
