@@ -78,7 +78,7 @@ def test_a_run_starts_from_a_smaller_network_only_if_told_so(tmp_path: Path) -> 
     [
         ({"widths": (8, 8, 12)}, "fewer channels, not more"),
         ({"blocks": (1, 0)}, "lacks '0'"),
-        ({"hidden": 0, "memory": False}, "lacks 'memory'"),
+        ({"hidden": 0, "recurrent": False}, "lacks 'memory'"),
     ],
 )
 def test_a_network_that_is_not_larger_is_a_sentence(change: dict[str, object], said: str) -> None:
