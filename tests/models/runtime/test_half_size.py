@@ -61,7 +61,7 @@ def test_as_many_frames_out_as_in_prepared_ahead_or_not(name: str, frames: int) 
 
 
 def test_tiles_and_dials_work_at_half_size_too() -> None:
-    model, clip = HalfSize(load_model("swift")), drifting(4, 300, 560)
+    model, clip = HalfSize(load_model("swift")), drifting(3, 200, 400)
     whole = [o.image for o in Derainer(model, "cpu", "fp32", haze=0.5).stream(clip)]
     tiled = [o.image for o in Derainer(model, "cpu", "fp32", haze=0.5, tile="256").stream(clip)]
     for a, b in zip(whole, tiled, strict=True):
