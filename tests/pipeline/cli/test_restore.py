@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,23 +189,25 @@ def test_encoders_print_nothing_of_their_own(
 
 
 def test_pipes_carry_frames_and_nothing_else(
-    make_clip: Callable[..., Path], contents: Callable[[Path], Any], tmp_path: Path
+    forked: Callable[..., Any],
+    make_clip: Callable[..., Path],
+    contents: Callable[[Path], Any],
+    tmp_path: Path,
 ) -> None:
     """A y4m stream comes in by standard input, NUT goes out by standard output."""
     source = make_clip("in.y4m", codec="wrapped_avframe", frames=6, color=None, options={"x": "y"})
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        f"os.dup2(os.open({str(source)!r}, os.O_RDONLY), 0)\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "import conftest, derain.models\n"
         "from derain.models.networks.per_frame import PerFrame\n"
         "derain.models.load_model = lambda *_: PerFrame(conftest.Identity())\n"
         "from derain.pipeline.cli.main import main\n"
-        "sys.argv = ['derain', 'video', '-', '-o', '-', '--precision', 'fp32']\n"
         "main()\n"
     )
-    with source.open("rb") as stream, (tmp_path / "out.nut").open("wb") as target:
-        done = subprocess.run(
-            [sys.executable, "-c", script], stdin=stream, stdout=target, stderr=subprocess.PIPE
-        )
-    assert done.returncode == 0, done.stderr.decode()
+    words = ("video", "-", "-o", "-", "--precision", "fp32")
+    output, said, code = forked(*words, script=script).communicate()
+    assert code == 0, said
+    (tmp_path / "out.nut").write_bytes(output)
     assert len(contents(source).times) == 6
     assert contents(tmp_path / "out.nut").same_frames(contents(source))
