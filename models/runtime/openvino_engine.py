@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from derain.models.cache import cache_folder, make_private, trim
 from derain.models.errors import DerainError
 from derain.models.log import Log
 from derain.models.networks.swift import Swift
@@ -57,15 +58,15 @@ class Mode(NamedTuple):
         return ("int8 and " if self.int8 else "") + ("bfloat16" if self.half else "float32")
 
 
-def cache_folder() -> Path | None:
+def private_folder() -> Path | None:
     """Where compiled cores are kept, for this user alone; None where nothing can be kept."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(home).expanduser() / "derain" / "openvino"
+    folder = cache_folder("openvino")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        make_private(folder)
     except OSError:
         return None
+    with suppress(OSError):  # another process may hold a file
+        trim(folder, LIMIT)
     return folder if os.access(folder, os.W_OK) else None
 
 
@@ -73,18 +74,6 @@ def cache_folder() -> Path | None:
 def runtime() -> openvino.Core:
     """The one runtime of the process: it stays loaded, since threads of it may outlive a use."""
     return openvino.Core()
-
-
-def trim(folder: Path, limit: int = LIMIT) -> None:
-    """Delete the oldest files of the cache until the rest fits."""
-    with suppress(OSError):  # another process may be at it
-        files = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
-        excess = sum(stat.st_size for stat, _ in files) - limit
-        for stat, path in sorted(files, key=lambda each: each[0].st_mtime):
-            if excess <= 0:
-                return
-            path.unlink(missing_ok=True)
-            excess -= stat.st_size
 
 
 class OpenVinoCore:
@@ -104,9 +93,7 @@ class OpenVinoCore:
         self._names = [name for name in CoreOutputs._fields if layers or name in NEEDED]
         self.wrong: set[Mode] = set()  # what this CPU computes wrongly, or not at all
         self._ranges = ranges_of(network) if int8 else None
-        self._runtime, self._folder = runtime(), cache_folder()
-        if self._folder is not None:
-            trim(self._folder)
+        self._runtime, self._folder = runtime(), private_folder()
         self._cpu = str(self._runtime.get_property("CPU", "FULL_DEVICE_NAME"))
         # By height, width and whether half precision is asked for; None where torch has to do.
         self._requests: dict[tuple[int, int, bool], openvino.InferRequest | None] = {}

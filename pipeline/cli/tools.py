@@ -48,19 +48,19 @@ def cache(
     debug: Debug = False,
 ) -> None:
     """Show or empty the cache of decoded clips that derain train keeps."""
-    from derain.stages.data.clip_cache import cache_folder, list_clips
-    from derain.stages.data.clip_cache import trim as trim_cache
+    from derain.models.cache import cache_folder, list_files
+    from derain.models.cache import trim as trim_cache
 
-    folder = cache_folder()
+    folder = cache_folder("clips")
     if action == "list":
-        for clip in list_clips(folder):
+        for clip in list_files(folder):
             used = datetime.fromtimestamp(clip.used).strftime("%Y-%m-%d")
             show(f"{clip.size / 1e6:10.1f} MB  last used {used}  {clip.path.name}")
     else:
-        gone = trim_cache(folder, 0 if action == "clear" else int(limit * 1e9), recent=0)
+        gone = trim_cache(folder, 0 if action == "clear" else int(limit * 1e9))
         freed = sum(clip.size for clip in gone) / 1e6
         say(f"{len(gone)} clips deleted, {freed:.1f} MB freed")
-    left = list_clips(folder)
+    left = list_files(folder)
     show(f"{folder}: {len(left)} clips, {sum(clip.size for clip in left) / 1e6:.1f} MB")
 
 

@@ -7,6 +7,7 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
+from derain.models.cache import cache_folder
 from derain.pipeline.storage.stores import SharedPath, StorePath
 
 
@@ -97,6 +98,5 @@ def scratch(path: SharedPath) -> Path:
     It is the same for all that know the path, so that what a killed worker left is found.
     """
     if isinstance(path, StorePath):
-        home = os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache"
-        return Path(home, "derain", "stored", sha256(path.url.encode()).hexdigest()[:16])
+        return cache_folder("stored") / sha256(path.url.encode()).hexdigest()[:16]
     return path

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from derain.configs.training import TrainingConfig
+from derain.models.cache import cache_folder, trim
 from derain.models.errors import UsageError
 from derain.models.log import Log
-from derain.stages.data.clip_cache import cache_folder, trim
+from derain.stages.data.clip_cache import LIMIT, RECENT
 from derain.stages.data.paired_samples import paired_data
 from derain.stages.data.rain.films import find_films
 from derain.stages.data.real_rain import real_clips, refinement_samples
@@ -43,14 +44,14 @@ def make_objective(config: TrainingConfig, device: torch.device) -> Objective:
 
 def make_data(config: TrainingConfig, notice: Log) -> tuple[Samples, list[ValidationClip]]:
     """What the network learns from, and what it is watched on."""
-    cache = cache_folder()
+    cache = cache_folder("clips")
     if config.pairs is not None:
         data, validation_clips = paired_data(config, cache, notice)
     else:
         data, validation_clips = _rendered(config, cache)
     if config.refinement is not None:
         data = refinement_samples(data, config.seed, cache, notice)
-    if gone := trim(cache):
+    if gone := trim(cache, LIMIT, RECENT):
         notice(f"{len(gone)} decoded clips unused for days left {cache}; see derain cache.")
     return data, validation_clips
 
@@ -79,5 +80,5 @@ def real_example(config: TrainingConfig) -> Tensor | None:
     """The start of the first clip of real rain, (1, T, 3, H, W), where there is any."""
     if config.data.real is None:
         return None
-    first = real_clips(Path(config.data.real), cache_folder())[0]
+    first = real_clips(Path(config.data.real), cache_folder("clips"))[0]
     return to_clip(np.load(first, mmap_mode="r")[:FRAMES])

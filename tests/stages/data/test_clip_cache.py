@@ -1,4 +1,4 @@
-"""The cache of decoded clips: private, bounded, the least recently used go first."""
+"""Decoded clips in the cache: decoded once, whole, for their owner alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from derain.stages.data.clip_cache import cache_folder, list_clips, store_clip, trim
+from derain.models.cache import list_files
+from derain.stages.data.clip_cache import store_clip
 
 
 def decode(path: Path) -> np.ndarray:
@@ -37,26 +38,14 @@ def test_a_clip_is_decoded_once_and_for_its_owner_alone(tmp_path: Path, cache: P
     assert np.load(path).shape == (2, 8, 8, 3)
     for folder in (cache, cache.parent):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert all(clip.path.suffix == ".npy" for clip in list_clips(cache))
+    assert all(clip.path.suffix == ".npy" for clip in list_files(cache))
     assert len(list(cache.iterdir())) == 3
 
 
 def test_use_counts(tmp_path: Path, cache: Path) -> None:
-    assert [clip.path.name[0] for clip in list_clips(cache)] == ["b", "a", "c"]
+    assert [clip.path.name[0] for clip in list_files(cache)] == ["b", "a", "c"]
     store_clip(tmp_path / "b", cache, decode)
-    assert [clip.path.name[0] for clip in list_clips(cache)] == ["a", "c", "b"]
-
-
-def test_the_least_recently_used_go_until_the_rest_fits(cache: Path) -> None:
-    size = list_clips(cache)[0].size
-    assert [clip.path.name[0] for clip in trim(cache, 2 * size, recent=0)] == ["b"]
-    assert trim(cache, 2 * size, recent=0) == []
-    assert len(trim(cache, 0, recent=0)) == 2
-    assert list_clips(cache) == []
-
-
-def test_clips_that_another_run_may_use_stay(cache: Path) -> None:
-    assert [clip.path.name[0] for clip in trim(cache, 0)] == ["b"]
+    assert [clip.path.name[0] for clip in list_files(cache)] == ["a", "c", "b"]
 
 
 def test_a_clip_that_cannot_be_decoded_leaves_nothing(tmp_path: Path, cache: Path) -> None:
@@ -67,15 +56,6 @@ def test_a_clip_that_cannot_be_decoded_leaves_nothing(tmp_path: Path, cache: Pat
     with pytest.raises(ValueError, match="damaged"):
         store_clip(tmp_path / "d", cache, fail)
     assert len(list(cache.iterdir())) == 3
-
-
-def test_the_folder_is_where_the_standard_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "derain" / "clips"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache_folder() == Path.home() / ".cache" / "derain" / "clips"
 
 
 def test_a_frame_written_over_is_noticed(tmp_path: Path) -> None:
