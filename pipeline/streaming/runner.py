@@ -38,7 +38,8 @@ def output_video(video: Video, options: VideoOptions) -> Video:
         if is_turned(video.display_matrix):
             aspect = 1 / video.aspect if video.aspect else None
             video = replace(video, width=video.height, height=video.width, aspect=aspect)
-        video = replace(video, display_matrix=None)
+        # Dolby Vision and HDR10+ say of each frame what is no longer so.
+        video = replace(video, display_matrix=None, dolby_vision=None, carried=frozenset())
     if options.compare == "side":
         video = replace(video, width=2 * video.width)
     return video

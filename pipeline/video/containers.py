@@ -47,6 +47,8 @@ class Container:
     lists_codecs: bool = True  # FFmpeg knows which codecs it takes
     rotation: bool = True  # says how the image is turned
     immersive: bool = False  # says that it is a sphere, or has two views
+    dolby_vision: bool = False  # has the record that players look for
+    light: bool = False  # says how light the display was on which the film was graded
     pixel_aspect: bool = False  # says the shape of a pixel for any codec
     constant_rate: bool = False  # shows all frames equally long
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
@@ -75,6 +77,8 @@ MP4 = Container(
     any_start=False,
     pixel_aspect=True,
     immersive=True,
+    dolby_vision=True,
+    light=True,
     covers="stream",
     needs_asc=True,
     hevc_tag="hvc1",
@@ -83,6 +87,8 @@ MP4 = Container(
 MATROSKA = Container(
     suffix=".mkv",
     immersive=True,
+    dolby_vision=True,
+    light=True,
     attachments=True,
     covers="attachment",
     part_options={"cluster_time_limit": "1000"},
@@ -111,13 +117,22 @@ CONTAINERS = {
     c.suffix: c
     for c in (
         MP4,
-        replace(MP4, suffix=".m4v", muxer="ipod", timecode=False, immersive=False, marks=False),
+        replace(
+            MP4,
+            suffix=".m4v",
+            muxer="ipod",
+            timecode=False,
+            immersive=False,
+            dolby_vision=False,
+            marks=False,
+        ),
         replace(
             MP4,
             suffix=".mov",
             muxer="mov",
             covers=None,
             immersive=False,
+            dolby_vision=False,
             marks=False,
             languages=QUICKTIME,
         ),
@@ -125,6 +140,7 @@ CONTAINERS = {
             MP4,
             suffix=".3gp",
             immersive=False,
+            dolby_vision=False,
             written=False,
             covers=None,
             words=NONE,

@@ -117,9 +117,9 @@ class PacketReader:
             self.ends[index] = max(self.ends.get(index, ticks), ticks + (packet.duration or 0))
 
 
-def copy_of(packet: av.Packet) -> av.Packet:
-    """A packet of the same payload and times, which may be changed."""
-    copy = av.Packet(bytes(packet))
+def copy_of(packet: av.Packet, payload: bytes | None = None) -> av.Packet:
+    """A packet of the same payload, or another one, and the same times; it may be changed."""
+    copy = av.Packet(bytes(packet) if payload is None else payload)
     copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
     copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
     return copy

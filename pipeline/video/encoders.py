@@ -5,6 +5,8 @@ Writing with it is writer.py's.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import av
@@ -20,6 +22,8 @@ from derain.pipeline.video.frames import EDITABLE, Video, depth, has_alpha, is_r
 # Pixel formats that encoders want -> the editable one that holds the same.
 PACKED = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p16le", "rgb8": "rgb24"}
 PACKED |= {"bgr0": "rgb24", "bgra": "gbrap", "rgb48be": "gbrp16le", "gray16be": "gray16le"}
+
+CHROMATICITY, LUMINANCE = 50000, 10000  # steps of a unit in x265's words
 
 SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
 
@@ -323,7 +327,23 @@ def quality(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) 
         # x265 reports to standard error on its own.
         words = {"log-level": "none"} | video.light
         options["x265-params"] = ":".join(f"{k}={v}" for k, v in words.items())
+    if codec.name == "libsvtav1" and video.light:
+        options["svtav1-params"] = ":".join(svt_words(video.light))
     if codec.name == "libx264" and video.light:
         names = {"master-display": "mastering-display", "max-cll": "cll"}
         options["x264-params"] = ":".join(f"{names[k]}={v}" for k, v in video.light.items())
     return options | encoding.options
+
+
+def svt_words(light: Mapping[str, str]) -> list[str]:
+    """Mastering display and light level as SVT-AV1 wants them: in units, not in steps."""
+    words = []
+    for key, value in light.items():
+        if key == "max-cll":
+            words.append(f"content-light={value}")
+            continue
+        points, _, most = value.partition("L")
+        points = re.sub(r"\d+", lambda step: f"{int(step[0]) / CHROMATICITY:.5f}", points)
+        most = re.sub(r"\d+", lambda step: f"{int(step[0]) / LUMINANCE:.4f}", most)
+        words.append(f"mastering-display={points}L{most}")
+    return words

@@ -20,8 +20,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from derain.pipeline.video.color import JPEG_MATRIX, SWSCALE, Color, to_float
+from derain.pipeline.video.copying.hdr_units import ambient_unit, name_of
 from derain.pipeline.video.copying.immersive import Immersive, immersive
-from derain.pipeline.video.copying.side_data import display_matrix, light, unkept
+from derain.pipeline.video.copying.side_data import display_matrix, light, side_data, unkept
 
 T = TypeVar("T", bound=np.generic)
 
@@ -54,7 +55,10 @@ class Video:
     display_matrix: tuple[int, ...] | None = None  # 9 numbers, as in the MP4 track header
     light: dict[str, str] = field(default_factory=dict)  # HDR: master-display, max-cll of x265
     immersive: Immersive | None = None  # how it is seen with a headset
-    unkept: tuple[str, ...] = ()  # what its frames say besides, and no new frame can
+    dolby_vision: bytes | None = None  # configuration record, the code of its box in front
+    ambient: bytes | None = None  # the ambient light, as a unit of H.265
+    carried: frozenset[str] = frozenset()  # what may come along with frames, as their units
+    unkept: tuple[str, ...] = ()  # what its frames say besides
     codec: str = ""
     frames: int = 0  # to be shown, as declared or estimated; 0 where nobody knows
     counted: bool = False  # `frames` is the file's own count, not an estimate
@@ -85,6 +89,7 @@ class Frame:
     time_base: Fraction
     color: Color
     index: int = 0
+    units: tuple[bytes, ...] = ()  # of H.265, that go along with the frame (hdr_units.py)
     warm_up: bool = False  # before --start: the network sees it, the encoder does not
     context: bool = False  # around a segment: seen by the network, written with another segment
     cut: bool = False  # begins a new shot
@@ -241,7 +246,8 @@ def describe(container: InputContainer, stream: VideoStream, first: av.VideoFram
         display_matrix=display_matrix(first),
         light=light(first),
         immersive=immersive(first),
-        unkept=unkept(first),
+        ambient=ambient_unit(side_data(first, "AMBIENT_VIEWING_ENVIRONMENT")),
+        unkept=tuple(dict.fromkeys([*unkept(first), *map(name_of, first.opaque or ())])),
         codec=context.name,
         frames=counted or (round(duration * rate) if duration else 0),
         counted=bool(counted),

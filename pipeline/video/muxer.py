@@ -163,7 +163,12 @@ class Muxer:
         copied = self.copied.get(packet.stream_index)
         if copied is None:
             return
-        for ready in copied.convert(packet):
+        try:
+            converted = list(copied.convert(packet))
+        except av.FFmpegError:  # a damaged one, which has not the form that it should
+            self.refused[packet.stream_index] = self.refused.get(packet.stream_index, 0) + 1
+            return
+        for ready in converted:
             if copied.late is not None:
                 copied.late.packets.append(ready)
                 continue
@@ -273,7 +278,8 @@ class Muxer:
             self._mux_waiting()
         for number, count in self.refused.items():
             self.notice(
-                f"{count} packets of stream {number} are left out: {self.kind.suffix} refuses them."
+                f"Packets of stream {number} are left out ({count}): {self.kind.suffix} refuses "
+                "them."
             )
         try:
             self.container.close()

@@ -25,12 +25,13 @@ from derain.models.log import Log, say_nothing
 from derain.pipeline.video import clock
 from derain.pipeline.video.color import Color
 from derain.pipeline.video.completeness import missing
-from derain.pipeline.video.deinterlacer import Deinterlacer
+from derain.pipeline.video.copying.hdr_units import IN_UNITS
+from derain.pipeline.video.decoding.film_decoder import FilmDecoder
 from derain.pipeline.video.demuxing import PacketReader
 from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
 from derain.pipeline.video.paths import is_plain_file
-from derain.pipeline.video.timestamps import AviTimestampFixer, DisplayOrderFixer, Timeline, stamp
+from derain.pipeline.video.timestamps import Timeline, stamp
 
 PEEKED = 32 << 20  # bytes of other streams that are held until the first frame comes
 WARM_UP = 24  # frames before --start that fill the network's window and memory
@@ -98,11 +99,16 @@ class VideoReader:
         self.stream.codec_context.thread_type = "AUTO"
         self.stream.codec_context.thread_count = self._threads
         self._wind(start, end, warm_up)
-        self._spoiled = 0  # frames that are damaged
+        self._spoiled = 0  # packets and frames that are damaged
+        self._decoder = self._new_decoder()
         self._decodes = True
         self.packets = PacketReader(self.container, self.name, self.notice)
         self._items = self._read()
         self._peeked: deque[Frame | av.Packet] = deque()
+
+    def _new_decoder(self) -> FilmDecoder:
+        keep = self.interlaced == "keep"
+        return FilmDecoder(self.container, self.stream, self.name, keep, self.notice)
 
     def _wind(self, start: float | None, end: float | None, warm_up: int) -> None:
         """Seek to --start, early enough to warm up."""
@@ -146,8 +152,13 @@ class VideoReader:
                 )
             if isinstance(item, Frame):
                 video = describe(self.container, self.stream, item.image)
-                if self._deinterlacer.active:
-                    video = replace(video, interlaced=True)  # the image no longer is
+                video = replace(
+                    video,
+                    # The image no longer is where it was deinterlaced.
+                    interlaced=video.interlaced or self._decoder.deinterlacer.active,
+                    dolby_vision=self._decoder.header.dolby_vision,
+                    carried=IN_UNITS if self._decoder.units.active else frozenset(),
+                )
                 item.color = video.color
                 return video, held > PEEKED
         raise VideoError(
@@ -165,6 +176,8 @@ class VideoReader:
         except av.FFmpegError as error:
             raise VideoError(f"{self.name} cannot be wound; read it from its beginning.") from error
         self.packets.rewound()
+        self._spoiled += self._decoder.damaged
+        self._decoder = self._new_decoder()
         self._items = self._read()
         self._peeked.clear()
 
@@ -180,7 +193,7 @@ class VideoReader:
     @property
     def damaged(self) -> int:
         """Places where the file or a frame of it is damaged, so far."""
-        return self._spoiled + self.packets.damaged
+        return self._spoiled + self._decoder.damaged + self.packets.damaged
 
     @property
     def missing(self) -> str:
@@ -257,11 +270,8 @@ class VideoReader:
         self._last: int | None = None
         self._count = 0
         self._ticks: Fraction = self.stream.time_base
-        keep = self.interlaced == "keep"
-        self._deinterlacer = Deinterlacer(keep, self.stream.time_base, self.notice)
+        decoder = self._decoder
         timeline = Timeline(self.notice)
-        bare = self.container.format.name == "avi"
-        order = AviTimestampFixer(self.stream) if bare else DisplayOrderFixer(self.stream)
         for packet in self.packets:
             if packet.size:
                 timeline.place(packet)
@@ -271,43 +281,19 @@ class VideoReader:
                     yield packet
                 continue
             if self._decodes:
-                yield from self._decode(packet, order)
+                for image in decoder.push(packet):
+                    yield from self._frame(image)
             # A second more, for packets of other streams that lie behind their frames.
             if self._end is not None and packet.dts is not None and stamp(packet) > self._end + 1:
                 break
-        for frame in order.flush():
-            for progressive in self._deinterlacer.push(frame):
-                yield from self._frame(progressive)
-        if self._deinterlacer.active:
-            for progressive in self._deinterlacer.push(None):
-                yield from self._frame(progressive)
-
-    def _decode(
-        self, packet: av.Packet, order: AviTimestampFixer | DisplayOrderFixer
-    ) -> Iterator[Frame]:
-        """What a packet of the film decodes to."""
-        if packet.has_sidedata("encryption_info"):
-            raise VideoError(
-                f"{self.name} is encrypted; give --input-opt decryption_key=HEX, or a copy "
-                "without encryption."
-            )
-        if not packet.size and packet.dts is not None:
-            return  # shows the frame before it for longer; to a decoder it would be the end
-        order.begin(packet)
-        try:
-            decoded = self.stream.codec_context.decode(packet if packet.size else None)
-        except av.FFmpegError:
-            self._spoiled += 1
-            return
-        for frame in order.place(decoded):
-            for progressive in self._deinterlacer.push(frame):
-                yield from self._frame(progressive)
+        for image in decoder.flush():
+            yield from self._frame(image)
 
     def _frame(self, image: av.VideoFrame) -> Iterator[Frame]:
         self._spoiled += bool(image.is_corrupt)
         ticks = self._ticks
         pts = image.pts
-        if self._deinterlacer.active and pts is not None and image.time_base:
+        if self._decoder.deinterlacer.active and pts is not None and image.time_base:
             pts = round(pts * image.time_base / ticks)  # a filter's are finer than the stream's
         if pts is None:
             step = round(1 / (frame_rate(self.container, self.stream) * ticks))
@@ -323,7 +309,8 @@ class VideoReader:
             pts -= round(self._start / ticks)
         if self._end is not None and self._last * ticks >= self._end:
             return
-        yield Frame(image, pts, ticks, Color(), self._count, warm_up)
+        units = image.opaque or ()
+        yield Frame(image, pts, ticks, Color(), self._count, units=units, warm_up=warm_up)
         self._count += 1
 
     def _cut(self, packet: av.Packet) -> bool:

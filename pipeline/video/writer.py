@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.color import RGB_MATRIX, Color, Residual, add_residual
-from derain.pipeline.video.copying.immersive import template
+from derain.pipeline.video.copying.film import carried, losses, marks_for
+from derain.pipeline.video.copying.hdr_units import UnitWriter
 from derain.pipeline.video.copying.kept import lasting
+from derain.pipeline.video.copying.track_header import TrackMarks, template
 from derain.pipeline.video.encoders import Encoding, choose, configure, other_codec, target_color
 from derain.pipeline.video.frames import Frame, Video, plane, reformat
 from derain.pipeline.video.muxer import Muxer
@@ -72,6 +74,9 @@ class VideoWriter:
             supported = self.muxer.supported
             self.choice = choose(encoding, video, self.muxer.kind, supported, notice)
             self.color = target_color(video, self.choice.edit_format)
+            self.marks = self.muxer.extras.marks = self._choose_marks()
+            names = carried(video, self.choice.codec, self.marks)
+            self._units = UnitWriter(names, video.unkept, video.ambient, notice)
             self._check_header()
             self.stream = self._add_stream()
             if source is not None:
@@ -118,7 +123,7 @@ class VideoWriter:
 
     def _new_stream(self, container: OutputContainer) -> VideoStream:
         video, choice = self.video, self.choice
-        like = self._template()
+        like = self._template(self.marks)
         if like is None:
             stream = container.add_stream(choice.codec, rate=video.rate)
         else:
@@ -133,18 +138,23 @@ class VideoWriter:
         stream.time_base = 1 / video.rate if constant_rate else video.ticks
         # How long the last frame stays is told by nothing else.
         stream.codec_context.flags |= av.codec.context.Flags.frame_duration
+        if self._units.names:
+            stream.codec_context.flags |= av.codec.context.Flags.copy_opaque
         # Frames side by side, as the ffmpeg program does it; slices of one cost size and time.
         stream.codec_context.thread_type = "AUTO"
         if like is not None:
             stream.codec_context.open(strict=False)  # PyAV leaves that to others, with a template
         return stream
 
-    def _template(self) -> InputContainer | None:
-        """What says how the film is to be seen with a headset, where the container can say it."""
-        view, kind = self.video.immersive, self.muxer.kind
-        if view is None or not kind.immersive or (kind.fragmented and not view.in_mp4()):
-            return None
-        return template(view, self.choice.codec, (self.video.width, self.video.height))
+    def _choose_marks(self) -> TrackMarks:
+        """What the new header says of the film that PyAV cannot set."""
+        marks = marks_for(self.video, self.muxer.kind)
+        return marks if self._template(marks) is not None else TrackMarks()
+
+    def _template(self, marks: TrackMarks) -> InputContainer | None:
+        """What a stream is made like, so that its header says these; None where it cannot."""
+        size = (self.video.width, self.video.height)
+        return template(marks, self.choice.codec, size) if marks else None
 
     def _add_stream(self) -> VideoStream:
         video, kind = self.video, self.muxer.kind
@@ -161,14 +171,8 @@ class VideoWriter:
             )
         if video.display_matrix:
             stream.set_display_matrix(list(video.display_matrix))
-        view = video.immersive
-        kept: set[str] = set()
-        if view is not None and self._template() is not None:
-            kept, self.muxer.extras.immersive = view.names, view
-        lost = [name for name in video.unkept if name not in kept]
-        if lost:
-            names = " and ".join(lost)
-            self.muxer.notice(f"The new film does not keep {names}, which FFmpeg cannot write.")
+        for text in losses(video, self.choice.codec, kind, self.marks, self._units.names):
+            self.muxer.notice(text)
         stream.metadata.update(self.muxer.without_timecode(lasting(video.metadata)))
         if video.disposition:
             stream.disposition = video.disposition
@@ -193,6 +197,7 @@ class VideoWriter:
         image = changed_image(
             frame, residual, self.choice.edit_format, self.color, self._scaler, size
         )
+        self._units.attach(image, frame.units)
         lasts = (frame.image.duration or 0) * (frame.image.time_base or 0) / frame.time_base
         self._encode(image, frame.pts, frame.time_base, key, round(lasts))
 
@@ -228,7 +233,7 @@ class VideoWriter:
             ) from error
         for packet in packets:
             self._check_times(packet)
-            self.muxer.write_video(packet)
+            self.muxer.write_video(self._units.put_into(packet))
 
     def _check_times(self, packet: av.Packet) -> None:
         """Mend decode times that cannot be: x265 leaves them unset in streams of a frame or two.

@@ -200,7 +200,7 @@ def compare_packets(
     if name in TEXT:
         there = len([t for t in two if t >= 0])
         return [] if there >= len(one) else [f"{there} of {len(one)} captions"]
-    if f"packets of stream {index} " in said:
+    if f"Packets of stream {index} " in said:
         return []
     if stream["codec_type"] == "audio" and sizes[0] < sizes[1] and before.is_late(stream):
         return []  # silence before it, where sound has no times

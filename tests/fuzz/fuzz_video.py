@@ -40,6 +40,7 @@ KINDS = [
     ("i.gif", "gif", "rgb8", None),
     ("j.y4m", "wrapped_avframe", "yuv420p", None),
 ]
+TARGETS = [".mkv", ".mkv", ".mp4", ".mov", ".ts", ".avi"]
 
 
 def make_seeds(folder: Path) -> list[Path]:
@@ -79,6 +80,18 @@ def make_seeds(folder: Path) -> list[Path]:
             container.mux(stream.encode(None))
         paths.append(path)
     return paths
+
+
+def films(folder: Path) -> list[Path]:
+    """The films of matrix.py, one of every kind of stream."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from sources import FILMS
+
+    made = []
+    for name, make in FILMS.items():
+        (folder / name).mkdir()
+        made.append(make(folder / name))
+    return made
 
 
 def mutate(data: bytes, other: bytes, rng: random.Random) -> tuple[str, bytes]:
@@ -137,7 +150,9 @@ def work(inbox: Any, outbox: Any) -> None:
             report = Report(source, target)
             try:
                 derain_video(source, target, options, model=model, report=report)
-                with av.open(target) as container:
+                # A stream of a frame or two is too short to be known by itself.
+                known = "mpegts" if target.endswith(".ts") else None
+                with av.open(target, format=known) as container:
                     written = sum(1 for _ in container.decode(video=0))
                 if written < report.frames_in:
                     word, detail = "LOST", f"{written} of {report.frames_in} frames"
@@ -208,6 +223,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=30.0, help="CPU seconds for one file")
     parser.add_argument("--minutes", type=float, default=60.0, help="for all")
+    parser.add_argument("--films", action="store_true", help="damage those of sources.py")
     parser.add_argument("--keep", type=Path, help="folder for files that failed")
     parser.add_argument("--json", type=Path, help="write the counts there")
     arguments = parser.parse_args()
@@ -218,7 +234,7 @@ def main() -> int:
     slowest = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        seeds = make_seeds(folder)
+        seeds = films(folder) if arguments.films else make_seeds(folder)
         victim = Victim()
         victim.run(seeds[0], folder / "out.mkv", 120)  # loads the packages
         for number in range(arguments.first, arguments.first + arguments.count):
@@ -228,9 +244,10 @@ def main() -> int:
             seed, other = rng.choice(seeds), rng.choice(seeds)
             kind, data = mutate(seed.read_bytes(), other.read_bytes(), rng)
             path = folder / f"mutant{seed.suffix}"
+            target = folder / f"out{rng.choice(TARGETS)}"
             path.write_bytes(data)
             start = victim.seconds()
-            word, detail, _ = victim.run(path, folder / "out.mkv", arguments.limit)
+            word, detail, _ = victim.run(path, target, arguments.limit)
             slowest = max(slowest, victim.seconds() - start)
             counts[word] += 1
             by_kind[kind] += 1
@@ -238,7 +255,8 @@ def main() -> int:
                 failures.append(
                     {
                         "number": number,
-                        "file": seed.name,
+                        "file": f"{seed.parent.name}/{seed.name}",
+                        "target": target.suffix,
                         "kind": kind,
                         "what": word,
                         "detail": detail[:300],

@@ -20,8 +20,8 @@ from av.video.stream import VideoStream
 
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import Container
-from derain.pipeline.video.copying.immersive import Immersive, add_again
 from derain.pipeline.video.copying.kept import has_free_tags
+from derain.pipeline.video.copying.track_header import TrackMarks, add_again
 from derain.pipeline.video.paths import local
 from derain.pipeline.video.timestamps import (
     TimestampLog,
@@ -82,7 +82,7 @@ class Extras:
     chapters: list[Chapter] = field(default_factory=list)
     covers: list[Cover] = field(default_factory=list)
     captions: list[Captions] = field(default_factory=list)
-    immersive: Immersive | None = None  # how the film is seen with a headset
+    marks: TrackMarks = TrackMarks()  # noqa: RUF009 (frozen)
     stamps: dict[int, TimestampLog] = field(default_factory=dict)  # by stream of the part
 
 
@@ -119,8 +119,8 @@ def remux(
                 if stream.type == "data":  # FFmpeg made it of metadata, and does so again
                     continue
                 copy = None
-                if extras.immersive is not None and stream.index == source.streams.video[0].index:
-                    copy = add_again(out, source.streams.video[0], extras.immersive)
+                if extras.marks and stream is film:
+                    copy = add_again(out, film, extras.marks)
                 copy = copy or add_like(out, stream)
                 if "timecode" in words and stream is film:
                     _count_frames(copy, film)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import av
 import pytest
+from torch import nn
 
 from derain.models.errors import VideoError
+from derain.pipeline.streaming.options import Report
 from derain.pipeline.video import VideoReader
 from derain.pipeline.video.copying.mp4_finalize import add_like
 from derain.pipeline.video.muxer import Muxer
@@ -155,3 +158,25 @@ def test_a_container_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"out\.nosuch cannot be made"):
         Muxer(tmp_path / "out.nosuch")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sound_that_is_damaged_costs_its_packets_alone(
+    make_clip: Callable[..., Path], run: Callable[..., tuple[Path, Report]], identity: nn.Module
+) -> None:
+    """Packets of AAC that say they had a checksum behind their header, which is none."""
+    source = make_clip("in.ts", frames=FRAMES, audio="aac")
+    data = source.read_bytes()
+    headers = [match.start() for match in re.finditer(b"\xff\xf1[\x4c\x50]", data)]
+    spoiled = bytearray(data)
+    for place in headers[5:7]:
+        spoiled[place + 6] |= 3  # four blocks in one packet, which FFmpeg does not take apart
+        spoiled[place + 1] = 0xF0
+    source.write_bytes(spoiled)
+    target, report = run(source, "out.mp4", identity)
+    assert report.frames_out == FRAMES
+    with av.open(str(target)) as file:
+        count = sum(bool(packet.size) for packet in file.demux(audio=0))
+    with av.open(str(source)) as file:
+        before = sum(bool(packet.size) for packet in file.demux(audio=0))
+    assert count == before - 2
+    assert any("left out (2): .mp4 refuses them" in notice for notice in report.notices)

@@ -13,14 +13,15 @@ from torch import nn
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.video import Encoding
-from derain.pipeline.video.copying.immersive import CUBEMAP, TILE, Immersive, immersive, template
+from derain.pipeline.video.copying.immersive import CUBEMAP, TILE, Immersive, immersive
+from derain.pipeline.video.copying.track_header import TrackMarks, template
 
 SPHERE = Immersive(stereo_mode=1, projection=0, angles=(10.0, -5.0, 2.5))
 
 
 def vr_film(path: Path, view: Immersive, codec: str = "libx264") -> Path:
     """Three frames, said to be a map of a sphere."""
-    like = template(view, codec, (64, 64))
+    like = template(TrackMarks(view), codec, (64, 64))
     assert like is not None
     with av.open(str(path), "w", container_options={"strict": "unofficial"}) as out:
         stream = out.add_stream_from_template(like.streams.video[0])

@@ -285,7 +285,7 @@ def test_packets_that_are_refused_half_way_do_not_cost_the_film(
     source = speech(make_clip(), packets)
     target = source.with_name("out.3gp")
     [notice] = derain_video(source, target, X264, model=identity).notices
-    assert "1 packets of stream 1 are left out: .3gp refuses them" in notice
+    assert "Packets of stream 1 are left out (1): .3gp refuses them" in notice
     after = contents(target)
     assert len(after.times) == 12
     del packets[6]

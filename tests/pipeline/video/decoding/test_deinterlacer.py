@@ -9,7 +9,7 @@ import av.filter
 import numpy as np
 import pytest
 
-from derain.pipeline.video.deinterlacer import Deinterlacer
+from derain.pipeline.video.decoding.deinterlacer import Deinterlacer
 
 TICKS = Fraction(1, 25)
 

@@ -1,0 +1,1 @@
+"""From packets of the film to images that are ready."""
