@@ -219,24 +219,24 @@ def test_kill_leaves_a_part_that_plays_and_can_be_resumed(
     codec: str | None,
     name: str,
 ) -> None:
-    source = make_clip("in.mkv", codec="ffv1", frames=150, audio="aac")
+    source = make_clip("in.mkv", codec="ffv1", frames=90, audio="aac")
     target = source.parent / name
     process = start(source, target, codec)
-    wait_for(process, 100)
+    wait_for(process, 60)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     part = source.parent / f"out.part{target.suffix}"
     assert not target.exists()
     found = contents(part)
     # x264 looks ahead; what it gave back is there.
-    assert len(found.times) >= (97 if codec else 40)
+    assert len(found.times) >= (57 if codec else 20)
     options = replace(FFV1, encoding=Encoding(codec), resume=True)
     report = derain_video(source, target, options, model=recurrent)
     assert report.resumed_at > 10
     whole = source.parent / ("whole" + target.suffix)
     derain_video(source, whole, replace(options, resume=False), model=recurrent)
     before, after = contents(whole), contents(target)
-    assert len(after.times) == 150
+    assert len(after.times) == 90
     assert after.times == pytest.approx(before.times, abs=1e-6)
     assert after.packets == before.packets
     if codec:
@@ -458,12 +458,13 @@ def test_a_second_run_onto_one_output_is_refused(
 def test_shipped_networks_go_on_bit_for_bit(
     make_clip: Callable[..., Path], contents: Callable[[Path], Any], name: str
 ) -> None:
-    source = make_clip("in.mkv", codec="ffv1", frames=14)
+    # More frames than can be on their way when a run is told to stop.
+    source = make_clip("in.mkv", codec="ffv1", frames=20, size=(48, 32))
     whole, cut = source.parent / "whole.mkv", source.parent / "cut.mkv"
     model = load_model(name)
     derain_video(source, whole, FFV1, model=model)
-    stopped_after(2, source, cut, model, FFV1)
-    stopped_after(8, source, cut, model, replace(FFV1, resume=True))
+    stopped_after(1, source, cut, model, FFV1)
+    stopped_after(3, source, cut, model, replace(FFV1, resume=True))
     report = derain_video(source, cut, replace(FFV1, resume=True), model=model)
-    assert report.resumed_at >= 8
+    assert report.resumed_at >= 3
     assert contents(whole).same_frames(contents(cut))
