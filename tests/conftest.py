@@ -5,8 +5,9 @@ Nothing here is random between runs: frames are made of sines and of generators 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,23 +78,6 @@ class Recurrent(VideoModel[MemoryState]):
         return Output((0.7 * state.window[:, index] + 0.3 * state.memory).clamp(0, 1))
 
 
-class Layered(VideoModel[tuple[()]]):
-    """Takes a tenth off, and says that it was rain."""
-
-    latency, multiple, halo = 0, 1, 0
-
-    def initial_state(self, batch: int, height: int, width: int, **_: Any) -> tuple[()]:
-        return ()
-
-    def step(
-        self, frame: Tensor, state: tuple[()], tiles: Tiles | None = None
-    ) -> tuple[Output, tuple[()]]:
-        return Output((frame - 0.1).clamp_min(0), streaks=torch.full_like(frame, 0.1)), state
-
-    def flush(self, state: tuple[()], tiles: Tiles | None = None) -> list[Output]:
-        return []
-
-
 @pytest.fixture
 def identity() -> nn.Module:
     return PerFrame(Identity())
@@ -107,11 +91,6 @@ def invert() -> nn.Module:
 @pytest.fixture
 def recurrent() -> nn.Module:
     return Recurrent()
-
-
-@pytest.fixture
-def layered() -> nn.Module:
-    return Layered()
 
 
 def pattern(index: int, width: int, height: int, scene: int = 0) -> np.ndarray:
@@ -220,66 +199,6 @@ def _write_tone(container: Any, stream: Any, seconds: float, start: float) -> No
     container.mux(stream.encode(None))
 
 
-class Contents(NamedTuple):
-    """What is in a file, for comparing two."""
-
-    times: list[float]  # of the frames, in seconds
-    planes: list[list[np.ndarray]]
-    packets: dict[int, list[tuple[float, bytes]]]  # time and payload, by stream index
-    stream: dict[str, Any]
-
-    def same_frames(self, other: Contents) -> bool:
-        """Whether both have some frames, and these are equal to the last bit."""
-        return len(self.planes) == len(other.planes) > 0 and all(
-            np.array_equal(x, y)
-            for one, two in zip(self.planes, other.planes, strict=True)
-            for x, y in zip(one, two, strict=True)
-        )
-
-
-@pytest.fixture
-def contents() -> Callable[[Path], Contents]:
-    """`contents(path)`: decode the frames, read all other packets."""
-
-    def read(path: Path) -> Contents:
-        times, planes = [], []
-        packets: dict[int, list[tuple[float, bytes]]] = {}
-        with av.open(str(path)) as container:
-            main = next(s for s in container.streams.video)
-            main.codec_context.thread_type = "NONE"
-            for packet in container.demux():
-                if packet.stream.index != main.index:
-                    if packet.size and packet.stream.type in ("audio", "subtitle"):
-                        time = float(packet.pts * packet.time_base)
-                        packets.setdefault(packet.stream_index, []).append((time, bytes(packet)))
-                    continue
-                for frame in packet.decode():
-                    times.append(float(frame.pts * frame.time_base))
-                    own = []
-                    for plane in frame.planes:
-                        wide = frame.format.components[0].bits > 8
-                        rows = np.frombuffer(plane, np.uint16 if wide else np.uint8)
-                        rows = rows.reshape(-1, plane.line_size // rows.itemsize)
-                        own.append(rows[: plane.height, : plane.width].copy())
-                    planes.append(own)
-            context = main.codec_context
-            stream = {
-                "size": (context.width, context.height),
-                "format": context.pix_fmt,
-                "color": (
-                    int(context.colorspace),
-                    int(context.color_primaries),
-                    int(context.color_trc),
-                    int(context.color_range),
-                ),
-                "aspect": main.sample_aspect_ratio,
-                "codec": context.name,
-            }
-        return Contents(times, planes, packets, stream)
-
-    return read
-
-
 @pytest.fixture
 def rescan_state() -> dict[str, Tensor]:
     """Weights under the keys of RESCAN's authors, as few as say GRU, excitation and a depth."""
@@ -299,3 +218,85 @@ def rescan_state() -> dict[str, Tensor]:
         state[f"{name}.weight"] = torch.randn(shape, generator=generator) / 4
         state[f"{name}.bias"] = torch.randn(shape[0], generator=generator)
     return state
+
+
+PATIENCE = 240.0  # seconds until a test gives up on a busy machine
+# Modules that processes of `Forked` have from the start: derain first, which sets torch's waiting.
+LOADED = [
+    "derain.models",
+    "torch",
+    "derain.pipeline.streaming.derain_video",
+    "derain.pipeline.cli.main",
+    "derain.stages.training.loop",
+]
+COMMAND = "from derain.pipeline.cli.main import main; main()"
+# What a script of `Forked` begins with: its standard streams go to the test.
+STREAMS = """
+import os, sys
+for number, pipe in enumerate(PIPES, 1):
+    os.dup2(pipe.fileno(), number)
+    pipe.close()
+"""
+
+
+class Forked:
+    """A script in a process of its own that begins with torch, PyAV and the pipeline loaded.
+
+    It is forked from one that loaded them once, where systems can: loading takes seconds. It has
+    what the tests use of `subprocess.Popen`.
+    """
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        ways = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in ways else "spawn")
+        context.set_forkserver_preload(LOADED)
+        readers, writers = zip(*(context.Pipe(duplex=False) for _ in range(2)), strict=True)
+        begin = f"{STREAMS}sys.argv = {['derain', *arguments]!r}\n"
+        names = {"__name__": "__main__", "PIPES": writers}
+        self.process = context.Process(target=exec, args=(begin + script, names))
+        self.process.start()
+        for writer in writers:
+            writer.close()
+        out, err = (os.dup(reader.fileno()) for reader in readers)
+        self.stdout, self.stderr = open(out, "rb"), open(err)  # noqa: SIM115
+
+    @property
+    def pid(self) -> int:
+        """The number by which the system knows it."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def communicate(self) -> tuple[bytes, str, int]:
+        """What it still says by both streams, and the exit code, once it has ended."""
+        said = self.stdout.read(), self.stderr.read()
+        return *said, self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        self.process.join(PATIENCE)
+        assert self.process.exitcode is not None, "it does not end"
+        return self.process.exitcode
+
+    def close(self) -> None:
+        """Kill it if it still runs."""
+        self.process.kill()
+        self.process.join()
+        self.stdout.close()
+        self.stderr.close()
+
+
+def start_forked() -> Iterator[Callable[..., Forked]]:
+    """`forked(*words, script=COMMAND)`: a process; what still runs at the end is killed."""
+    started: list[Forked] = []
+
+    def start(*words: str, script: str = COMMAND) -> Forked:
+        started.append(Forked(script, *words))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+forked = pytest.fixture(start_forked, name="forked")
+forked_for_module = pytest.fixture(start_forked, scope="module", name="forked_for_module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
@@ -134,23 +132,6 @@ def test_video_needs_of_models_no_networks() -> None:
         if room_of(module) == "video" and room_of(other) == "models" and other in imports(module)
     }
     assert used <= {"derain.models.errors", "derain.models.log"}
-
-
-@pytest.mark.parametrize("command", [[], ["video"], ["live"], ["serve"], ["train"], ["eval"]])
-def test_help_loads_neither_torch_nor_av(command: list[str]) -> None:
-    program = (
-        "import sys\n"
-        f"sys.argv = ['derain', *{command!r}, '--help']\n"
-        "from derain.pipeline.cli.main import main\n"
-        "try:\n"
-        "    main()\n"
-        "except SystemExit as end:\n"
-        "    assert not end.code\n"
-        "assert not {'torch', 'av'} & set(sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "--help" in done.stdout
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 import subprocess
 import time
@@ -12,19 +10,106 @@ import urllib.request
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import av
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from derain.models.output import Output
+from derain.models.runtime.tiles import Tiles
+from derain.models.video_model import VideoModel
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.video import Encoding, Video, VideoWriter
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE = 240.0
+PATIENCE = 240.0  # seconds until a test gives up on a busy machine
+
+
+class Layered(VideoModel[tuple[()]]):
+    """Takes a tenth off, and says that it was rain."""
+
+    latency, multiple, halo = 0, 1, 0
+
+    def initial_state(self, batch: int, height: int, width: int, **_: Any) -> tuple[()]:
+        return ()
+
+    def step(
+        self, frame: Tensor, state: tuple[()], tiles: Tiles | None = None
+    ) -> tuple[Output, tuple[()]]:
+        return Output((frame - 0.1).clamp_min(0), streaks=torch.full_like(frame, 0.1)), state
+
+    def flush(self, state: tuple[()], tiles: Tiles | None = None) -> list[Output]:
+        return []
+
+
+@pytest.fixture
+def layered() -> nn.Module:
+    return Layered()
+
+
+class Contents(NamedTuple):
+    """What is in a file, for comparing two."""
+
+    times: list[float]  # of the frames, in seconds
+    planes: list[list[np.ndarray]]
+    packets: dict[int, list[tuple[float, bytes]]]  # time and payload, by stream index
+    stream: dict[str, Any]
+
+    def same_frames(self, other: Contents) -> bool:
+        """Whether both have some frames, and these are equal to the last bit."""
+        return len(self.planes) == len(other.planes) > 0 and all(
+            np.array_equal(x, y)
+            for one, two in zip(self.planes, other.planes, strict=True)
+            for x, y in zip(one, two, strict=True)
+        )
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], Contents]:
+    """`contents(path)`: decode the frames, read all other packets."""
+
+    def read(path: Path) -> Contents:
+        times, planes = [], []
+        packets: dict[int, list[tuple[float, bytes]]] = {}
+        with av.open(str(path)) as container:
+            main = next(s for s in container.streams.video)
+            main.codec_context.thread_type = "NONE"
+            for packet in container.demux():
+                if packet.stream.index != main.index:
+                    if packet.size and packet.stream.type in ("audio", "subtitle"):
+                        time = float(packet.pts * packet.time_base)
+                        packets.setdefault(packet.stream_index, []).append((time, bytes(packet)))
+                    continue
+                for frame in packet.decode():
+                    times.append(float(frame.pts * frame.time_base))
+                    own = []
+                    for plane in frame.planes:
+                        wide = frame.format.components[0].bits > 8
+                        rows = np.frombuffer(plane, np.uint16 if wide else np.uint8)
+                        rows = rows.reshape(-1, plane.line_size // rows.itemsize)
+                        own.append(rows[: plane.height, : plane.width].copy())
+                    planes.append(own)
+            context = main.codec_context
+            stream = {
+                "size": (context.width, context.height),
+                "format": context.pix_fmt,
+                "color": (
+                    int(context.colorspace),
+                    int(context.color_primaries),
+                    int(context.color_trc),
+                    int(context.color_range),
+                ),
+                "aspect": main.sample_aspect_ratio,
+                "codec": context.name,
+            }
+        return Contents(times, planes, packets, stream)
+
+    return read
 
 
 @pytest.fixture
@@ -63,83 +148,6 @@ def turned_film(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
-
-
-# Modules that processes of `Forked` have from the start: derain first, which sets torch's waiting.
-LOADED = [
-    "derain.models",
-    "torch",
-    "derain.pipeline.streaming.derain_video",
-    "derain.pipeline.cli.main",
-]
-COMMAND = "from derain.pipeline.cli.main import main; main()"
-# What a script of `Forked` begins with: its standard streams go to the test.
-STREAMS = """
-import os, sys
-for number, pipe in enumerate(PIPES, 1):
-    os.dup2(pipe.fileno(), number)
-    pipe.close()
-"""
-
-
-class Forked:
-    """A script in a process of its own that begins with torch, PyAV and the pipeline loaded.
-
-    It is forked from one that loaded them once, where systems can: loading takes seconds. It has
-    what the tests use of `subprocess.Popen`.
-    """
-
-    def __init__(self, script: str, *arguments: str) -> None:
-        ways = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in ways else "spawn")
-        context.set_forkserver_preload(LOADED)
-        readers, writers = zip(*(context.Pipe(duplex=False) for _ in range(2)), strict=True)
-        begin = f"{STREAMS}sys.argv = {['derain', *arguments]!r}\n"
-        names = {"__name__": "__main__", "PIPES": writers}
-        self.process = context.Process(target=exec, args=(begin + script, names))
-        self.process.start()
-        for writer in writers:
-            writer.close()
-        out, err = (os.dup(reader.fileno()) for reader in readers)
-        self.stdout, self.stderr = open(out, "rb"), open(err)  # noqa: SIM115
-
-    @property
-    def pid(self) -> int:
-        """The number by which the system knows it."""
-        assert self.process.pid is not None
-        return self.process.pid
-
-    def communicate(self) -> tuple[bytes, str, int]:
-        """What it still says by both streams, and the exit code, once it has ended."""
-        said = self.stdout.read(), self.stderr.read()
-        return *said, self.wait()
-
-    def wait(self) -> int:
-        """The exit code, once it has ended."""
-        self.process.join(PATIENCE)
-        assert self.process.exitcode is not None, "it does not end"
-        return self.process.exitcode
-
-    def close(self) -> None:
-        """Kill it if it still runs."""
-        self.process.kill()
-        self.process.join()
-        self.stdout.close()
-        self.stderr.close()
-
-
-@pytest.fixture
-def forked() -> Iterator[Callable[..., Forked]]:
-    """`forked(*words, script=COMMAND)`: a process; what still runs after the test is killed."""
-    started: list[Forked] = []
-
-    def start(*words: str, script: str = COMMAND) -> Forked:
-        started.append(Forked(script, *words))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 class Browser:

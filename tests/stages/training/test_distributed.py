@@ -1,6 +1,6 @@
 """Training in two processes (gloo, CPU) against one process with the doubled batch.
 
-The test starts this file twice, as torchrun would; each run leaves what it found in a file.
+The test runs this file twice, as torchrun would; each run leaves what it found in a file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +27,12 @@ from derain.stages.training.learner import make_learners, make_network
 from derain.stages.training.loop import train
 
 pytestmark = pytest.mark.timeout(900)  # two more processes start; seconds on a machine at rest
+# As torchrun starts this file, with the environment that it gives.
+START = f"""
+import runpy
+os.environ |= %r
+runpy.run_path({__file__!r}, run_name="__main__")
+"""
 NETWORKS = {
     "swift": {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4},
     "two_stage": {"width": 4, "blocks": 1},
@@ -109,7 +114,11 @@ def worker(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
+def folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_walk: Callable[..., Path],
+    forked_for_module: Callable[..., Any],
+) -> Path:
     """What two processes found, and the clip that they learned from."""
     folder = tmp_path_factory.mktemp("distributed")
     make_walk(folder / "clips", 8)
@@ -121,20 +130,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Pa
     shared |= {"MASTER_PORT": ports[0], "SECOND_PORT": ports[1]}
     shared |= {"HOME": str(folder), "OMP_NUM_THREADS": "1"}
     started = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder)],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
+        forked_for_module(str(folder), script=START % (shared | {"RANK": rank, "LOCAL_RANK": rank}))
+        for rank in "01"
     ]
-    try:
-        errors = [process.communicate(timeout=800)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(errors)
+    ends = [process.communicate() for process in started]
+    assert [code for _, _, code in ends] == [0, 0], [said for _, said, _ in ends]
     return folder
 
 
