@@ -11,28 +11,31 @@ import av
 from derain.pipeline.video.reader import VideoReader
 
 WARMING = 2  # frames of a run that come before its pace is even
+DRAINED = 6  # frames at its end that the network has for itself: all are decoded by then
 GROUP = 250  # frames between two key frames, x264's and x265's own choice
 
 
 @dataclass(slots=True)
 class Pace:
-    """The frames of short runs against the clock."""
+    """The frames of the longest of some runs against the clock: shorter ones are less even."""
 
     frames: int = 0
     seconds: float = 0.0
 
     def add(self, written: Sequence[float], closed: float) -> None:
-        """Take one run.
+        """Look at one more run.
 
         Args:
             written: clock when each frame was written.
             closed: clock when its file was complete: encoders hold frames back until then.
         """
         counted = len(written) - 1 - WARMING
-        if counted > 0:
+        if counted >= 4:
+            counted -= min(DRAINED, counted // 2)
+        if counted > 0 and counted >= self.frames:
             held = (closed - written[-1]) * counted / len(written)
-            self.frames += counted
-            self.seconds += written[-1] - written[WARMING] + held
+            self.frames = counted
+            self.seconds = written[WARMING + counted] - written[WARMING] + held
 
     @property
     def rate(self) -> float | None:

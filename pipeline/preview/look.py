@@ -7,54 +7,35 @@ pipeline as all will. Nothing but the sheet is left behind.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from derain.models import Derainer, VideoModel, load_model
+from derain.models import Derainer, load_model
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
-from derain.pipeline.preview.estimate import Pace, Packets, estimate_size, video_packets
+from derain.pipeline.preview.estimate import estimate_size
 from derain.pipeline.preview.rain_kind import (
     HAZY,
     Transients,
     measure_haze,
     measure_transients,
     shows_drops,
-    small,
-    without_repeats,
 )
 from derain.pipeline.preview.sampling import sample_frames
+from derain.pipeline.preview.spots import Derained, Spot, derain_spots
 from derain.pipeline.streaming.compare import contact_sheet, label
-from derain.pipeline.streaming.derain_video import derain_video
-from derain.pipeline.streaming.options import Report, VideoOptions
+from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.streaming.temporal_smoothing import load_chosen
-from derain.pipeline.video import Video, VideoReader, upright_rgb
-from derain.pipeline.video.color import to_bytes
+from derain.pipeline.video import VideoReader
 
 MOMENTS = 24  # places that the coarse look takes
+MOST = 0.8  # of the spots are seen through drops where the film is
+NOTHING = Transients(0, 0, 0, 0)
 SPOTS = 5  # of them that are derained
-BUDGET = 24.0  # seconds for all spots together
-WARM_UP, FIRST, LEAST = 3, 8, 6  # frames: before a spot, of the first spot, of any other
 SHEET = 1920  # pixels across
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """One place of the film, before and after.
-
-    Args:
-        time: seconds from the beginning.
-        before, after: (H, W, 3) uint8, the same frame.
-    """
-
-    time: float
-    before: NDArray[np.uint8]
-    after: NDArray[np.uint8]
 
 
 @dataclass(slots=True)
@@ -115,11 +96,15 @@ def preview(source: str, options: VideoOptions, log: Log = say_nothing) -> Findi
     log("looking where it rains most …")
     found, times = _look_over(source)
     log(f"deraining {len(times)} spots …")
-    with VideoReader(source) as reader:
-        video = reader.video
-    found.frames = video.frames
-    _derain_spots(source, model, options, times, video, found)
-    found.seconds = loading + (found.frames / found.rate if found.rate else 0.0)
+    derained = derain_spots(source, model, options, times)
+    found.spots = derained.spots
+    found.changed = derained.changed
+    found.drops = sum(map(shows_drops, derained.seconds)) >= MOST * len(times)
+    haze_model = Derainer(load_model("swift"), engine="torch")
+    hazes = [measure_haze(haze_model, second[0]) for second in derained.seconds]
+    known = [haze for haze in hazes if haze is not None]
+    found.transmission = float(np.median(known)) if known else None
+    _estimate(source, derained, loading, found)
     return found
 
 
@@ -127,12 +112,9 @@ def _look_over(source: str) -> tuple[Findings, list[float]]:
     """The coarse look: what falls, and the times of the spots, in the film's order."""
     seen: list[tuple[float, Transients]] = []
     with VideoReader(source) as reader:
-        for sample in sample_frames(reader, MOMENTS, 2 * 3):
-            frames = without_repeats([small(image) for image in sample.images])[:3]
-            if len(frames) == 3:
-                seen.append((sample.time, measure_transients(*frames)))
-            else:
-                seen.append((sample.time, Transients(0, 0, 0, 0)))
+        for sample in sample_frames(reader, MOMENTS, 3):
+            whole = len(sample.images) == 3
+            seen.append((sample.time, measure_transients(*sample.images) if whole else NOTHING))
     rainy = [transients.rain for _, transients in seen if transients.is_rain]
     found = Findings(looked=len(seen), rainy=len(rainy))
     found.rain = float(np.mean(rainy)) if rainy else 0.0
@@ -142,80 +124,19 @@ def _look_over(source: str) -> tuple[Findings, list[float]]:
     return found, [seen[k][0] for k in sorted(best)]
 
 
-def _derain_spots(
-    source: str,
-    model: VideoModel,
-    options: VideoOptions,
-    times: list[float],
-    video: Video,
-    found: Findings,
-) -> None:
-    pace, made, given = Pace(), Packets(), Packets()
-    haze_model = Derainer(load_model("swift"), engine="torch")
-    drops, transmissions = 0, []
-    until = time.monotonic() + BUDGET
-    with TemporaryDirectory(prefix="derain-preview-") as folder:
-        for number, begin in enumerate(times):
-            frames = FIRST
-            if pace.rate:
-                share = (until - time.monotonic()) / (len(times) - number)
-                frames = max(LEAST, min(round(video.rate), int(share * pace.rate) - WARM_UP))
-            end = begin + frames / float(video.rate)
-            target = Path(folder) / f"{number}.mkv"
-            chosen = replace(options, start=begin, end=end, warm_up=WARM_UP)
-            written: list[float] = []
-
-            def note(report: Report, written: list[float] = written) -> None:
-                written.append(time.monotonic())
-
-            report = derain_video(source, target, chosen, model=model, progress=note)
-            found.changed = max(found.changed, report.changed)
-            pace.add(written, time.monotonic())
-            made += video_packets(target)
-            given += video_packets(source, begin, end)
-            found.spots.append(_middle(source, target, begin, end))
-            second = _second(source, begin)
-            drops += shows_drops(second)
-            haze = measure_haze(haze_model, second[0])
-            transmissions += [haze] if haze is not None else []
-    found.rate = pace.rate or 0.0
-    found.drops = drops > len(times) / 2
-    found.transmission = float(np.median(transmissions)) if transmissions else None
-    all_bytes = Path(source).stat().st_size
-    video_bytes = _video_bytes(source, all_bytes)
-    found.size = all_bytes - video_bytes + estimate_size(made, given, video_bytes, found.frames)
-
-
-def _video_bytes(source: str, all_bytes: int) -> int:
-    """Bytes of the film's video: all but what its other streams say they take."""
+def _estimate(source: str, derained: Derained, loading: float, found: Findings) -> None:
+    """What the whole film takes, in seconds and bytes."""
     with VideoReader(source) as reader:
+        found.frames = reader.video.frames
         length = reader.video.duration or 0
         others = [getattr(s, "bit_rate", None) or 0 for s in reader.others]
-    return max(0, round(all_bytes - sum(others) * length / 8))
-
-
-def _middle(source: str, target: Path, begin: float, end: float) -> Spot:
-    """The frame in the middle of a spot; players may turn it, a sheet does not."""
-    with (
-        VideoReader(source, start=begin, end=end, warm_up=0) as before,
-        VideoReader(target) as after,
-    ):
-        pairs = list(zip(before.frames(), after.frames(), strict=False))
-        shown, clean = pairs[len(pairs) // 2]  # the only ones that are converted, which takes long
-        return Spot(
-            begin, to_bytes(upright_rgb(before, shown)), to_bytes(upright_rgb(after, clean))
-        )
-
-
-def _second(source: str, begin: float, count: int = 12) -> list[NDArray[np.float32]]:
-    """Frames of a second and a half, thinned out."""
-    frames = []
-    with VideoReader(source, start=begin, end=begin + 1.5, warm_up=0) as reader:
-        step = max(1, round(1.5 * float(reader.video.rate) / count))
-        for frame in reader.frames():
-            if frame.index % step == 0:
-                frames.append(small(upright_rgb(reader, frame)))
-    return frames
+    found.rate = derained.pace.rate or 0.0
+    found.seconds = loading + (found.frames / found.rate if found.rate else 0.0)
+    all_bytes = Path(source).stat().st_size
+    # The film's own are all but what its other streams say they take.
+    video_bytes = max(0, round(all_bytes - sum(others) * length / 8))
+    video_made = estimate_size(derained.made, derained.given, video_bytes, found.frames)
+    found.size = all_bytes - video_bytes + video_made
 
 
 def write_sheet(path: Path, spots: list[Spot]) -> None:
@@ -233,7 +154,8 @@ def write_sheet(path: Path, spots: list[Spot]) -> None:
         for spot in spots
     }
     try:
-        Image.fromarray(contact_sheet(rows, width=SHEET)).save(path)
+        # zlib's own level takes a second longer for 6 % fewer bytes of a PNG.
+        Image.fromarray(contact_sheet(rows, width=SHEET)).save(path, compress_level=3)
     except (OSError, ValueError, KeyError) as error:
         raise DerainError(f"{path} cannot be written ({error}); write a .png or .jpg.") from error
 

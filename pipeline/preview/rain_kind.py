@@ -74,13 +74,9 @@ def small(image: Image, width: int = WIDTH) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def without_repeats(frames: Sequence[Image]) -> list[Image]:
-    """Those that differ from the one before: in a repeat nothing is brighter for one frame."""
-    kept = list(frames[:1])
-    for frame in frames[1:]:
-        if float(np.abs(frame - kept[-1]).mean()) > REPEAT:
-            kept.append(frame)
-    return kept
+def is_repeat(before: Image, frame: Image) -> bool:
+    """Whether a frame repeats the one before it: there nothing is brighter for one frame."""
+    return float(np.abs(frame - before).mean()) <= REPEAT
 
 
 def measure_transients(before: Image, frame: Image, after: Image) -> Transients:

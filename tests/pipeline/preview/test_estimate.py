@@ -10,7 +10,7 @@ import pytest
 from derain.pipeline.preview.estimate import Pace, Packets, estimate_size, video_packets
 
 
-def test_pace_leaves_the_first_frames_out_and_takes_the_end_in() -> None:
+def test_pace_is_that_of_the_middle_of_the_longest_run() -> None:
     pace = Pace()
     assert pace.rate is None
     pace.add([5.0, 5.1], 6.0)  # too short to tell
@@ -18,8 +18,10 @@ def test_pace_leaves_the_first_frames_out_and_takes_the_end_in() -> None:
     # What the encoder still holds at the end is of all five frames, two of which count.
     pace.add([10.0, 15.0, 16.0, 17.0, 18.0], 20.0)
     assert (pace.frames, pace.seconds) == (2, pytest.approx(2.0 + 2.0 * 2 / 5))
-    pace.add([0.0, 0.0, 1.0, 2.0, 3.0], 3.0)
-    assert pace.rate == pytest.approx(4 / 4.8)
+    pace.add([0.0, 1.0, 9.0, 9.5], 9.5)  # a shorter run tells less
+    assert pace.rate == pytest.approx(2 / 2.8)
+    pace.add([0.0, 0.0, *(float(i) for i in range(10)), *[9.0] * 5], 9.0)  # the end is quicker
+    assert pace.rate == pytest.approx(1.0)
 
 
 def test_packets_of_some_seconds(make_clip: Callable[..., Path]) -> None:

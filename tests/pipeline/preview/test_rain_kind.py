@@ -11,11 +11,11 @@ from derain.models import Derainer, load_model
 from derain.pipeline.preview.rain_kind import (
     HAZY,
     Transients,
+    is_repeat,
     measure_haze,
     measure_transients,
     shows_drops,
     small,
-    without_repeats,
 )
 from derain.stages.data.rain import RainSettings, StreakLayer, render_rain
 
@@ -63,11 +63,10 @@ def test_few_bright_streaks_are_rain_where_all_else_is_still() -> None:
     assert Transients(0.1, 0.12, 0, 0).rain == 0
 
 
-def test_repeats_are_left_out() -> None:
-    frames = scene(3)
-    found = without_repeats([frames[0], frames[0].copy(), frames[1], frames[1], frames[2]])
-    assert len(found) == 3
-    assert without_repeats([]) == []
+def test_repeats_are_known_by_their_pixels() -> None:
+    first, second = scene(2)
+    assert is_repeat(first, first.copy())
+    assert not is_repeat(first, second)
 
 
 def through_glass(frames: list[Image], drops: int = 260) -> list[Image]:
