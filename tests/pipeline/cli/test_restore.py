@@ -10,8 +10,7 @@ import pytest
 from torch import nn
 
 from derain.models import create_model, load_model, save_model
-from derain.models.errors import UsageError
-from derain.pipeline.cli.restore import check_targets, seconds
+from derain.pipeline.cli.restore import check_targets
 from derain.pipeline.streaming.inputs import Task
 from derain.pipeline.streaming.quality import NETWORKS, choose_model
 
@@ -21,19 +20,6 @@ Command = Callable[..., Any]  # conftest.py
 @pytest.fixture
 def loads_identity(monkeypatch: pytest.MonkeyPatch, identity: nn.Module) -> None:
     monkeypatch.setattr("derain.models.load_model", lambda *_: identity)
-
-
-def test_times_are_read_as_people_write_them() -> None:
-    assert seconds(None) is None
-    assert seconds("90") == 90
-    assert seconds("1:30.5") == 90.5
-    assert seconds("1:02:03") == 3723
-
-
-@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1:-5", "1e308:0", "1:nan:0", "soon"])
-def test_times_before_the_beginning_or_without_end_are_none(text: str) -> None:
-    with pytest.raises(UsageError, match="not a time"):
-        seconds(text)
 
 
 WRONG = {

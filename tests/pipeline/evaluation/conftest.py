@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -39,3 +41,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_validation(calibrate(pairs, folder, model_runs.read_clip), folder / "pairs.yaml")
     return folder
+
+
+@pytest.fixture
+def raining_film() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """`raining_film(frames)`: a scene that the camera pans over, with streaks and without."""
+
+    def make(frames: int = 9) -> tuple[np.ndarray, np.ndarray]:
+        """(T, H, W, 3) uint8 each."""
+        rng = np.random.default_rng(4)
+        wide = cv2.GaussianBlur(rng.integers(0, 256, (96, 200, 3)).astype(np.float32), (0, 0), 5)
+        wide = cv2.normalize(wide, None, 40, 160, cv2.NORM_MINMAX).astype(np.uint8)
+        clean = np.stack([wide[:, 2 * k : 2 * k + 160] for k in range(frames)])
+        rainy = clean.copy()
+        for frame in rainy:
+            for _ in range(10):
+                y, x = rng.integers(0, 80), rng.integers(5, 155)
+                frame[y : y + 14, x : x + 1] += 50
+        return rainy, clean
+
+    return make
