@@ -1,10 +1,12 @@
-"""How torch's threads wait, which has to be said before torch is loaded."""
+"""How torch's threads wait, which has to be said before torch is loaded, and how many there are."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Torch's threads would spin for milliseconds while they wait and take the cores from decoder and
 # encoder: six times slower on two busy cores. Spinning for some microseconds is best: 15.9 frames a
@@ -26,3 +28,16 @@ def set_wait_policy() -> None:
         return
     for name, value in POLICY.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads for what this thread does in torch meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -100,6 +100,8 @@ class VideoModel(Network, Generic[S]):
     supports_tiles: whether `step` and `flush` heed `tiles`; without, memory must hold whole frames.
     has_hidden_state: whether anything of earlier outputs is remembered.
     has_boldness: whether it heeds `with_boldness`.
+    takes_uint8: whether frames on the CPU may be uint8, which moves a quarter of the bytes; all of
+        a stream are, or none.
     haze_estimator: where there is one; training shows it whole frames, and gives `forward` the haze
         of clips whose crops do not show it.
     """
@@ -108,6 +110,7 @@ class VideoModel(Network, Generic[S]):
     supports_tiles: bool = True
     has_hidden_state: bool = False
     has_boldness: bool = False
+    takes_uint8: bool = False
     haze_estimator: HazeEstimator | None
 
     def __init__(self) -> None:
@@ -133,8 +136,8 @@ class VideoModel(Network, Generic[S]):
         """Take one frame.
 
         Args:
-            frame: (B, 3, H, W), RGB in [0, 1].
-            state: of the frames before, or the initial one.
+            frame: (B, 3, H, W), RGB in [0, 1], or uint8 where `takes_uint8` says so.
+            state: of the frames before, or the initial one for frames of that type.
             tiles: how to cut the frame, None to compute it as a whole.
 
         Returns:

@@ -26,7 +26,7 @@ from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import NetworkOptions
 from derain.pipeline.streaming.shot_detection import ShotDetector
 from derain.pipeline.streaming.shot_runner import Shots
-from derain.pipeline.video.color import RGB_MATRIX, Color, to_bytes
+from derain.pipeline.video.color import RGB_MATRIX, Color, to_bytes, to_float
 from derain.pipeline.video.frames import Frame
 from derain.pipeline.video.reader import WARM_UP
 
@@ -208,6 +208,6 @@ class FrameServer:
             for item in finished:
                 number = item.frame.index
                 if run == self._run and number >= begin:
-                    self._done[number] = item.frame.rgb + item.residual.whole()
+                    self._done[number] = to_float(item.frame.rgb) + item.residual.whole()
                     self._next = number + 1
             self._changed.notify_all()

@@ -24,6 +24,7 @@ from derain.models.ops.frame_window import (
     stillness,
     unfinished,
 )
+from derain.models.ops.image_arrays import as_float
 from derain.models.ops.optical_flow import dis_flow
 from derain.models.output import Output
 from derain.models.runtime.tiles import Tiles, compute
@@ -42,6 +43,7 @@ class AlignedMedian(VideoModel[Window]):
     latency = REACH
     multiple = 2
     halo = 64
+    takes_uint8 = True
 
     def __init__(self, brighter: float = 0.012, agree: float = 0.10, soft: float = 0.012) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class AlignedMedian(VideoModel[Window]):
     def initial_state(
         self, batch: int, height: int, width: int, *, device: torch.device, dtype: torch.dtype
     ) -> Window:
-        return empty_window(batch, height, width, device)
+        return empty_window(batch, height, width, device, dtype)
 
     def flow_between(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """As the contract has it."""
@@ -75,14 +77,15 @@ class AlignedMedian(VideoModel[Window]):
         return compute(lambda tile: self._gate(fetch(window, centre, tile)), frame, tiles)
 
     def _gate(self, near: Fetched) -> Output:
-        (_, second, third, _), median = rank(near.frame, near.neighbours)
-        excess = (near.frame - median).amax(1, keepdim=True)
+        (_, *middle, _), median = rank(near.frame, near.neighbours)
+        frame, second, third, median = map(as_float, (near.frame, *middle, median))
+        excess = (frame - median).amax(1, keepdim=True)
         spread = (third - second).amax(1, keepdim=True)
         rain = ((excess - self.brighter) / self.soft).clamp(0, 1)
         trust = ((self.agree - spread) / self.soft).clamp(0, 1)
         # A caption that stands still is brighter than the scene that moves behind it, too.
-        still = stillness(near.frame, *near.unmoved)
+        still = as_float(stillness(near.frame, *near.unmoved))
         fresh = ((still - self.brighter) / self.soft).clamp(0, 1)
         gate = rain * trust * fresh
-        image = torch.lerp(near.frame, median, gate).clamp(0, 1)
+        image = torch.lerp(frame, median, gate).clamp(0, 1)
         return Output(image=image, occlusion=gate)

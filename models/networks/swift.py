@@ -50,7 +50,15 @@ from derain.models.networks.haze_estimator import (
     full_size,
     weigh_by_confidence,
 )
-from derain.models.networks.swift_core import Core, CoreInputs, CoreOutputs, Trunk, concatenate
+from derain.models.networks.swift_core import (
+    Compared,
+    Core,
+    CoreInputs,
+    CoreOutputs,
+    Trunk,
+    compare,
+    concatenate,
+)
 from derain.models.ops.frame_window import (
     REACH,
     Fetched,
@@ -59,14 +67,13 @@ from derain.models.ops.frame_window import (
     fetch,
     look_ahead,
     push,
-    rank,
     ready,
-    stillness,
     unfinished,
 )
+from derain.models.ops.image_arrays import as_float, as_levels
 from derain.models.ops.layers import start_at
 from derain.models.ops.optical_flow import dis_flow, warp
-from derain.models.ops.scattering import remove_streaks
+from derain.models.ops.scattering import has_haze, remove_streaks, see_through
 from derain.models.output import Output
 from derain.models.runtime.tiles import Tile, Tiles, compute
 from derain.models.video_model import VideoModel
@@ -78,7 +85,8 @@ HAZE_KEPT = 0.9  # share of the haze seen before that stays at a new haze estima
 class SwiftState(NamedTuple):
     """What a stream carries. `started` is 0 until there is an earlier output, then 1.
 
-    image: (B, 3, H, W) the previous output. memory1, memory2: (B, hidden, H / 8, W / 8).
+    image: (B, 3, H, W) the previous output, of the type that frames are. memory1, memory2:
+    (B, hidden, H / 8, W / 8).
     haze: known, or weighed by its confidence. settled: (B, 1, 1, 1), how much of it stays at a new
     estimate; 0 at first, 1 where it is the truth. started: (B, 1, 1, 1). caution: (B, 1, 1, 1), the
     factor of `stillness`, from `caution_of`. age: outputs of this
@@ -103,18 +111,6 @@ def caution_of(boldness: Tensor) -> Tensor:
     not see it takes rain for rain more often, and other things, too.
     """
     return 2 * (1 - boldness)
-
-
-def see_through(hazy: Tensor, gain: Tensor, airlight: Tensor) -> Tensor:
-    """J = A + (H - A) / t.
-
-    Args:
-        hazy: (B, 3, H, W), H in [0, 1].
-        gain: (B, 1, H, W), 1 / t.
-        airlight: (B, 3, 1, 1), A in [0, 1].
-    """
-    # In this order the result has the layout of `hazy`.
-    return torch.addcmul(hazy * gain, airlight, 1 - gain)
 
 
 def _choose(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -156,6 +152,7 @@ class Swift(VideoModel[SwiftState]):
     multiple = 8
     halo = 64
     has_boldness = True
+    takes_uint8 = True
     haze_estimator: HazeEstimator
 
     def __init__(
@@ -192,9 +189,9 @@ class Swift(VideoModel[SwiftState]):
 
         hidden, none = zeros(self.hidden, height // 8, width // 8), zeros(1, 1, 1)
         haze = Haze(zeros(1, GRID, GRID), zeros(3, 1, 1))
-        image, age = zeros(3, height, width), torch.tensor(0, device="cpu")
-        caution = torch.ones_like(none)
-        window = empty_window(batch, height, width, device)
+        age, caution = torch.tensor(0, device="cpu"), torch.ones_like(none)
+        window = empty_window(batch, height, width, device, dtype)
+        image = torch.zeros_like(window.frames[0])
         return SwiftState(window, image, hidden, hidden, haze, none, none, caution, age)
 
     def reset_hidden_state(self, state: SwiftState) -> SwiftState:
@@ -248,7 +245,7 @@ class Swift(VideoModel[SwiftState]):
         haze = state.haze
         if int(state.age) % LOOK_EVERY == 0:
             # Doubt first, then the mean: a belief that comes or goes must not be seen as flicker.
-            seen = weigh_by_confidence(self.haze_estimator(frame))
+            seen = weigh_by_confidence(self.haze_estimator(as_float(frame)))
             haze = Haze(*map(partial(torch.lerp, weight=state.settled), seen, state.haze))
         transmission = full_size(haze.transmission, *frame.shape[-2:])
 
@@ -273,8 +270,11 @@ class Swift(VideoModel[SwiftState]):
         self, near: Fetched, state: SwiftState, transmission: Tensor, airlight: Tensor, tile: Tile
     ) -> tuple[Output, tuple[Tensor, ...]]:
         """Output, image and hidden states of a tile, or of the whole frame as one."""
-        frame, gain = near.frame, 1 / transmission
-        clear = see_through(frame, gain, airlight)
+        clear, gain = near.frame, 1 / transmission
+        if has_haze(gain):
+            clear = see_through(as_float(clear), gain, airlight)
+        if state.image.dtype == torch.uint8:
+            clear = as_levels(clear)
         previous, h1, h2 = clear, tile.crop(state.memory1), tile.crop(state.memory2)
         if self.has_hidden_state:
             moved = warp(state.image, near.to_previous, clear, tile.corner(state.image))
@@ -285,7 +285,7 @@ class Swift(VideoModel[SwiftState]):
         core = self.engine or self.core
         found = core(
             CoreInputs(
-                frame,
+                near.frame,
                 *near.neighbours,
                 *near.unmoved,
                 previous,
@@ -306,15 +306,21 @@ class Swift(VideoModel[SwiftState]):
             airlight=airlight,
         )
         image = found.image.clamp(0, 1) if self.training else found.image
+        if state.image.dtype == torch.uint8:
+            image = as_levels(image)
         return output, (image, found.memory1, found.memory2)
 
     def core(self, seen: CoreInputs) -> CoreOutputs:
         """From a frame and its moved neighbours to the derained frame: what an engine may run."""
+        return self.body(compare(seen))
+
+    def body(self, seen: Compared) -> CoreOutputs:
+        """The core behind its comparison: all of it that has weights."""
+        seen = Compared(*map(as_float, seen))
         frame, gain, h1, h2 = seen.frame, seen.gain, seen.memory1, seen.memory2
-        ranked, median = rank(frame, seen[1:5])
-        clear, median = (see_through(x, gain, seen.airlight) for x in (frame, median))
-        dark, low, high, bright = ((x - frame) * gain for x in ranked)
-        still = stillness(frame, seen.still_before, seen.still_after) * seen.caution
+        clear, median = (see_through(x, gain, seen.airlight) for x in (frame, seen.median))
+        dark, low, high, bright = ((x - frame) * gain for x in seen[1:5])
+        still = seen.still * seen.caution
         shown = [clear, dark, low, high, bright, seen.previous - clear, still]
         half, h1 = self.trunk1(concatenate(shown, self.rain.weight), h1)
         rain = F.pixel_shuffle(self.rain(half), 2).float()

@@ -12,11 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from derain.models.ops.frame_window import rank, stillness
 from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, leaky_relu
 
 
 class CoreInputs(NamedTuple):
     """What the core sees of one frame; float32, RGB in [0, 1].
+
+    On the CPU images may be uint8, all but the gain.
 
     frame: (B, 3, H, W) as filmed. two_before, before, after, two_after: its neighbours, moved to
     it, (B, 3, H, W) each. still_before, still_after: the nearest of them as they are. previous:
@@ -38,6 +41,36 @@ class CoreInputs(NamedTuple):
     caution: Tensor
     memory1: Tensor
     memory2: Tensor
+
+
+class Compared(NamedTuple):
+    """What is left of `CoreInputs` once the frame was compared with its neighbours.
+
+    dark, low, high, bright: the moved neighbours sorted for each value, (B, 3, H, W) each. median:
+    of all five. still: (B, 1, H, W), see `stillness`. The rest as it was; uint8 stays uint8.
+    """
+
+    frame: Tensor
+    dark: Tensor
+    low: Tensor
+    high: Tensor
+    bright: Tensor
+    median: Tensor
+    still: Tensor
+    previous: Tensor
+    gain: Tensor
+    airlight: Tensor
+    caution: Tensor
+    memory1: Tensor
+    memory2: Tensor
+
+
+def compare(seen: CoreInputs) -> Compared:
+    """The part of the core that has no weights: minima and maxima, which are exact in bytes."""
+    frame, *neighbours = seen[:5]
+    ranked, median = rank(frame, neighbours)
+    still = stillness(frame, seen.still_before, seen.still_after)
+    return Compared(frame, *ranked, median, still, *seen[7:])
 
 
 class CoreOutputs(NamedTuple):

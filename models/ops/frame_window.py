@@ -6,8 +6,12 @@ it remembers of its own outputs is another part of its state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +25,7 @@ LENGTH = 2 * REACH + 1
 class Window(NamedTuple):
     """The last five frames of a shot in fixed slots, oldest first; the last `filled` of them count.
 
-    frames: LENGTH of them, each (B, 3, H, W) float32 in [0, 1].
+    frames: LENGTH of them, each (B, 3, H, W), all float32 in [0, 1] or all uint8.
     forward: flow from each frame to the next, LENGTH - 1 of (B, 2, H / 2, W / 2).
     backward: flow from each frame to the one before it.
     coming: flow from the newest frame to the one that comes, and back, where `ahead` is 1.
@@ -54,7 +58,13 @@ class Fetched(NamedTuple):
     to_previous: Tensor
 
 
-def empty_window(batch: int, height: int, width: int, device: torch.device) -> Window:
+def empty_window(
+    batch: int,
+    height: int,
+    width: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Window:
     """The window at the start of a shot. Slots without a frame share one of zeros.
 
     Args:
@@ -62,8 +72,10 @@ def empty_window(batch: int, height: int, width: int, device: torch.device) -> W
         height: of the frames, pixels.
         width: of the frames, pixels.
         device: where the window lies.
+        dtype: of the frames; all floats become float32.
     """
-    frame = torch.zeros((batch, 3, height, width), device=device)
+    dtype = torch.uint8 if dtype == torch.uint8 else torch.float32
+    frame = torch.zeros((batch, 3, height, width), device=device, dtype=dtype)
     flow = torch.zeros((batch, 2, height // FLOW_SCALE, width // FLOW_SCALE), device=device)
     flows, no = (flow,) * (LENGTH - 1), torch.tensor(0, device="cpu")
     return Window((frame,) * LENGTH, flows, flows, (flow, flow), no, no)
@@ -79,10 +91,10 @@ def push(window: Window, frame: Tensor, flow: FlowFunction) -> Window:
 
     Args:
         window: of the frames before.
-        frame: (B, 3, H, W), RGB in [0, 1].
+        frame: (B, 3, H, W), RGB, in [0, 1] or uint8, as the window's other frames.
         flow: gives the flows between two frames, both ways.
     """
-    frame = frame.float()
+    frame = frame if frame.dtype == torch.uint8 else frame.float()
     flows = window.coming
     if int(window.filled) and not int(window.ahead):
         flows = flow(window.frames[-1], frame)
@@ -133,21 +145,21 @@ def fetch(window: Window, centre: int, tile: Tile | None = None) -> Fetched:
     return Fetched(frame, (a, b, c, d), (before, after), previous)
 
 
-def rank(frame: Tensor, neighbours: Neighbours) -> tuple[Neighbours, Tensor]:
+def rank(frame: Tensor, neighbours: Sequence[Tensor]) -> tuple[Neighbours, Tensor]:
     """The neighbours sorted for each value, darkest first, and the median of all five.
 
     Args:
-        frame: (B, 3, H, W).
-        neighbours: fetched to it, (B, 3, H, W) each.
+        frame: (B, 3, H, W), in [0, 1] or uint8.
+        neighbours: four, fetched to it, (B, 3, H, W) each.
     """
     a, b, c, d = neighbours
-    low1, high1 = torch.minimum(a, b), torch.maximum(a, b)
-    low2, high2 = torch.minimum(c, d), torch.maximum(c, d)
-    middle1, middle2 = torch.maximum(low1, low2), torch.minimum(high1, high2)
-    second, third = torch.minimum(middle1, middle2), torch.maximum(middle1, middle2)
-    ranked = (torch.minimum(low1, low2), second, third, torch.maximum(high1, high2))
+    low1, high1 = _darker(a, b), _brighter(a, b)
+    low2, high2 = _darker(c, d), _brighter(c, d)
+    middle1, middle2 = _brighter(low1, low2), _darker(high1, high2)
+    second, third = _darker(middle1, middle2), _brighter(middle1, middle2)
+    ranked = (_darker(low1, low2), second, third, _brighter(high1, high2))
     # The median of five is the frame itself, held between the middle two of the other four.
-    return ranked, torch.maximum(torch.minimum(frame, third), second)
+    return ranked, _brighter(_darker(frame, third), second)
 
 
 def stillness(frame: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -156,12 +168,33 @@ def stillness(frame: Tensor, before: Tensor, after: Tensor) -> Tensor:
     It is near zero for captions, logos and borders that do not move with the scene.
 
     Args:
-        frame: (B, 3, H, W).
+        frame: (B, 3, H, W), in [0, 1] or uint8.
         before: the frame before it, as it is.
         after: the frame after it, as it is.
     """
-    change = torch.maximum((before - frame).abs(), (after - frame).abs())
-    return change.amax(1, keepdim=True)
+    change = _brighter(_difference(before, frame), _difference(after, frame))
+    return reduce(_brighter, change.split(1, 1))
+
+
+# Bytes on the CPU by NumPy or OpenCV, in this thread: waking torch's for so little takes longer.
+
+
+def _darker(a: Tensor, b: Tensor) -> Tensor:
+    if a.dtype == torch.uint8:
+        return torch.from_numpy(np.minimum(a.numpy(), b.numpy()))
+    return torch.minimum(a, b)
+
+
+def _brighter(a: Tensor, b: Tensor) -> Tensor:
+    if a.dtype == torch.uint8:
+        return torch.from_numpy(np.maximum(a.numpy(), b.numpy()))
+    return torch.maximum(a, b)
+
+
+def _difference(a: Tensor, b: Tensor) -> Tensor:
+    if a.dtype == torch.uint8:
+        return torch.from_numpy(cv2.absdiff(a.numpy(), b.numpy()))
+    return (a - b).abs()
 
 
 def _stand_in(offset: int, centre: int, first: int) -> int:
@@ -185,4 +218,5 @@ def _flow_to(window: Window, centre: int, offset: int, tile: Tile) -> Tensor:
 
 def _no_flow(frame: Tensor) -> Tensor:
     height, width = frame.shape[-2:]
-    return frame.new_zeros((frame.shape[0], 2, height // 2, width // 2))
+    shape = frame.shape[0], 2, height // FLOW_SCALE, width // FLOW_SCALE
+    return torch.zeros(shape, device=frame.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +22,25 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """(…, C, H, W) in [0, 1] on any device to (…, H, W, C) uint8, clipped, rounded, contiguous."""
     levels = (images.detach().float().clamp(0, 1) * 255).round().byte()
     return levels.movedim(-3, -1).contiguous().cpu().numpy()
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Levels of 255 (uint8) or floats in [0, 1] as floats in [0, 1]; floats as they are."""
+    return images if images.is_floating_point() else images.float() / 255
+
+
+def as_levels(images: Tensor) -> Tensor:
+    """Floats in [0, 1] as levels of 255 (uint8), clipped and rounded, in the same layout.
+
+    OpenCV does it in one pass, for an image (1, 3, H, W) with its channels last.
+    """
+    if images.dtype == torch.uint8:
+        return images
+    rows = images[0].permute(1, 2, 0)
+    if len(images) > 1 or images.device.type != "cpu" or not rows.is_contiguous():
+        return (images.clamp(0, 1) * 255).round().byte()
+    levels = cv2.multiply(rows.numpy().reshape(len(rows), -1), 255.0, dtype=cv2.CV_8U)
+    return torch.from_numpy(levels.reshape(rows.shape)).permute(2, 0, 1)[None]
 
 
 def quantised(images: Tensor) -> Tensor:

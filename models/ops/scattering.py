@@ -74,6 +74,26 @@ def dehaze(hazy: Tensor, transmission: Tensor, airlight: Tensor) -> Tensor:
     return airlight + (hazy - airlight) / transmission.clamp_min(T_MIN)
 
 
+def see_through(hazy: Tensor, gain: Tensor, airlight: Tensor) -> Tensor:
+    """What `dehaze` gives, from 1 / t, which several images of one haze share.
+
+    Args:
+        hazy: (B, 3, H, W), H in [0, 1].
+        gain: (B, 1, H, W), 1 / t.
+        airlight: (B, 3, 1, 1), A in [0, 1].
+    """
+    # In this order the result has the layout of `hazy`.
+    return torch.addcmul(hazy * gain, airlight, 1 - gain)
+
+
+def has_haze(gain: Tensor) -> bool:
+    """Whether `see_through` changes anything, from (B, 1, H, W), 1 / t.
+
+    Told on the CPU alone, and without gradients: nobody waits for another device to tell.
+    """
+    return gain.device.type != "cpu" or torch.is_grad_enabled() or bool((gain != 1).any())
+
+
 def recompose(
     rainy: Tensor,
     clean: Tensor,

@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from derain.models.errors import DerainError
 from derain.models.log import Log, say_nothing
 from derain.models.ops.frame_window import Window
+from derain.models.ops.image_arrays import as_float
 from derain.models.ops.scattering import recompose
 from derain.models.output import Output, without_layers
-from derain.models.runtime.engines import Engine, with_engine
+from derain.models.runtime.engines import Engine, has_engine, with_engine
 from derain.models.runtime.frame_input import FrameLike
 from derain.models.runtime.preparation import Prepared, Preparer
 from derain.models.runtime.tile_planner import TilePlanner, is_exhausted
 from derain.models.runtime.tiles import Tiles
+from derain.models.threads import torch_threads
 from derain.models.video_model import VideoModel
 
 M = TypeVar("M", bound=nn.Module)
@@ -240,7 +242,7 @@ class Derainer:
         self.tile_planner.plan(height, width)
         self._waiting.clear()
         self.state = self.model.initial_state(
-            batch, height, width, device=frame.padded.device, dtype=torch.float32
+            batch, height, width, device=frame.padded.device, dtype=frame.padded.dtype
         )
         self._waiting.extend(each.frame for each in waiting)
 
@@ -268,7 +270,9 @@ class Derainer:
         """Run in the chosen precision; if anything is not finite, once more in float32."""
         assert isinstance(self.device, torch.device)
         half = self.dtype != torch.float32
-        with torch.autocast(self.device.type, self.dtype, enabled=half):
+        # What is left for torch beside another engine is not worth its threads, which would spin.
+        threads = 1 if has_engine(self.model) else torch.get_num_threads()
+        with torch_threads(threads), torch.autocast(self.device.type, self.dtype, enabled=half):
             result = run()
         if _finite(result):
             return result
@@ -296,7 +300,12 @@ class Derainer:
         if self.streaks == 1 and self.haze == 1:
             return shown
         image = recompose(
-            rainy, output.image, output.transmission, output.airlight, self.streaks, self.haze
+            as_float(rainy),
+            output.image,
+            output.transmission,
+            output.airlight,
+            self.streaks,
+            self.haze,
         )
         return replace(shown, image=image)
 

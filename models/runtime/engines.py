@@ -99,6 +99,12 @@ def with_core(model: VideoModel, core_of: Callable[[Swift], Core]) -> VideoModel
     return HalfSize(found).eval() if isinstance(model, HalfSize) else found
 
 
+def has_engine(model: VideoModel) -> bool:
+    """Whether another than torch computes the network's core."""
+    network = _network_of(model)
+    return network is not None and network.engine is not None
+
+
 def is_faster(device: torch.device) -> bool:
     """Whether OpenVINO is there and faster than torch on this device."""
     return device.type == "cpu" and find_spec("openvino") is not None

@@ -15,7 +15,7 @@ LARGEST = 2.0  # above it, floats are taken for levels of 255; a filter may over
 
 
 def as_frame(frame: FrameLike, check_range: bool = False) -> Tensor:
-    """One RGB frame as (B, 3, H, W) float32 in [0, 1], on the device it is on.
+    """One RGB frame as (B, 3, H, W), uint8 or float32 in [0, 1], on the device it is on.
 
     Args:
         frame: (3, H, W), (H, W, 3), or either with a batch before it; uint8, or float in [0, 1].
@@ -47,7 +47,7 @@ def as_frame(frame: FrameLike, check_range: bool = False) -> Tensor:
     if tensor.ndim == 3:
         tensor = tensor[None]
     if tensor.dtype == torch.uint8:
-        return tensor.float() / 255
+        return tensor
     if not tensor.is_floating_point():
         raise DerainError(_wrong_type(str(tensor.dtype)))
     if check_range and tensor.numel() and float(tensor.max()) > LARGEST:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from derain.models.errors import DerainError
 from derain.models.networks.swift import Swift
-from derain.models.networks.swift_core import CoreInputs, CoreOutputs
+from derain.models.networks.swift_core import Compared, CoreInputs, CoreOutputs
 from derain.models.runtime.int8 import ranges_of, with_int8
 from derain.models.video_model import VideoModel
 from derain.models.whole_file import write_whole
@@ -27,20 +27,23 @@ OPSET = 17
 # What the exporter has to be shown where the file is for frames of any size.
 ANY_SIZE = (64, 64)
 OUTPUTS = CoreOutputs._fields
-# Inputs of the frame's size.
-IMAGES = CoreInputs._fields[: CoreInputs._fields.index("airlight")]
+# Inputs that are not of the frame's size.
+SMALL = ("airlight", "caution", "memory1", "memory2")
 
+Inputs = type[CoreInputs] | type[Compared]
 ExportPrecision = Literal["fp32", "fp16", "int8"]
 
 
 class _Flat(nn.Module):
-    """The core with plain tensors as arguments, in the order of `CoreInputs`."""
+    """The core, or its body, with plain tensors as arguments, in the order of `kind`."""
 
-    def __init__(self, network: Swift) -> None:
+    def __init__(self, network: Swift, kind: Inputs) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.kind = network, kind
 
     def forward(self, *tensors: Tensor) -> CoreOutputs:
+        if self.kind is Compared:
+            return self.network.body(Compared(*tensors))
         return self.network.core(CoreInputs(*tensors))
 
 
@@ -83,28 +86,32 @@ def export_core(
         raise DerainError(f"{path} cannot be written ({error}); choose another place.") from error
 
 
-def trace_core(network: Swift, path: Path, size: tuple[int, int] | None = None) -> None:
+def trace_core(
+    network: Swift, path: Path, size: tuple[int, int] | None = None, kind: Inputs = CoreInputs
+) -> None:
     """Write the core as plain ONNX, which torch does by itself.
 
     Args:
         network: whose core is written.
         path: the file.
         size: width and height that it is for, None for any.
+        kind: what goes in: frames and neighbours, or what `compare` made of them.
     """
     width, height = size or ANY_SIZE
-    axes = {name: {2: "height", 3: "width"} for name in IMAGES}
+    shapes = input_shapes(network, height, width, kind)
+    axes = {name: {2: "height", 3: "width"} for name in shapes if name not in SMALL}
     axes |= {name: {2: "height_8", 3: "width_8"} for name in ("memory1", "memory2")}
     # Casts of the caller's half precision would be traced, too.
     plain = torch.autocast("cpu", enabled=False)
     with warnings.catch_warnings(), torch.no_grad(), plain:
         warnings.simplefilter("ignore")  # of shapes that a trace holds fast: all are ours
         torch.onnx.export(
-            _Flat(network).eval(),
-            tuple(example_inputs(network, height, width)),
+            _Flat(network, kind).eval(),
+            tuple(_grey(shapes).values()),
             str(path),
-            input_names=list(CoreInputs._fields),
+            input_names=list(shapes),
             # A name in and out would be one tensor.
-            output_names=[f"new_{n}" if n in CoreInputs._fields else n for n in OUTPUTS],
+            output_names=[f"new_{name}" if name in shapes else name for name in OUTPUTS],
             dynamic_axes=None if size else axes,
             opset_version=OPSET,
             dynamo=False,
@@ -119,28 +126,35 @@ def example_inputs(network: Swift, height: int, width: int) -> CoreInputs:
         height: of the frame, pixels.
         width: of the frame, pixels.
     """
-    shapes = input_shapes(network, height, width)
+    return CoreInputs(**_grey(input_shapes(network, height, width)))
+
+
+def _grey(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
     found = {name: torch.full(shape, 0.5) for name, shape in shapes.items()}
-    return CoreInputs(**found | {"gain": torch.ones(shapes["gain"])})
+    return found | {"gain": torch.ones(shapes["gain"])}
 
 
-def input_shapes(network: Swift, height: int, width: int) -> dict[str, list[int]]:
-    """The shapes of `CoreInputs` for one frame, by name.
+def input_shapes(
+    network: Swift, height: int, width: int, kind: Inputs = CoreInputs
+) -> dict[str, list[int]]:
+    """The shapes of the core's inputs for one frame, by name.
 
     Args:
         network: whose widths count.
         height: of the frame, pixels.
         width: of the frame, pixels.
+        kind: what goes in.
     """
-    shapes = {name: [1, 3, height, width] for name in CoreInputs._fields}
-    memory = [1, network.hidden, height // 8, width // 8]
-    return shapes | {
-        "gain": [1, 1, height, width],
+    plane, memory = [1, 1, height, width], [1, network.hidden, height // 8, width // 8]
+    others = {
+        "still": plane,
+        "gain": plane,
         "airlight": [1, 3, 1, 1],
         "caution": [1, 1, 1, 1],
         "memory1": memory,
         "memory2": memory,
     }
+    return {name: others.get(name, [1, 3, height, width]) for name in kind._fields}
 
 
 def in_precision(network: Swift, precision: ExportPrecision) -> Swift:

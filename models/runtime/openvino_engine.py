@@ -1,9 +1,9 @@
 """The core of `swift` in OpenVINO, which is faster than torch on CPUs, in 8-bit integers above all.
 
-A compiled core is for one size and precision; all of a stream's are held here. Its first frame is
-held to torch in float32: a precision that this CPU computes wrongly is not used. What is slow to
-make is cached in the user's cache folder: the traced core, by what it was made from, and OpenVINO's
-own compiled ones, which it names by model, settings and version.
+A compiled core is for one size, type of images and precision; all of a stream's are held here. Its
+first frame is held to torch in float32: a precision that this CPU computes wrongly is not used.
+What is slow to make is cached in the user's cache folder: the traced core, by what it was made
+from, and OpenVINO's own compiled ones, which it names by model, settings and version.
 """
 
 from __future__ import annotations
@@ -26,22 +26,24 @@ from derain.models.cache import cache_folder, make_private, trim
 from derain.models.errors import DerainError
 from derain.models.log import Log
 from derain.models.networks.swift import Swift
-from derain.models.networks.swift_core import CoreInputs, CoreOutputs
+from derain.models.networks.swift_core import Compared, CoreInputs, CoreOutputs, compare
 from derain.models.runtime.int8 import ranges_of, with_int8
-from derain.models.runtime.onnx_export import input_shapes, trace_core
+from derain.models.runtime.onnx_export import SMALL, input_shapes, trace_core
+from derain.models.threads import torch_threads
 from derain.models.whole_file import write_whole
 
 try:
     import openvino
     import openvino.properties as properties
     import openvino.properties.hint as hints
+    from openvino.preprocess import PrePostProcessor
 except ImportError as error:
     raise DerainError(
         "OpenVINO is not installed; pip install 'derain[openvino]', or use --engine torch."
     ) from error
 
 LEAST_DB = 50  # of a precision to float32 in torch: some CPUs multiply bfloat16 wrongly
-TRACE = 3  # version of what is traced
+TRACE = 4  # version of what is traced
 
 NEEDED = ("image", "memory1", "memory2")
 SIZES = 4  # compiled cores that are held; each takes memory
@@ -76,6 +78,15 @@ def runtime() -> openvino.Core:
     return openvino.Core()
 
 
+class Form(NamedTuple):
+    """What a compiled core is for. levels: images are uint8. half: half precision is asked for."""
+
+    height: int
+    width: int
+    levels: bool
+    half: bool
+
+
 class OpenVinoCore:
     """Runs the core of a network in OpenVINO; see `swift_core.Core`.
 
@@ -90,34 +101,38 @@ class OpenVinoCore:
         self, network: Swift, notice: Log, int8: bool = False, layers: bool = True
     ) -> None:
         self.network, self.notice = network, notice
+        self.threads = torch.get_num_threads()
         self._names = [name for name in CoreOutputs._fields if layers or name in NEEDED]
         self.wrong: set[Mode] = set()  # what this CPU computes wrongly, or not at all
         self._ranges = ranges_of(network) if int8 else None
         self._runtime, self._folder = runtime(), private_folder()
         self._cpu = str(self._runtime.get_property("CPU", "FULL_DEVICE_NAME"))
-        # By height, width and whether half precision is asked for; None where torch has to do.
-        self._requests: dict[tuple[int, int, bool], openvino.InferRequest | None] = {}
+        self._requests: dict[Form, openvino.InferRequest | None] = {}  # None: torch has to do
 
     def __call__(self, inputs: CoreInputs) -> CoreOutputs:
         """The core's outputs; besides integers in bfloat16 where autocast asks for it."""
         if len(inputs.frame) > 1:
-            return self.network.core(inputs)
-        key = (inputs.frame.shape[2], inputs.frame.shape[3], torch.is_autocast_enabled("cpu"))
-        if key not in self._requests:
+            return self._in_torch(inputs)
+        height, width = inputs.frame.shape[-2:]
+        levels = inputs.frame.dtype == torch.uint8
+        form = Form(height, width, levels, torch.is_autocast_enabled("cpu"))
+        if form not in self._requests:
             while len(self._requests) >= SIZES:
                 del self._requests[next(iter(self._requests))]
-            self._requests[key] = self._open(inputs, *key)
-        request = self._requests[key]
-        return self.network.core(inputs) if request is None else self._run(request, inputs)
+            self._requests[form] = self._open(inputs, form)
+        request = self._requests[form]
+        return self._in_torch(inputs) if request is None else self._run(request, inputs)
 
-    def _open(
-        self, inputs: CoreInputs, height: int, width: int, half: bool
-    ) -> openvino.InferRequest | None:
+    def _in_torch(self, inputs: CoreInputs) -> CoreOutputs:
+        with torch_threads(self.threads):
+            return self.network.core(inputs)
+
+    def _open(self, inputs: CoreInputs, form: Form) -> openvino.InferRequest | None:
         """The fastest arithmetic that is right here, or None."""
-        for mode in self._modes(half):
+        for mode in self._modes(form.half):
             try:
                 name, traced = self._traced(mode.int8)
-                request = self._compile(traced, height, width, mode)
+                request = self._compile(traced, form, mode)
                 if self._agrees(request, inputs, f"{name} {mode}"):
                     return request
                 why = "computes wrongly"
@@ -141,7 +156,7 @@ class OpenVinoCore:
         if marker and marker.is_file():
             return True
         with torch.autocast("cpu", enabled=False):
-            exact = self.network.core(inputs)
+            exact = self._in_torch(inputs)
         error = (exact.image - self._run(request, inputs).image).square().mean()
         right = bool(-10 * torch.log10(error.clamp_min(1e-12)) >= LEAST_DB)
         if marker and right:
@@ -149,21 +164,24 @@ class OpenVinoCore:
                 marker.touch()
         return right
 
-    def _compile(
-        self, traced: openvino.Model, height: int, width: int, mode: Mode
-    ) -> openvino.InferRequest:
+    def _compile(self, traced: openvino.Model, form: Form, mode: Mode) -> openvino.InferRequest:
         results = dict(zip(CoreOutputs._fields, traced.get_results(), strict=True))
         model = openvino.Model([results[name] for name in self._names], traced.get_parameters())
-        model.reshape(input_shapes(self.network, height, width))
+        shapes = input_shapes(self.network, form.height, form.width, Compared)
+        model.reshape(shapes)
+        if form.levels:
+            model = _with_levels(model, set(shapes).difference(SMALL, {"gain"}))
         settings = {
             hints.inference_precision: openvino.Type.bf16 if mode.half else openvino.Type.f32,
-            properties.inference_num_threads: torch.get_num_threads(),
+            properties.inference_num_threads: self.threads,
             properties.cache_dir: str(self._folder or ""),
         }
         return self._runtime.compile_model(model, "CPU", settings).create_infer_request()
 
     def _run(self, request: openvino.InferRequest, inputs: CoreInputs) -> CoreOutputs:
-        feed = {name: _plain(tensor) for name, tensor in inputs._asdict().items()}
+        plain = CoreInputs(*map(_plain, inputs))
+        # Not in the graph: torch needs a fifth of OpenVINO's time for it, or less in bytes.
+        feed = {name: tensor.numpy() for name, tensor in compare(plain)._asdict().items()}
         found = request.infer(feed, share_inputs=True)
         arrays = {name: np.asarray(found[i]) for i, name in enumerate(self._names)}
         image = _channels_last(arrays.pop("image"))
@@ -186,7 +204,7 @@ class OpenVinoCore:
             pass  # it is made anew
         with TemporaryDirectory() as folder:
             network = self.network if ranges is None else with_int8(self.network, ranges)
-            trace_core(network, Path(folder) / "core.onnx")
+            trace_core(network, Path(folder) / "core.onnx", kind=Compared)
             traced = (Path(folder) / "core.onnx").read_bytes()
         if path:
             try:
@@ -196,18 +214,30 @@ class OpenVinoCore:
         return name, self._runtime.read_model(traced)
 
 
-def _plain(tensor: Tensor) -> np.ndarray:
-    """A tensor of one frame as (1, C, H, W) float32, channel by channel.
+def _with_levels(model: openvino.Model, images: set[str]) -> openvino.Model:
+    """The core with some of its inputs in uint8."""
+    prepared = PrePostProcessor(model)
+    for name in images:
+        image = prepared.input(name)
+        image.tensor().set_element_type(openvino.Type.u8)
+        image.preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
+    return prepared.build()
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A tensor of one frame as (1, C, H, W), uint8 or float32, channel by channel.
 
     OpenCV takes colours apart in a tenth of the time that OpenVINO or torch need.
     """
-    tensor = tensor.detach().float()
+    tensor = tensor.detach()
+    if tensor.dtype != torch.uint8:
+        tensor = tensor.float()
     image = tensor[0].permute(1, 2, 0)
     if image.shape[-1] != 3 or not image.is_contiguous():
-        return tensor.contiguous().numpy()
-    planes = np.empty((1, 3, *image.shape[:2]), np.float32)
+        return tensor.contiguous()
+    planes = np.empty((1, 3, *image.shape[:2]), image.numpy().dtype)
     cv2.split(image.numpy(), list(planes[0]))
-    return planes
+    return torch.from_numpy(planes)
 
 
 def _channels_last(planes: np.ndarray) -> Tensor:

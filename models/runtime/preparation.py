@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from derain.models.ops.image_arrays import as_float, as_levels
 from derain.models.runtime.frame_input import FrameLike, as_frame
 from derain.models.video_model import VideoModel
 
@@ -19,7 +20,7 @@ from derain.models.video_model import VideoModel
 class Prepared:
     """A frame that is ready for its step.
 
-    frame: (B, 3, H, W) float32 in [0, 1], on the network's device.
+    frame: (B, 3, H, W) on the network's device, float32 in [0, 1] or uint8.
     padded: the same, padded to the network's multiple.
     flows: from the frame before it in the shot to this one, and back; None where that is not known.
     """
@@ -55,10 +56,14 @@ class Preparer:
         previous = self._previous
         frame = as_frame(image, check_range=previous is None)
         frame = frame.to(self.device, non_blocking=True)
+        kept = frame.dtype if self.model.takes_uint8 and self.device.type == "cpu" else None
+        # A shot's frames are of one type.
+        kept = kept if previous is None else previous.dtype
+        frame = as_levels(frame) if kept == torch.uint8 else as_float(frame)
         padded = pad_to_multiple(frame, self.model.multiple)
         padded = padded.contiguous(memory_format=torch.channels_last)
         self._previous = padded
-        if previous is None or previous.shape != padded.shape:
+        if previous is None or (previous.shape, previous.dtype) != (padded.shape, padded.dtype):
             return Prepared(frame, padded)
         return Prepared(frame, padded, self.model.flow_between(previous, padded))
 
@@ -70,4 +75,5 @@ def pad_to_multiple(frame: Tensor, multiple: int) -> Tensor:
     if not bottom and not right:
         return frame
     mode = "reflect" if bottom < height and right < width else "replicate"
-    return F.pad(frame, (0, right, 0, bottom), mode=mode)
+    # Not every way of padding knows bytes.
+    return F.pad(frame.float(), (0, right, 0, bottom), mode=mode).to(frame.dtype)

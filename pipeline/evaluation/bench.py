@@ -31,7 +31,7 @@ from derain.pipeline.rendered.scenes import demo_frames
 from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on
 from derain.pipeline.streaming.derain_video import VideoOptions, derain_video
 from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, write_rgb
-from derain.pipeline.video.color import to_bytes, to_float
+from derain.pipeline.video.color import Rgb, to_bytes, to_float
 from derain.stages.losses.metrics import psnr
 
 ENCODING = Encoding(codec="libx264", crf=18, preset="veryfast")
@@ -110,7 +110,7 @@ def run_bench(options: BenchOptions, progress: Log = say_nothing) -> dict[str, o
         found |= parts(source, folder, model, options, progress)
     progress("flow, alignment and core of the network")
     derainer = Derainer(model, options.device, options.precision, engine=options.engine)
-    found["network_cpu_ms"] = network_parts(derainer, map(to_tensor, rainy))
+    found["network_cpu_ms"] = network_parts(derainer, map(channels_first, rainy))
     progress("difference from float32 on the CPU")
     found["db_from_cpu_float32"] = from_float32(model, rainy[:HELD], options)
     return found
@@ -200,14 +200,14 @@ def parts(
         progress(f"round {number + 1} of {options.rounds}: decode, network, encode")
         with VideoReader(source) as reader:
             frames: list[Frame] = []
-            images: list[NDArray[np.float32]] = []
+            images: list[Rgb] = []
             with clocks.timing("decode"):
                 for frame in reader.frames():
-                    images.append(reader.to_rgb(frame))
+                    images.append(reader.fill_rgb(frame))
                     frames.append(frame)
                     if len(frames) == count:
                         break
-            tensors = [to_tensor(image) for image in images]
+            tensors = list(map(channels_first, images))
             derainer = Derainer(
                 model, options.device, options.precision, notice=progress, engine=options.engine
             )
@@ -232,6 +232,11 @@ def derained(derainer: Derainer, frames: Iterable[torch.Tensor]) -> list[torch.T
     """
     images = [out.image[0].cpu() for x in frames if (out := derainer.push(x)) is not None]
     return images + [out.image[0].cpu() for out in derainer.flush()]
+
+
+def channels_first(image: Rgb) -> torch.Tensor:
+    """(H, W, 3) as a tensor of its own type, (3, H, W)."""
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def from_float32(model: VideoModel, rainy: list[NDArray[np.uint8]], options: BenchOptions) -> float:

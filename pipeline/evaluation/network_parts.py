@@ -11,14 +11,13 @@ from derain.models import Derainer, VideoModel
 from derain.models.networks.swift import Swift
 from derain.models.networks.swift_core import Core, CoreInputs, CoreOutputs
 from derain.models.ops.frame_window import fetch, ready
-from derain.models.runtime.engines import with_core
+from derain.models.runtime.engines import has_engine, with_core
 from derain.pipeline.evaluation.clock import Clock
 
 
 def engine_name(model: VideoModel) -> str:
     """What computes the network's core."""
-    other = isinstance(model, Swift) and model.engine is not None
-    return "openvino" if other else "torch"
+    return "openvino" if has_engine(model) else "torch"
 
 
 def timed(core: Core, clock: Clock) -> Core:

@@ -20,7 +20,7 @@ from derain.models.output import Output
 from derain.pipeline.live.capture import LiveFrame
 from derain.pipeline.streaming.layer_images import FIELDS, layers_as_images
 from derain.pipeline.streaming.shot_runner import Finished
-from derain.pipeline.video.color import to_bgr, to_bytes
+from derain.pipeline.video.color import to_bgr, to_bytes, to_float
 
 DERAINED = "derained"
 QUALITY = 85  # of JPEG
@@ -60,7 +60,7 @@ class PreviewFrame:
             view = DERAINED
         if view != DERAINED:
             return self._image(view, lambda: self._layer(view))
-        return self._image(view, lambda: to_bytes(self._rgb + self._change))
+        return self._image(view, lambda: to_bytes(to_float(self._rgb) + self._change))
 
     def jpeg(self, view: str = DERAINED, pair: bool = False) -> tuple[bytes, dict[str, float]]:
         """A view as JPEG, and the seconds that conversion and encoding took this caller.

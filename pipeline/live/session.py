@@ -37,7 +37,7 @@ from derain.pipeline.live.working_size import AutoSize, measure, parse_resolutio
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.shot_runner import Finished, Shots
 from derain.pipeline.streaming.threads import Stopped, Worker
-from derain.pipeline.video.frames import reformat, to_rgb
+from derain.pipeline.video.frames import decoded_rgb, reformat
 
 
 class Live:
@@ -299,7 +299,7 @@ class Live:
             self.size = self.source_size
         else:
             dropped = self.latest.dropped
-            rgb = to_rgb(image, frame.color, self._scaler)
+            rgb = decoded_rgb(image, frame.color, self._scaler)
             per_pixel = measure(self.derainer, rgb)
             self._auto = AutoSize(self.source_size, per_pixel, self._rate_asked)
             self.size = self._auto.size
@@ -321,7 +321,7 @@ class Live:
             self.notice("The image changes its shape; it is stretched to the first one's.")
         if (image.width, image.height) != self.size:
             image = reformat(image, image.format.name, frame.color, self._scaler, self.size)
-        frame.rgb = to_rgb(image, frame.color, self._scaler)
+        frame.rgb = decoded_rgb(image, frame.color, self._scaler)
         frame.converted = time.perf_counter()
 
     def _show(self, done: list[Finished], newest: LiveFrame | None) -> None:

@@ -11,12 +11,11 @@ from collections import deque
 from statistics import median
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from derain.models import Derainer
-from derain.models.ops.image_arrays import to_tensor
 from derain.pipeline.streaming.sizes import parse_size
+from derain.pipeline.video.color import Rgb
 
 SMOOTH = 12.0  # frames a second that are enough to call it live
 SHARE = 0.8  # of the time for the network; decoding and viewers need the rest
@@ -107,18 +106,18 @@ class AutoSize:
         return True
 
 
-def measure(derainer: Derainer, rgb: NDArray[np.float32], seconds: float = 1.0) -> float:
+def measure(derainer: Derainer, rgb: Rgb, seconds: float = 1.0) -> float:
     """Seconds that the network takes for one pixel, from pushing a moving (H, W, 3) image.
 
     Args:
         derainer: fresh, of the network to measure.
-        rgb: (H, W, 3) float32 in [0, 1].
+        rgb: (H, W, 3), uint8 or float32 in [0, 1].
         seconds: how long to measure, at least.
     """
     height, width = rgb.shape[:2]
     scale = min(1.0, (PROBE / (width * height)) ** 0.5)
     small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    tensor = to_tensor(small)
+    tensor = torch.from_numpy(small).permute(2, 0, 1)
     spent: list[float] = []
     until = float("inf")
     while time.perf_counter() < until or not spent:

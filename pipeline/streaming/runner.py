@@ -143,7 +143,7 @@ class Run:
                     self.came += 1
                 self.detector.mark(item)
                 if (item.index >= first and not item.repeat) or self.options.compare:
-                    self.reader.to_rgb(item)
+                    self.reader.fill_rgb(item)
             self.decoded.put(item)
         self.decoded.put(None)
 

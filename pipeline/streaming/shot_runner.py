@@ -19,7 +19,7 @@ from derain.models.runtime.preparation import Prepared
 from derain.pipeline.streaming.checkpoints import Checkpoint, tensors_of, with_tensors
 from derain.pipeline.streaming.options import VideoOptions
 from derain.pipeline.streaming.sizes import protected_mask
-from derain.pipeline.video.color import Residual
+from derain.pipeline.video.color import Residual, to_float
 from derain.pipeline.video.frames import Frame, Video, as_stored, is_turned, upright
 
 
@@ -95,7 +95,7 @@ class Shots:
         assert frame.rgb is not None
         image = as_stored(output.image[0].permute(1, 2, 0).cpu().numpy(), self.matrix)
         if self._protected is not None:
-            image = np.where(self._protected, frame.rgb, image)
+            image = np.where(self._protected, to_float(frame.rgb), image)
         self._last = Residual(image, frame.rgb)
         return [Finished(frame, self._last, output), *self._repeated()]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 UNSPECIFIED = 2  # in ITU-T H.273, for matrix, primaries and transfer alike
 RGB_MATRIX = 0
 JPEG_MATRIX = 5  # the only one that JPEG has
+Rgb = NDArray[np.uint8] | NDArray[np.float32]  # levels of 255, or in [0, 1]
 STRIP = 1 << 19  # bytes of a residual that are worked on at once
 
 # H.273 matrix code -> (Kr, Kb), and the number swscale has for the same matrix.
@@ -65,13 +66,17 @@ def luma_chroma_rows(color: Color, bits: int) -> NDArray[np.float32]:
 
 
 def to_float(image: NDArray[np.generic], peak: int = 255) -> NDArray[np.float32]:
-    """Integers 0…peak to float32 in [0, 1], of the same shape, contiguous."""
+    """Integers 0…peak to float32 in [0, 1], of the same shape, contiguous; floats as they are."""
+    if image.dtype == np.float32:
+        return image.view(np.float32)
     out = np.empty(image.shape, np.float32)
     return np.multiply(image, np.float32(1 / peak), out=out)
 
 
-def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Float in [0, 1] to uint8, rounded and clipped."""
+def to_bytes(image: Rgb) -> NDArray[np.uint8]:
+    """Float in [0, 1] to uint8, rounded and clipped; uint8 as it is."""
+    if image.dtype == np.uint8:
+        return image.view(np.uint8)
     import cv2
 
     shape = image.shape
@@ -91,22 +96,22 @@ def to_bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class Residual(NamedTuple):
-    """A residual in RGB as the two images it lies between, both (H, W, 3) float32 in [0, 1].
+    """A residual in RGB as the two images it lies between, (H, W, 3), in [0, 1] or uint8.
 
     Worked out where it is needed, a few rows at a time: a whole one does not fit into the cache.
     """
 
     after: NDArray[np.float32]
-    before: NDArray[np.float32]
+    before: Rgb
 
     def whole(self) -> NDArray[np.float32]:
         """The residual of all rows, a fresh array."""
-        return np.ascontiguousarray(self.after - self.before)
+        return np.ascontiguousarray(self.after - to_float(self.before))
 
     def share(self, least: float) -> float:
         """The share of samples that change by more than `least`, of every eighth row."""
         rows = slice(min(4, len(self.before) // 2), None, 8)
-        return float((np.abs(self.after[rows] - self.before[rows]) > least).mean())
+        return float((np.abs(self.after[rows] - to_float(self.before[rows])) > least).mean())
 
 
 def add_residual(
@@ -152,7 +157,7 @@ def _rows(residual: NDArray[np.float32] | Residual, some: slice) -> NDArray[np.f
     import cv2
 
     if isinstance(residual, Residual):
-        after, before = (np.ascontiguousarray(x[some]) for x in residual)
+        after, before = (np.ascontiguousarray(to_float(x[some])) for x in residual)
         return cv2.subtract(after, before)
     return np.ascontiguousarray(residual[some])
 

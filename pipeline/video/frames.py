@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from derain.pipeline.video.color import JPEG_MATRIX, SWSCALE, Color, to_float
+from derain.pipeline.video.color import JPEG_MATRIX, SWSCALE, Color, Rgb, to_float
 from derain.pipeline.video.copying.hdr_units import ambient_unit, name_of
 from derain.pipeline.video.copying.immersive import Immersive, immersive
 from derain.pipeline.video.copying.side_data import display_matrix, light, side_data, unkept
@@ -94,7 +94,7 @@ class Frame:
     context: bool = False  # around a segment: seen by the network, written with another segment
     cut: bool = False  # begins a new shot
     repeat: bool = False  # shows what the frame before it showed
-    rgb: NDArray[np.float32] | None = None  # (H, W, 3) in [0, 1], filled by VideoReader.to_rgb
+    rgb: Rgb | None = None  # (H, W, 3), in [0, 1] above eight bits; VideoReader.fill_rgb fills it
 
     @property
     def time(self) -> float:
@@ -145,7 +145,16 @@ def plane(image: av.VideoFrame, index: int) -> NDArray[Any]:
 def to_rgb(
     image: av.VideoFrame, color: Color, reformatter: VideoReformatter
 ) -> NDArray[np.float32]:
-    """Convert an image of any format to (H, W, 3) float32 RGB in [0, 1].
+    """Convert an image of any format to (H, W, 3) float32 RGB in [0, 1]; see `decoded_rgb`.
+
+    Args:
+        image, color, reformatter: as of `reformat`.
+    """
+    return to_float(decoded_rgb(image, color, reformatter))
+
+
+def decoded_rgb(image: av.VideoFrame, color: Color, reformatter: VideoReformatter) -> Rgb:
+    """Convert an image to (H, W, 3) RGB: uint8, or float32 in [0, 1] above eight bits.
 
     Args:
         image, color, reformatter: as of `reformat`.
@@ -155,7 +164,7 @@ def to_rgb(
         deep = reformat(image, "gbrp16le", color, reformatter)
         green, blue, red = (plane(deep, i) for i in range(3))
         return to_float(np.stack([red, green, blue], axis=-1), 65535)
-    return to_float(plane(reformat(image, "rgb24", color, reformatter), 0))
+    return plane(reformat(image, "rgb24", color, reformatter), 0).astype(np.uint8)
 
 
 def reformat(

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video import clock
-from derain.pipeline.video.color import Color
+from derain.pipeline.video.color import Color, Rgb, to_float
 from derain.pipeline.video.completeness import missing
 from derain.pipeline.video.copying.hdr_units import IN_UNITS
 from derain.pipeline.video.decoding.film_decoder import FilmDecoder
 from derain.pipeline.video.demuxing import PacketReader
-from derain.pipeline.video.frames import Frame, Video, describe, frame_rate, reformat, to_rgb
+from derain.pipeline.video.frames import Frame, Video, decoded_rgb, describe, frame_rate, reformat
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
 from derain.pipeline.video.paths import is_plain_file
 from derain.pipeline.video.timestamps import Timeline, stamp
@@ -249,7 +249,11 @@ class VideoReader:
         return (item for item in self if isinstance(item, Frame))
 
     def to_rgb(self, frame: Frame) -> NDArray[np.float32]:
-        """The frame as (H, W, 3) float32 RGB in [0, 1]; kept in `frame.rgb`.
+        """The frame as (H, W, 3) float32 RGB in [0, 1]; see `fill_rgb`."""
+        return to_float(self.fill_rgb(frame))
+
+    def fill_rgb(self, frame: Frame) -> Rgb:
+        """The frame as (H, W, 3) RGB, in [0, 1] above eight bits; kept in `frame.rgb`.
 
         A frame of another size than the first, or of another format, becomes like the first.
         """
@@ -262,7 +266,7 @@ class VideoReader:
                 image = reformat(image, video.pixel_format, frame.color, self._scaler, size)
                 image.pts = pts
                 frame.image = image
-            frame.rgb = to_rgb(image, frame.color, self._scaler)
+            frame.rgb = decoded_rgb(image, frame.color, self._scaler)
         return frame.rgb
 
     def _read(self) -> Iterator[Frame | av.Packet]:

@@ -102,3 +102,15 @@ def test_ranked_neighbours_are_in_order() -> None:
         assert bool((low <= high).all())
     five = torch.stack([near.frame, *near.neighbours])
     torch.testing.assert_close(median, five.median(0).values)
+
+
+def test_bytes_are_compared_as_floats_are() -> None:
+    levels = [torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8) for _ in range(5)]
+    floats = [x.float() for x in levels]
+    for found, wanted in (
+        (torch.cat(rank(levels[0], levels[1:])[0]), torch.cat(rank(floats[0], floats[1:])[0])),
+        (rank(levels[0], levels[1:])[1], rank(floats[0], floats[1:])[1]),
+        (stillness(*levels[:3]), stillness(*floats[:3])),
+    ):
+        assert found.dtype == torch.uint8
+        torch.testing.assert_close(found.float(), wanted, rtol=0, atol=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from derain.models.ops.image_arrays import quantised, to_tensor, to_uint8
+from derain.models.ops.image_arrays import as_float, as_levels, quantised, to_tensor, to_uint8
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 3), (2, 4, 6, 3), (1, 2, 4, 6, 1)])
@@ -47,3 +47,14 @@ def test_what_lies_beyond_is_clipped_and_halves_are_rounded() -> None:
     values = torch.tensor([-1.0, 0.0, 0.499 / 255, 0.501 / 255, 1.0, 7.0]).view(1, 1, 6)
     assert to_uint8(values).ravel().tolist() == [0, 0, 0, 1, 255, 255]
     assert (255 * quantised(values[..., 1:5])).round().flatten().tolist() == [0, 0, 1, 255]
+
+
+def test_levels_and_floats_stand_for_each_other_in_every_layout() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(1, 3, 1, 1)
+    floats = as_float(levels)
+    assert as_float(floats) is floats and as_levels(levels) is levels
+    for layout in (torch.contiguous_format, torch.channels_last):
+        beyond = (floats * 1.2 - 0.1).contiguous(memory_format=layout)
+        assert torch.equal(as_levels(floats.contiguous(memory_format=layout)), levels)
+        assert torch.equal(as_levels(beyond), (255 * beyond.clamp(0, 1)).round().byte())
+    assert torch.equal(as_levels(floats.repeat(2, 1, 1, 1)), levels.repeat(2, 1, 1, 1))

@@ -104,6 +104,13 @@ def test_both_ways_of_warping_agree() -> None:
     fallback = 1 - image
     a, b = _warp_opencv(image, flow, fallback), _warp_torch(image, flow, fallback)
     assert float((a - b).abs().mean()) < 2e-3  # borders, where both blend with the fallback, too
+    levels = (255 * image).round().byte()
+    in_bytes = _warp_opencv(levels, flow, levels)
+    of_floats = _warp_opencv(levels / 255, flow, levels / 255)
+    assert in_bytes.dtype == torch.uint8
+    # Half a level, but for pixels between the border and what is outside: bytes do not blend those.
+    error = (in_bytes - 255 * of_floats).abs()
+    assert float(error.median()) < 0.5 and float((error > 1).float().mean()) < 0.08
     outside = torch.full((1, 2, 32, 48), 1000.0)
     for warped in (_warp_opencv, _warp_torch):
         assert torch.equal(warped(image, outside, fallback), fallback)

@@ -8,8 +8,10 @@ from derain.models.ops.scattering import (
     add_haze,
     compose_rain,
     dehaze,
+    has_haze,
     recompose,
     remove_streaks,
+    see_through,
 )
 
 
@@ -60,3 +62,14 @@ def test_dials_are_exact_at_both_ends_and_monotonic(physics: bool) -> None:
         for k in (0.0, 0.5, 1.0)
     ]
     assert gaps[0] > gaps[1] > gaps[2]
+
+
+def test_seeing_through_haze_is_taking_it_off_and_nothing_where_there_is_none() -> None:
+    hazy, transmission = torch.rand(1, 3, 6, 8), torch.rand(1, 1, 6, 8) * 0.8 + 0.2
+    airlight = torch.rand(1, 3, 1, 1)
+    found = see_through(hazy, 1 / transmission, airlight)
+    torch.testing.assert_close(found, dehaze(hazy, transmission, airlight), rtol=0, atol=1e-5)
+    with torch.inference_mode():
+        assert has_haze(1 / transmission)
+        assert not has_haze(torch.ones_like(transmission))
+    assert torch.equal(see_through(hazy, torch.ones_like(transmission), airlight), hazy)

@@ -49,6 +49,9 @@ def test_openvino_gives_what_torch_gives(cache: Path) -> None:
     assert decibels(images(model, "openvino", "fp32", frames), wanted) > 60
     assert decibels(images(model, "openvino", "bf16", frames), wanted) > 45
     assert decibels(images(model, "openvino", "int8", frames), wanted) > 40
+    levels = (255 * frames).round().byte()
+    wanted_of_levels = images(model, "torch", "fp32", levels)
+    assert decibels(images(model, "openvino", "fp32", levels), wanted_of_levels) > 60
     half = HalfSize(model)
     halved = images(half, "torch", "fp32", frames)
     assert decibels(images(half, "openvino", "fp32", frames), halved) > 60
