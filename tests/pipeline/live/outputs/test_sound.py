@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from fractions import Fraction
 from io import BytesIO
-from types import SimpleNamespace
-from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from derain.pipeline.live.options import LiveOptions
-from derain.pipeline.live.outputs.fan_out import AHEAD, FanOut
 from derain.pipeline.live.outputs.sound import HELD, Heard, SoundEncoder, WaitingSound
-from derain.pipeline.streaming.shot_runner import Finished
 
 
 def test_sound_waits_for_its_frame_but_not_for_ever() -> None:
@@ -63,27 +57,3 @@ def test_sound_of_a_clock_that_drifts_stays_at_its_time(skew: float) -> None:
     truth = [second * skew for second in range(seconds)]
     assert len(at) == seconds
     assert np.abs(np.array(at) - truth).max() < 0.040
-
-
-def test_sound_goes_a_little_before_its_frame() -> None:
-    """Muxers keep a frame until something later comes, which must not be the next frame."""
-    nothing: Any = None
-    outputs = FanOut(
-        LiveOptions("x"),
-        [],
-        rate=25,
-        sound=True,
-        block=False,
-        broken=threading.Event(),
-        notice=nothing,
-        say=nothing,
-    )
-    sent: Any = []
-    receiver: Any = SimpleNamespace(put=sent.append)
-    outputs.pushes = [receiver]
-    for index in range(10):
-        outputs.hear(Heard(av.AudioFrame(), index * 0.02))
-    frame: Any = SimpleNamespace(time=0.0)
-    outputs.put(Finished(frame, nothing))
-    assert sent[0].frame is frame
-    assert sent[-1].time == pytest.approx(AHEAD)
