@@ -82,6 +82,7 @@ class Preview(BaseModel):
 
     state: Literal["queued", "running", "done", "failed"] = "queued"
     error: str | None = None
+    settings: Settings | None = Field(None, description="the dials that it was made with")
     rain: list[str] = Field([], description="falling streaks, haze, drops on glass")
     nothing: str | None = Field(None, description="why next to nothing would be changed")
     fps: float = 0.0

@@ -1,14 +1,19 @@
 "use strict";
 history.replaceState(null, "", location.pathname);  // the cookie holds the token now
 
-// What is in the queue, what can be done with it, and how films come in; what is shown of them is viewer.js.
+// What is in the queue and what can be done with it. How films come in is films.js, what is shown of them viewer.js.
 
 const WORDS = {
   held: "waits for you", queued: "in the queue", running: "working", stopping: "stopping",
-  stopped: "stopped", done: "done", failed: "failed", sending: "being sent",
+  stopped: "stopped", done: "done", failed: "failed", waiting: "waits to be sent", sending: "being sent",
 };
-const jobs = new Map(), cards = new Map(), uploads = [];
-let sending = false;
+const MEANS = {
+  fast: "Nothing learned: several times quicker, more rain stays and fine detail softens.",
+  balanced: "The usual choice.",
+  best: "A larger network for graphics cards; many times slower without one.",
+};
+const jobs = new Map(), cards = new Map();
+let asked = Promise.resolve();
 
 // What things are called.
 
@@ -18,9 +23,12 @@ function bytes(size) {
   }
   return `${size} bytes`;
 }
-function tell(text) { $("problem").textContent = text ?? ""; $("problem").hidden = !text; }
+function tell(text) { $("problem").firstElementChild.textContent = text ?? ""; $("problem").hidden = !text; }
+$("problem").lastElementChild.onclick = () => tell(null);
 
-async function ask(method, path, body) {
+function ask(...request) { return asked = asked.then(() => answerTo(...request)); }  // one after the other, as they were made
+
+async function answerTo(method, path, body) {
   const options = { method };
   if (body !== undefined) {
     options.headers = { "Content-Type": "application/json" };
@@ -31,8 +39,8 @@ async function ask(method, path, body) {
     tell("The server does not answer. Is derain serve still running?");
     return null;
   }
-  const answer = response.status === 204 ? {} : await response.json();
-  tell(response.ok ? null : answer.error);
+  const answer = response.status === 204 ? {} : await response.json().catch(() => null);
+  tell(response.ok ? null : answer?.error ?? `The server's answer makes no sense (${response.status}); load the page again.`);
   return response.ok ? answer : null;
 }
 
@@ -50,17 +58,27 @@ function newCard(id) {
 }
 function percent(range) { range.previousElementSibling.textContent = `${Math.round(100 * range.value)} %`; }
 
-async function change(id) {
-  const find = query => cards.get(id).querySelector(query), crf = find(".crf"), protect = find(".protect");
-  if (!crf.checkValidity()) return tell("CRF is a whole number from 0 to 63.");
-  if (!protect.checkValidity()) return tell("A region to protect is X,Y,width,height in pixels, such as 0,640,1280,80.");
+async function change(id) {  // whether the server has the dials that the page shows
+  const card = cards.get(id), find = query => card.querySelector(query), wrong = card.querySelector("input:invalid");
+  find(".means").textContent = MEANS[find("input[type=radio]:checked").value];
+  if (wrong) {
+    tell(wrong.matches(".crf") ? "CRF is a whole number from 0 to 63." : "A region to protect is X,Y,width,height in pixels, such as 0,640,1280,80.");
+    return false;
+  }
   const job = await ask("PATCH", `jobs/${id}`, {
     quality: find("input[type=radio]:checked").value,
     streaks: Number(find(".streaks").value), haze: Number(find(".haze").value),
     boldness: Number(find(".boldness").value), speed: find(".speed").value,
-    protect: protect.value.split(/\s+/).filter(Boolean),
-    codec: find(".codec").value || null, crf: crf.value === "" ? null : Number(crf.value),
+    protect: find(".protect").value.split(/\s+/).filter(Boolean),
+    codec: find(".codec").value || null, crf: find(".crf").value === "" ? null : Number(find(".crf").value),
   });
+  if (job) show(job);
+  return Boolean(job);
+}
+
+async function act(id, path) {  // never with other dials than the page shows
+  if (jobs.get(id).state === "held" && !(await change(id))) return;
+  const job = await ask("POST", `jobs/${id}/${path}`);
   if (job) show(job);
 }
 
@@ -107,6 +125,7 @@ function showDials(card, job) {
   find(".dials").hidden = job.state !== "held";
   if (card.contains(document.activeElement) && document.activeElement.matches("input, select")) return;
   find(`input[value=${quality}]`).checked = true;
+  find(".means").textContent = MEANS[quality];
   for (const dial of ["streaks", "haze", "boldness", "speed"]) find(`.${dial}`).value = job.settings[dial];
   find(".protect").value = protect.join(" ");
   find(".codec").value = codec ?? "";
@@ -118,14 +137,17 @@ function showPreview(card, job) {
   const box = card.querySelector(".preview"), preview = job.preview, link = box.querySelector("a");
   box.hidden = !preview;
   if (!preview) return;
-  let text = "A preview is being made: a few spots are derained.";
+  let text = preview.state === "queued" ? "The preview waits for another." : "A preview is being made: five spots are derained, in about half a minute.";
   if (preview.state === "failed") text = preview.error;
   if (preview.state === "done") {
     const seen = preview.rain.length ? `Seen: ${preview.rain.join(", ")}.` : "No rain is seen.";
-    const takes = `About ${clock(preview.seconds)} at ${preview.fps.toFixed(1)} frames a second; ${bytes(preview.size)}.`;
-    text = [seen, preview.nothing, takes].filter(Boolean).join(" ");
+    const takes = `The whole film takes about ${clock(preview.seconds)} (${preview.fps.toFixed(1)} frames a second) and becomes about ${bytes(preview.size)} large.`;
+    const other = preview.settings && !sameDials(preview.settings, job.settings);
+    const again = other && (job.state === "held" ? "This was with other dials; preview again to see these." : "This was with other dials.");
+    text = [seen, preview.nothing, takes, again].filter(Boolean).join(" ");
   }
   box.querySelector("p").textContent = text;
+  box.querySelector("progress").hidden = !["queued", "running"].includes(preview.state);
   link.hidden = preview.state !== "done";
   const key = JSON.stringify(preview);  // another preview is other frames
   if (!link.hidden && link.dataset.key !== key) {
@@ -135,25 +157,27 @@ function showPreview(card, job) {
   }
 }
 
+function sameDials(one, other) { return Object.keys(one).every(dial => String(one[dial]) === String(other[dial])); }
+
 function showButtons(card, job) {
   const previewing = ["queued", "running"].includes(job.preview?.state), { id, state } = job;
   const key = JSON.stringify([state, previewing, job.frames > 0]);
   if (card.dataset.buttons === key) return;  // the focus stays where it is
   card.dataset.buttons = key;
   const box = card.querySelector(".buttons"), all = [], focused = box.contains(document.activeElement);
-  const act = (text, run, main = false, off = false) => {
+  const add = (text, run, main = false, off = false) => {
     const button = element("button", text);
     button.onclick = run;
     button.disabled = off;
     if (main) button.className = "main";
     all.push(button);
   };
-  const post = path => async () => { const now = await ask("POST", `jobs/${id}/${path}`); if (now) show(now); };
-  if (state === "held") act("Start", post("start"), true);
-  if (state === "held") act("Preview", post("preview"), false, previewing);
-  if (["stopped", "failed"].includes(state)) act(job.frames ? "Resume" : "Start", post("start"), true);
-  if (state === "queued") act("Take out of the queue", post("stop"));
-  if (["running", "stopping"].includes(state)) act("Stop", post("stop"), false, state === "stopping");
+  const post = path => () => act(id, path);
+  if (state === "held") add("Start", post("start"), true);
+  if (state === "held") add("Preview", post("preview"), false, previewing);
+  if (["stopped", "failed"].includes(state)) add(job.frames ? "Resume" : "Start", post("start"), true);
+  if (state === "queued") add("Take out of the queue", post("stop"));
+  if (["running", "stopping"].includes(state)) add("Stop", post("stop"), false, state === "stopping");
   if (state === "done") {
     const link = element("a", "Download");
     link.className = "button main";
@@ -161,9 +185,9 @@ function showButtons(card, job) {
     link.download = "";
     all.push(link);
   }
-  if (job.frames && state !== "queued") act("Before and after", () => pick(id));
-  if (["stopped", "failed"].includes(state) && job.frames) act("From the beginning", post("start?again=true"));
-  if (["held", "stopped", "failed", "done"].includes(state)) act("Remove", () => remove(job));
+  if (job.frames && state !== "queued") add("Before and after", () => pick(id));
+  if (["stopped", "failed"].includes(state) && job.frames) add("From the beginning", post("start?again=true"));
+  if (["held", "stopped", "failed", "done"].includes(state)) add("Remove", () => remove(job));
   box.replaceChildren(...all);
   if (focused) all.find(button => !button.disabled)?.focus();
 }
@@ -183,70 +207,12 @@ function forget(id) {
 function count() {
   $("none").hidden = $("jobs").childElementCount > 0;
   $("all").hidden = [...jobs.values()].filter(job => job.state === "held").length < 2;
+  const busy = [...jobs.values()].find(job => job.state === "running" && job.total);
+  document.title = busy ? `${Math.floor(100 * busy.frames / busy.total)} % of ${busy.name}` : "derain";
 }
 function element(name, text) { const made = document.createElement(name); made.textContent = text; return made; }
 $("start-all").onclick = async () => {
-  for (const job of [...jobs.values()]) if (job.state === "held") await ask("POST", `jobs/${job.id}/start`);
-};
-
-// Films in: dropped, chosen, or of the folder.
-
-function send(files) { uploads.push(...files); if (!sending) sendNext(); }
-
-function sendNext() {
-  const file = uploads.shift();
-  sending = Boolean(file);
-  if (!file) return;
-  const card = newCard("upload"), request = new XMLHttpRequest(), find = query => card.querySelector(query);
-  find("h3").textContent = file.name;
-  find(".badge").textContent = WORDS.sending;
-  find(".facts").textContent = bytes(file.size);
-  find("progress").hidden = find(".rate").hidden = false;
-  const cancel = element("button", "Cancel");
-  cancel.onclick = () => request.abort();
-  find(".buttons").append(cancel);
-  $("jobs").prepend(card);
-  count();
-  request.upload.onprogress = event => {
-    find("progress").value = event.loaded / file.size;
-    find(".rate").textContent = `${bytes(event.loaded)} of ${bytes(file.size)} sent`;
-  };
-  request.onloadend = () => {
-    card.remove();
-    let answer = null;
-    try { answer = JSON.parse(request.responseText); } catch { /* no answer came */ }
-    if (request.status === 201) { tell(null); show(answer); }
-    else if (!request.status) tell(`${file.name} was not sent.`);
-    else tell(`${file.name}: ${answer?.error ?? "The server refused it."}`);
-    count();
-    sendNext();
-  };
-  request.open("POST", `api/jobs?hold=true&name=${encodeURIComponent(file.name)}`);
-  request.setRequestHeader("Content-Type", "application/octet-stream");
-  request.send(file);
-}
-$("file").onchange = () => { send($("file").files); $("file").value = ""; };
-for (const kind of ["dragover", "drop", "dragleave"]) {
-  addEventListener(kind, event => {
-    event.preventDefault();  // or the browser would leave the page for the film
-    $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop") send(event.dataTransfer.files);
-  });
-}
-$("folder").ontoggle = async () => {
-  const found = $("folder").open ? await ask("GET", "films") : null;
-  if (!found) return;
-  const rows = found.map(film => {
-    const row = element("li", ""), add = element("button", "Add");
-    add.setAttribute("aria-label", `Add ${film.name}`);
-    add.onclick = async () => {
-      const job = await ask("POST", `jobs?hold=true&film=${encodeURIComponent(film.name)}`);
-      if (job) show(job);
-    };
-    row.append(element("span", film.name), element("small", bytes(film.size)), add);
-    return row;
-  });
-  $("named").replaceChildren(...(rows.length ? rows : [element("li", "There is no film in it.")]));
+  for (const job of [...jobs.values()]) if (job.state === "held") await act(job.id, "start");
 };
 
 // News from the server; the browser connects again by itself.

@@ -219,7 +219,7 @@ class Queue:
             )
             target = job.target
         else:
-            self.store.update(job.id, preview=Preview(state="running"))
+            self.store.update(job.id, preview=Preview(state="running", settings=job.settings))
             target = str(self.folders.sheet(job.id))
         process.begin(
             Order(
@@ -239,7 +239,10 @@ class Queue:
                 process.tail = [text]
             elif kind == "preview" and name == "preview":
                 found = {k: v for k, v in event.items() if k in Preview.model_fields}
-                self.store.update(job_id, preview=Preview(state="done", **found))
+                job = self.store.get(job_id)
+                dials = job.preview.settings if job is not None and job.preview else None
+                done = Preview(state="done", settings=dials, **found)
+                self.store.update(job_id, preview=done)
             elif name in ("progress", "interrupted", "done") and not event.get("skipped"):
                 self.store.update(job_id, saved=name != "progress", **_progress(event))
 

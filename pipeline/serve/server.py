@@ -85,7 +85,7 @@ class JobServer(WebServer):
     def _add_pages(self, app: FastAPI) -> None:
         for path, name in (("/", "page.html"), ("/api", "api.html")):
             self._add_page(app, path, read(name))
-        for name in ("page.css", "page.js", "viewer.js"):
+        for name in ("page.css", "page.js", "films.js", "viewer.js"):
             self._add_file(app, name)
 
         @app.exception_handler(ConflictError)

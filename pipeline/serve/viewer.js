@@ -11,6 +11,15 @@ function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+function fineClock(seconds) {  // to the tenth where that is seen
+  const tenths = Math.floor(10 * seconds + 0.001), whole = Math.floor(tenths / 10);
+  return $("at").max < 60 ? `${clock(whole)}.${tenths % 10}` : clock(whole);
+}
+function showTime(seconds) {
+  $("time").textContent = fineClock(seconds);
+  $("at").setAttribute("aria-valuetext", $("time").textContent);
+}
+
 function choose(id) {
   chosen = id;
   bitmap = null;
@@ -21,6 +30,7 @@ function choose(id) {
   $("hint").textContent = "The frame is being loaded.";
   $("stage").classList.add("empty");
   $("at").max = job.film?.seconds || job.total / (job.film?.fps || 25);
+  $("length").textContent = fineClock($("at").max);
   $("follow").checked = job.state !== "done";
   $("at").value = job.state === "done" ? $("at").max / 2 : 0;
   load();
@@ -42,27 +52,29 @@ async function load() {
   if (loading) { wanted = true; return; }
   loading = true;
   wanted = false;
-  const id = chosen, began = performance.now(), newest = $("follow").checked && jobs.get(id).state !== "done";
+  const id = chosen, began = performance.now(), due = Number($("at").value), newest = $("follow").checked && jobs.get(id).state !== "done";
   try {
-    const response = await fetch(`api/jobs/${id}/frame.jpg${newest ? "" : `?at=${$("at").value}`}`);
+    const response = await fetch(`api/jobs/${id}/frame.jpg${newest ? "" : `?at=${due}`}`);
     if (!response.ok) throw new Error((await response.json()).error);
     const made = await createImageBitmap(await response.blob()), time = Number(response.headers.get("X-Time"));
     if (id === chosen) {
       bitmap = made;
       $("frame").dataset.time = time;
-      $("time").textContent = clock(time);
+      showTime(time);
       if (newest) $("at").value = time;
       $("stage").classList.remove("empty");
+      const behind = !newest && jobs.get(id).state !== "done" && time < due - 0.5;
+      $("hint").textContent = !behind ? "" : `It is derained up to ${fineClock(time)} so far.`;
       draw();
     }
   } catch (error) {
-    if (id === chosen && !bitmap) $("hint").textContent = error.message;
+    if (id === chosen) $("hint").textContent = error instanceof TypeError ? "The server does not answer." : error.message;
   }
   // The work needs the cores: whoever watches takes a fifth of one at most.
   const pause = newest ? Math.max(700, 4 * (performance.now() - began)) : 0;
   setTimeout(() => { loading = false; if (wanted && chosen) load(); }, pause);
 }
-$("at").oninput = () => { $("follow").checked = false; $("time").textContent = clock($("at").value); load(); };
+$("at").oninput = () => { $("follow").checked = false; showTime($("at").value); load(); };
 $("follow").onchange = load;
 
 function draw() {
@@ -86,6 +98,7 @@ function place() {
   const { left, width } = box();
   $("border").style.left = `${left + border * width}px`;
   $("border").setAttribute("aria-valuenow", Math.round(100 * border));
+  $("border").setAttribute("aria-valuetext", `rain on the left ${Math.round(100 * border)} %`);
   $("before").style.visibility = border > 0.12 ? "visible" : "hidden";
   $("after").style.visibility = border < 0.88 ? "visible" : "hidden";
 }
@@ -94,7 +107,7 @@ function drag(event) { const { left, width, stage } = box(); move((event.clientX
 $("stage").addEventListener("pointerdown", event => { $("stage").setPointerCapture(event.pointerId); drag(event); });
 $("stage").addEventListener("pointermove", event => { if (event.buttons) drag(event); });
 $("border").addEventListener("keydown", event => {
-  const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
+  const step = { ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 }[event.key];
   if (step) { event.preventDefault(); move(border + step); }
 });
 addEventListener("resize", place);

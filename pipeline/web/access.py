@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import html
 import re
 import secrets
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from derain.models.errors import UsageError
@@ -34,6 +35,19 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+REFUSED = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="dark light">
+<title>derain</title>
+<style nonce="NONCE">
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto; padding: 1rem; }
+</style>
+<h1>This page does not open</h1>
+<p>REASON</p>
+</html>
+"""
 RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
@@ -68,21 +82,16 @@ class Access:
             shown = request.cookies.get(self.cookie, "")
         if hmac.compare_digest(_bytes(shown), _bytes(self.token)):
             return None
-        return "The token is wrong or missing; ask for the address."
+        return "The token is wrong or missing; open the whole address that derain printed."
 
-    def page(self, request: Request, html: str) -> HTMLResponse:
+    def page(self, request: Request, text: str) -> HTMLResponse:
         """A page whose own scripts and styles run and no others; it keeps the token in a cookie.
 
         Args:
             request: what asks for the page.
-            html: with `NONCE` where the nonce of its scripts and styles goes.
+            text: HTML with `NONCE` where the nonce of its scripts and styles goes.
         """
-        nonce = secrets.token_urlsafe(16)
-        answer = HTMLResponse(html.replace("NONCE", nonce))
-        answer.headers["Content-Security-Policy"] = (
-            f"{POLICY}; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-            "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'"
-        )
+        answer = _page(text)
         if self.token is not None and "token" in request.query_params:
             # The server's own token, never what came with the request.
             answer.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
@@ -122,6 +131,25 @@ def _same_site(request: Request) -> bool:
     return led_here and headers.get("sec-fetch-dest") == "document" and request.url.path == "/"
 
 
+def _page(text: str, status: int = 200, headers: dict[str, str] | None = None) -> HTMLResponse:
+    """HTML with `NONCE` where the nonce of its scripts and styles goes; no others run."""
+    nonce = secrets.token_urlsafe(16)
+    answer = HTMLResponse(text.replace("NONCE", nonce), status, headers)
+    answer.headers["Content-Security-Policy"] = (
+        f"{POLICY}; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
+        "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'"
+    )
+    return answer
+
+
+def _refused(request: Request, status: int, reason: str) -> Response:
+    """A sentence for programs, a page with it for people. The body was not read: all ends here."""
+    ends = {"Connection": "close"}
+    if request.headers.get("sec-fetch-dest") == "document":
+        return _page(REFUSED.replace("REASON", html.escape(reason)), status, ends)
+    return JSONResponse({"error": reason}, status, ends)
+
+
 class AccessGuard:
     """The middleware: refuse, bound the body, add the headers."""
 
@@ -149,9 +177,7 @@ class AccessGuard:
         except HTTPException as error:
             status, reason = error.status_code, str(error.detail)
         if reason is not None:
-            # The body was not read: the connection cannot go on.
-            refused = JSONResponse({"error": reason}, status, {"Connection": "close"})
-            return await refused(scope, receive, send_with_headers)
+            return await _refused(request, status, reason)(scope, receive, send_with_headers)
         await self.app(scope, receive, send_with_headers)
 
     def _bounded(self, request: Request, receive: Receive) -> Receive:

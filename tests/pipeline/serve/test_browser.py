@@ -61,6 +61,12 @@ def test_drop_watch_download_and_compare(
     browser.run(DROP % (b64encode(source.read_bytes()).decode(), "räin <b>.mp4"))
     browser.wait(badge("waits for you"))
     assert browser.run(f"return {CARD}.querySelector('h3').textContent") == "räin <b>.mp4"
+    # Dials that cannot be: nothing starts without what the page shows.
+    browser.run(f"{CARD}.querySelector('.crf').value = '99'")
+    press(browser, "Start")
+    browser.wait(f"{problem}.textContent.startsWith('CRF is')")
+    assert browser.run(f"return {badge('waits for you')}")
+    browser.run(f"{CARD}.querySelector('.crf').value = ''")
     browser.run(f"{CARD}.querySelector('input[value=fast]').click()")
     press(browser, "Start")
 

@@ -29,6 +29,7 @@ def test_held_stopped_and_failed_jobs(within: Start, film: Film) -> None:
         held["id"], lambda job: job["preview"]["state"] == "done" and job["state"] == "held"
     )
     assert job["preview"]["rain"] == ["falling streaks"] and job["preview"]["seconds"] == 20
+    assert job["preview"]["settings"] == job["settings"]
     assert server.ask("GET", at + "/preview.png").body == b"sheet"
 
     assert server.ask("POST", at + "/start").status == 200

@@ -134,6 +134,15 @@ def test_the_page_keeps_the_servers_token_and_runs_its_own_scripts() -> None:
     assert "set-cookie" not in ask(Access(None, "c")).headers
 
 
+def test_people_are_refused_by_a_page_and_programs_by_json() -> None:
+    access = Access("secret", "cookie")
+    page = ask(access, query="token=wrong", sec_fetch_dest="document")
+    assert page.status == 403 and "set-cookie" not in page.headers
+    assert page.headers["content-type"].startswith("text/html")
+    assert b"open the whole address" in page.body and b"NONCE" not in page.body
+    assert "error" in json.loads(ask(access, query="token=wrong").body)
+
+
 def test_every_answer_has_the_headers_that_keep_it_here() -> None:
     access = Access("secret", "c")
     for answer in (ask(access), ask(access, query="token=secret")):
