@@ -136,6 +136,8 @@ def live(
             _until_the_end(session, stop, seconds, snapshots if in_window else None)
         if server is not None:
             server.shutdown()
+            if not stop.is_set() and not session.capture.source.lives:
+                say("the film is over; --loop plays it again and again")
     say(_summary(session, options))
 
 

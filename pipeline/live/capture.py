@@ -95,6 +95,8 @@ class Capture:
         scenes: look for cuts.
         loop: begin again where a file ends.
         running: clear it to pause. Files wait, cameras are emptied.
+        ready: set once the network made its first frame. Files that are played at their own pace
+            wait for it, or short ones would be over by then; cameras do not.
         hear: called with the source's sound and its time in seconds of the session.
         notice, say: called with a sentence: once for all, or each time.
     """
@@ -109,6 +111,7 @@ class Capture:
         scenes: bool = True,
         loop: bool = False,
         running: threading.Event,
+        ready: threading.Event,
         stop: threading.Event,
         hear: OnSound | None = None,
         notice: Log,
@@ -116,7 +119,8 @@ class Capture:
     ) -> None:
         self.source, self.latest = source, latest
         self.every, self.fps, self.scenes, self.loop = every, fps, scenes, loop
-        self.running, self.stop, self.notice, self.say = running, stop, notice, say
+        self.running, self.ready, self.stop = running, ready, stop
+        self.notice, self.say = notice, say
         self.state = "live"
         self.captured = 0
         self.reconnects = 0
@@ -192,7 +196,7 @@ class Capture:
                 if self.source.lives:
                     self.new_shot()
                     continue
-                self._origin += self._hold()
+                self._origin += self._hold(self.running)
             if self._shift is None:
                 start = self._last + 1 / self.rate if self.captured else 0.0
                 if self.source.lives and self.captured:
@@ -205,6 +209,8 @@ class Capture:
             if self.source.paced:
                 self.stop.wait(max(0.0, self._origin + self._last - time.perf_counter()))
             self._offer(frame)
+            if self.source.paced and not self.source.lives and not self.ready.is_set():
+                self._origin += self._hold(self.ready)
 
     def _heard(self, sound: av.AudioFrame, time: float) -> None:
         """Hand sound on, as long as frames are; what comes before the first frame waits for it."""
@@ -215,11 +221,11 @@ class Capture:
         else:
             self._hear(sound, time + self._shift)
 
-    def _hold(self) -> float:
-        """Wait while paused; how long it took."""
+    def _hold(self, until: threading.Event) -> float:
+        """Wait for a pause to end, or for the network; how long it took."""
         began = time.perf_counter()
-        while not self.running.is_set() and not self.stop.is_set():
-            self.running.wait(0.2)
+        while not until.is_set() and not self.stop.is_set():
+            until.wait(0.2)
         return time.perf_counter() - began
 
     def _offer(self, frame: Frame) -> None:

@@ -58,7 +58,7 @@ class Live:
         self.say = lambda text: say(mask_credentials(text))
         self.broadcaster, self.times, self.rate = Broadcaster(), Times(), Rate()
         self.notices: list[str] = []
-        self.stop, self.running = threading.Event(), threading.Event()
+        self.stop, self.running, self._ready = (threading.Event() for _ in range(3))
         self._broken = threading.Event()  # an output failed; `stop` must not end it early
         self.running.set()
         self.frames = 0
@@ -104,6 +104,7 @@ class Live:
             scenes=options.scene_reset == "auto",
             loop=options.loop,
             running=self.running,
+            ready=self._ready,
             stop=self.stop,
             hear=self._hear if any(t.receiver.sound for t in targets) else None,
             notice=self.notice,
@@ -276,6 +277,7 @@ class Live:
                         shots = Shots(self._begin(frame) if begins else self._change_size())
                     self._convert(frame)
                     self._show(shots.push(frame), frame)
+                    self._ready.set()
                     self.shots += frame.cut
                     now = time.perf_counter()
                     resized = (

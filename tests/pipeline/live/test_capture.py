@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from derain.pipeline.live.capture import LatestFrame, LiveFrame
+from derain.pipeline.live.capture import Capture, LatestFrame, LiveFrame
+from derain.pipeline.live.source import find_source
 from derain.pipeline.streaming.threads import Stopped
 from derain.pipeline.video.color import Color
 
@@ -58,3 +61,25 @@ def test_a_patient_slot_waits_and_leaves_when_all_is_over() -> None:
     stop.set()
     with pytest.raises(Stopped):
         latest.put(frame(2))
+
+
+def test_a_short_film_at_its_own_pace_waits_for_the_network(make_clip: Callable[..., Path]) -> None:
+    running, ready, stop = (threading.Event() for _ in range(3))
+    running.set()
+    latest = LatestFrame(stop)
+    capture = Capture(
+        find_source(str(make_clip(frames=5)), realtime=True),
+        latest,
+        running=running,
+        ready=ready,
+        stop=stop,
+        notice=lambda text: None,
+    )
+    thread = threading.Thread(target=capture.run)
+    thread.start()
+    assert latest.take() is not None
+    thread.join(timeout=0.5)  # longer than the film
+    assert capture.captured == 1
+    ready.set()
+    thread.join()
+    assert capture.captured == 5
