@@ -38,6 +38,7 @@ from derain.pipeline.video.timestamps import (
     enforce_monotonic_dts,
     exact_timescale,
     in_units_of,
+    shorten,
     stamp,
 )
 
@@ -100,6 +101,7 @@ class Muxer:
         self.copied: dict[int, CopiedStream] = {}  # by the number of the source's stream
         self.waiting: deque[av.Packet] = deque()  # for the frames of their time
         self.held = 0  # bytes of those
+        self.newest: dict[int, tuple[av.Packet, bool]] = {}  # by output stream, not written yet
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.refused: dict[int, int] = {}  # packets of the source's streams that do not go in
@@ -155,8 +157,9 @@ class Muxer:
         """Write an encoded packet, and before it what waits for its time."""
         if self.waiting:
             self._release(stamp(packet))
-        self._mux(packet)
-        self.on_packet(packet)
+        written = self._mux(packet)
+        if written is not None:
+            self.on_packet(written)
 
     def write_other(self, packet: av.Packet) -> None:
         """Write a packet of another stream of the source; nothing where it is left out."""
@@ -196,7 +199,23 @@ class Muxer:
         if self.fragmented:
             self.extras.stamps.setdefault(packet.stream.index, TimestampLog()).add(packet)
 
-    def _mux(self, packet: av.Packet, log: bool = True) -> None:
+    def _mux(self, packet: av.Packet, log: bool = True) -> av.Packet | None:
+        """Write a packet; into fragments the one before it of its stream, which is returned.
+
+        FFmpeg ends the process where a fragment says that it lasts longer than to the next one.
+        """
+        if not self.fragmented:
+            self._write(packet, log)
+            return packet
+        before = self.newest.get(packet.stream.index)
+        self.newest[packet.stream.index] = (packet, log)
+        if before is None:
+            return None
+        shorten(before[0], packet)
+        self._write(*before)
+        return before[0]
+
+    def _write(self, packet: av.Packet, log: bool) -> None:
         if log:
             self._log_times(packet)
         try:
@@ -276,6 +295,9 @@ class Muxer:
         """Write what waits and the end of the part file."""
         while self.waiting:
             self._mux_waiting()
+        for packet, log in sorted(self.newest.values(), key=lambda newest: stamp(newest[0])):
+            self._write(packet, log)
+        self.newest.clear()
         for number, count in self.refused.items():
             self.notice(
                 f"Packets of stream {number} are left out ({count}): {self.kind.suffix} refuses "
