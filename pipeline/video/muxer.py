@@ -167,24 +167,25 @@ class Muxer:
         if copied is None:
             return
         try:
-            converted = list(copied.convert(packet))
+            for ready in copied.convert(packet):
+                self._take(copied, ready)
         except av.FFmpegError:  # a damaged one, which has not the form that it should
             self.refused[packet.stream_index] = self.refused.get(packet.stream_index, 0) + 1
+
+    def _take(self, copied: CopiedStream, ready: av.Packet) -> None:
+        """Let a packet wait for the frames of its time: the encoder lags behind."""
+        if copied.late is not None:
+            copied.late.packets.append(ready)
             return
-        for ready in converted:
-            if copied.late is not None:
-                copied.late.packets.append(ready)
-                continue
-            ready.stream = copied.output
-            if copied.skip:
-                copied.skip -= 1
-                self._log_times(ready)
-                continue
-            # The encoder lags behind: hold packets until the frames of their time are written.
-            self.waiting.append(ready)
-            self.held += ready.size
-            while len(self.waiting) > HELD or self.held > HELD_BYTES:
-                self._mux_waiting()
+        ready.stream = copied.output
+        if copied.skip:
+            copied.skip -= 1
+            self._log_times(ready)
+            return
+        self.waiting.append(ready)
+        self.held += ready.size
+        while len(self.waiting) > HELD or self.held > HELD_BYTES:
+            self._mux_waiting()
 
     def _release(self, time: Fraction) -> None:
         while self.waiting and stamp(self.waiting[0]) <= time:

@@ -18,6 +18,7 @@ from derain.pipeline.video.copying.trial import Filter
 from derain.pipeline.video.timestamps import stamp
 
 HOLE = Fraction(1, 20)  # seconds; below are the roundings of containers
+LONGEST_HOLE = 3600  # seconds; those are damaged time stamps, and days of silence are gigabytes
 # Codecs whose packets stand for themselves, with their encoders and what those want.
 ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "mp3": ("libmp3lame", {"reservoir": "0"}),
@@ -66,7 +67,7 @@ class SilenceFiller:
         return declared if declared <= frame + HOLE else frame
 
     def _fill(self, due: Fraction, base: Fraction) -> Iterator[av.Packet]:
-        if self.quiet is None:
+        if self.quiet is None or due - self.expected > LONGEST_HOLE:
             if not self.told:
                 self.notice(
                     f"The sound of stream {self.stream.index} has a hole of "

@@ -115,9 +115,10 @@ def bitstream_filter(name: str, stream: Stream) -> Filter:
 def new_extradata(convert: Filter, packets: list[av.Packet]) -> bytes | None:
     """The header of a stream that a filter takes from its first packets; None where it has none."""
     for packet in map(copy_of, packets):
-        for ready in convert(packet):
-            if ready.has_sidedata("new_extradata"):
-                return bytes(ready.get_sidedata("new_extradata"))
+        with suppress(av.FFmpegError):  # it is damaged, the next may do
+            for ready in convert(packet):
+                if ready.has_sidedata("new_extradata"):
+                    return bytes(ready.get_sidedata("new_extradata"))
     return None
 
 

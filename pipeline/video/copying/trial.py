@@ -200,5 +200,6 @@ def _ready(candidate: Candidate) -> list[av.Packet]:
     for packet in map(copy_of, candidate.packets):
         packet.pts = None if packet.pts is None else packet.pts - first
         packet.dts = None if packet.dts is None else packet.dts - first
-        done += convert(packet)
+        with suppress(av.FFmpegError):  # it is damaged, and will be left out
+            done += convert(packet)
     return done

@@ -80,3 +80,20 @@ def test_sound_of_a_broadcast_goes_into_avi(
     report = derain_video(source, target, OPTIONS, model=identity)
     assert not any("left out" in notice for notice in report.notices)
     assert loud_from(target) < 0.1
+
+
+def test_days_of_silence_are_not_made(make_clip: Callable[..., Path], identity: nn.Module) -> None:
+    """A damaged time stamp: gigabytes of silence would stand before what follows."""
+    whole = make_clip("whole.mkv", audio="pcm_s16le")
+    source = whole.with_name("in.mkv")
+    with av.open(str(whole)) as file, av.open(str(source), "w") as out:
+        copies = [out.add_stream_from_template(stream) for stream in file.streams]
+        for packet in sorted((p for p in file.demux() if p.size), key=lambda p: p.stream_index):
+            if packet.stream.type == "audio" and packet.pts > 200:
+                packet.pts = packet.dts = packet.pts + 100_000_000
+            packet.stream = copies[packet.stream_index]
+            out.mux(packet)
+    target = source.with_name("out.avi")
+    report = derain_video(source, target, OPTIONS, model=identity)
+    assert any("hole of 100000." in notice for notice in report.notices), report.notices
+    assert target.stat().st_size < 1_000_000

@@ -16,6 +16,8 @@ from torch import nn
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.video import Encoding, VideoReader, write_rgb
+from derain.pipeline.video.copying.streams import bitstream_filter, new_extradata
+from derain.pipeline.video.demuxing import copy_of
 
 Run = Callable[..., tuple[Path, Report]]
 LOSSLESS = VideoOptions(precision="fp32", encoding=Encoding("ffv1"))
@@ -308,3 +310,15 @@ def test_captions_that_nobody_would_find_again_are_left_out(
     [notice] = derain_video(source, target, X264, model=identity).notices
     assert f"Subtitle stream 1 is left out: {suffix} has no code for" in notice
     assert len(contents(target).times) == 12
+
+
+def test_a_damaged_first_packet_does_not_hide_the_header(make_clip: Callable[..., Path]) -> None:
+    """AAC of a transport stream has its header in every packet."""
+    with av.open(str(make_clip("in.ts", audio="aac"))) as file:
+        stream = file.streams.audio[0]
+        packets = [copy_of(p) for p, _ in zip(file.demux(stream), range(3), strict=False)]
+        spoiled = copy_of(packets[0], b"\xff\xf0\x50\x40\x02\xff\xff\0\0\0")
+        spoiled.time_base = packets[0].time_base
+        convert = bitstream_filter("aac_adtstoasc", stream)
+        assert new_extradata(convert, [spoiled]) is None
+        assert new_extradata(convert, [spoiled, *packets]) == b"\x11\x90"
