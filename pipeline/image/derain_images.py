@@ -26,6 +26,7 @@ from derain.models.output import Output
 from derain.pipeline.image.formats import READABLE
 from derain.pipeline.image.image_file import StillImage, count_images, read_image
 from derain.pipeline.image.image_writer import format_of, write_image
+from derain.pipeline.storage.stores import require_local
 from derain.pipeline.streaming.compare import compare_frames
 from derain.pipeline.streaming.layer_images import layers_as_images
 from derain.pipeline.streaming.model_loading import open_derainer
@@ -61,8 +62,10 @@ def plan_images(inputs: list[str], output: str, recursive: bool) -> list[Task]:
         recursive: take the folders in folders too.
 
     Raises:
-        UsageError: nothing is there, or several images would become one file.
+        UsageError: nothing is there, several images would become one file, or one is in a store.
     """
+    for name in (*inputs, output):
+        require_local(name)
     found: list[tuple[Path, Path]] = []
     for name in inputs:
         path = Path(name)

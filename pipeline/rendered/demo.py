@@ -22,6 +22,7 @@ from derain.models.ops.image_arrays import to_tensor, to_uint8
 from derain.pipeline.rendered.scenes import demo_frames
 from derain.pipeline.rendered.synth import SynthOptions, named_rain, rain_on
 from derain.pipeline.rendered.tone import write_tone
+from derain.pipeline.storage.stores import require_local
 from derain.pipeline.streaming.compare import compare_frames, contact_sheet
 from derain.pipeline.streaming.derain_video import VideoOptions, derain_video
 from derain.pipeline.video import (
@@ -71,6 +72,7 @@ def make_demo(
     Raises:
         DerainError: files are there already and may not be replaced, or the folder cannot be made.
     """
+    require_local(folder)
     names = ("rainy.mp4", "clean.mp4", "side_by_side.mp4", "contact_sheet.png")
     files = {Path(name).stem: folder / name for name in names}
     there = [path for path in files.values() if path.exists()]

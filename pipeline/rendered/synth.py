@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from derain.configs.validation import PairEntry
 from derain.models.errors import DerainError
 from derain.models.ops.image_arrays import to_tensor, to_uint8
+from derain.pipeline.storage.stores import require_local
 from derain.pipeline.video import Encoding, Frame, VideoReader, VideoWriter, upright_rgb
 from derain.pipeline.video.frames import as_stored, is_turned
 from derain.stages.data.rain import Rain, RainSettings, render_rain, sample_settings
@@ -106,6 +107,7 @@ def synthesize(
     Raises:
         DerainError: source or target cannot be used, or the options make no rain.
     """
+    require_local(target)
     count = 0
     try:
         with VideoReader(source) as reader:

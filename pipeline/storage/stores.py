@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from derain.models.errors import DerainError
+from derain.models.errors import DerainError, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -33,6 +33,21 @@ def is_stored(name: str | Path) -> bool:
     """Whether a name is one of an object store."""
     scheme, found, _ = str(name).partition("://")
     return bool(found) and scheme in STORES
+
+
+def require_local(name: str | Path, advice: str = "name another place, and copy it there") -> None:
+    """Refuse a name of a store where something grows that only a disk can hold.
+
+    Args:
+        name: of an output; as a `Path` it may have lost a slash.
+        advice: what to do instead.
+
+    Raises:
+        UsageError: it is one.
+    """
+    scheme, found, _ = str(name).partition(":/")
+    if found and scheme in STORES:
+        raise UsageError(f"{name} lies in a store, where nothing can grow; {advice}.")
 
 
 @cache
@@ -60,6 +75,18 @@ def _asking(url: str) -> Iterator[None]:
     except Exception as error:  # each store has errors of its own
         raise StoreError(
             f"{url} cannot be reached ({error}); check the name, and the store's credentials."
+        ) from error
+
+
+@contextmanager
+def _writing(url: str) -> Iterator[None]:
+    """As `_asking`; stores have no folders to be missing, so what is missing is the bucket."""
+    try:
+        with _asking(url):
+            yield
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{url} cannot be written ({error}); make its bucket, or check the name."
         ) from error
 
 
@@ -125,7 +152,7 @@ class StorePath:
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
         """Write it as a whole: others see it before or after."""
-        with _asking(self.url):
+        with _writing(self.url):
             self._system.pipe_file(self.url, text.encode(encoding))
 
     def create(self, text: str) -> bool:
@@ -134,7 +161,7 @@ class StorePath:
         Whoever loses his connection after he wrote tries again, and finds his own text.
         """
         try:
-            with _asking(self.url):
+            with _writing(self.url):
                 self._system.pipe_file(self.url, text.encode(), mode="create")
         except (FileExistsError, StoreError):
             if not self.exists():
@@ -181,7 +208,7 @@ class StorePath:
 
     def upload(self, file: Path) -> None:
         """Put a local file there, as a whole."""
-        with _asking(self.url):
+        with _writing(self.url):
             self._system.put_file(str(file), self.url)
 
 

@@ -15,6 +15,7 @@ from derain.models import VideoModel
 from derain.models.errors import DerainError
 from derain.models.log import Log
 from derain.models.runtime.tile_planner import is_exhausted
+from derain.pipeline.storage.stores import require_local
 from derain.pipeline.streaming import checkpoints
 from derain.pipeline.streaming.model_loading import open_derainer
 from derain.pipeline.streaming.options import Interrupted, Report, VideoOptions
@@ -190,6 +191,7 @@ def _explain(video: Video, options: VideoOptions, report: Report) -> None:
 
 def _claim(source: str, target: str) -> OutputFiles | None:
     """The files of the output, locked, none of which is read from."""
+    require_local(target, "add --workers 1, which uploads the film when it is done")
     require_other_file(source, written_files(target))
     files = output_files(target)
     if files is not None:

@@ -14,6 +14,7 @@ from derain.models.errors import DerainError
 from derain.models.log import Log
 from derain.pipeline.live.capture import TICKS
 from derain.pipeline.live.outputs.compose import residual_at
+from derain.pipeline.storage.stores import require_local
 from derain.pipeline.streaming.shot_runner import Finished
 from derain.pipeline.video import VideoWriter
 from derain.pipeline.video.encoders import Encoding
@@ -31,8 +32,10 @@ def check_target(name: str, source: str, overwrite: bool) -> None:
         overwrite: whether a file that is there may be replaced.
 
     Raises:
-        DerainError: it or a part of it is there already, its folder is not, or it is the source.
+        DerainError: it or a part of it is there already, its folder is not, it is the source, or
+            it lies in a store.
     """
+    require_local(name)
     target, files = Path(name), output_files(name)
     require_other_file(source, written_files(name))
     if target.exists() and not overwrite:
