@@ -5,6 +5,7 @@ Thin: options in, one call, an exit code out. Heavy imports stay inside the comm
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -60,15 +61,20 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, patterns, URLs, or - (stdin).")]
 Output = Annotated[
-    str,
-    typer.Option("--output", "-o", help="File, folder for several, or -.", rich_help_panel=COMMON),
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="File, folder for several, or -; it must be given.",
+        rich_help_panel=COMMON,
+    ),
 ]
 STILLS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
 def video(
     inputs: Inputs,
-    output: Output,
+    output: Output = None,
     quality: Quality = None,
     overwrite: Overwrite = False,
     resume: Annotated[
@@ -132,6 +138,7 @@ def video(
     from derain.pipeline.streaming.progress import choose_reporter
     from derain.pipeline.video import Encoding
 
+    output = chosen_output("video", inputs, output)
     begin, finish = seconds(start), seconds(end)
     if finish is not None and finish <= (begin or 0):
         raise UsageError("--end does not lie behind --start; give a later --end.")
@@ -184,7 +191,7 @@ def video(
 
 def image(
     inputs: Annotated[list[str], typer.Argument(help="Images, folders or patterns.")],
-    output: Output,
+    output: Output = None,
     quality: Quality = None,
     overwrite: Overwrite = False,
     streaks: Streaks = 1.0,
@@ -207,6 +214,7 @@ def image(
     from derain.pipeline.image.derain_images import derain_images
     from derain.pipeline.streaming.options import VideoOptions
 
+    output = chosen_output("image", inputs, output)
     network, network_weights = choose_model("image", model, weights, quality)
     options = VideoOptions(
         model=network,
@@ -221,6 +229,28 @@ def image(
         overwrite=overwrite,
     )
     sys.exit(derain_images(inputs, output, options, recursive=recursive, pages=pages))
+
+
+def chosen_output(command: str, inputs: list[str], output: str | None) -> str:
+    """The output that was given.
+
+    Args:
+        command: "video" or "image".
+        inputs: as they were given; the last one may have been meant for the output.
+        output: None where `-o` is missing.
+
+    Raises:
+        UsageError: it is missing.
+    """
+    if output is not None:
+        return output
+    *sources, last = inputs
+    if not sources or Path(last).exists():
+        sources, path = inputs, Path(last)
+        one = len(inputs) == 1 and path.suffix
+        last = f"{path.stem}_clean{path.suffix}" if one else "derained"
+    words = " ".join(shlex.quote(word) for word in (*sources, "-o", last))
+    raise UsageError(f"Say where the result goes: derain {command} {words}")
 
 
 def check_targets(tasks: list[Task], output_format: str | None) -> None:

@@ -75,20 +75,21 @@ class PlainLines(Reporter):
     def __init__(self, interval: float = 5.0) -> None:
         self.interval = interval
         self._last = time.monotonic()
-        self._began: dict[str, float] = {}  # when the first frame of each source was done
+        # When the first frame of each source was done, and how many were by then.
+        self._began: dict[str, tuple[float, int]] = {}
 
     def frame(self, report: Report) -> None:
         now = time.monotonic()
-        began = self._began.setdefault(report.source, now)
+        began, first = self._began.setdefault(report.source, (now, report.frames_out))
         if now - self._last >= self.interval:
             self._last = now
-            fresh = report.frames_out - report.resumed_at  # those before took no time of this run
-            self._progress(report, fresh / max(now - began, 1e-3))
+            self._progress(report, (report.frames_out - first) / max(now - began, 1e-3))
 
     def _progress(self, report: Report, fps: float) -> None:
         done, total = report.frames_out, report.total
         of = f"/{total} ({min(1, done / total):.0%})" if total else ""
-        self._write(f"{report.source}: {done}{of} frames, {fps:.1f} fps")
+        rate = f", {fps:.1f} fps" if fps else ""  # nobody knows it of one frame
+        self._write(f"{report.source}: {done}{of} frames{rate}")
 
     def done(self, report: Report) -> None:
         for notice in report.notices:

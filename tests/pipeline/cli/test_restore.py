@@ -56,6 +56,21 @@ def test_wrong_use_ends_with_two_and_says_why(derain: Command, words: str) -> No
     assert answer.out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["a.mp4"], "derain video a.mp4 -o a_clean.mp4"),
+        (["a.mp4", "b.mp4"], "derain video a.mp4 -o b.mp4"),
+        (["films"], "derain video films -o derained"),
+    ],
+)
+def test_a_missing_output_is_answered_with_the_whole_command(
+    derain: Command, words: list[str], told: str
+) -> None:
+    answer = derain("video", *words)
+    assert answer.code == 2 and answer.err.strip().endswith(f"goes: {told}")
+
+
 @pytest.mark.usefixtures("loads_identity")
 def test_what_is_not_there_ends_with_one(derain: Command) -> None:
     answer = derain("video", "missing.mp4", "-o", "x.mp4")

@@ -31,6 +31,11 @@ def test_a_line_tells_share_and_rate(
     assert capsys.readouterr().err == "in.mp4: 1100/2000 (55%) frames, 10.0 fps\n"
 
 
+def test_one_frame_has_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainLines(interval=0).frame(Report("in.mp4", "out.mp4", frames_out=1, total=60))
+    assert capsys.readouterr().err == "in.mp4: 1/60 (2%) frames\n"
+
+
 def test_a_wrong_estimate_is_never_more_than_all(capsys: pytest.CaptureFixture[str]) -> None:
     lines = PlainLines(interval=0)
     lines.frame(Report("in.mp4", "out.mp4", frames_out=30, total=20))
@@ -70,4 +75,4 @@ def test_inputs_side_by_side_have_each_their_rate(
     for report in (one, other, one, other):
         report.frames_out += 100
         lines.frame(report)
-    assert capsys.readouterr().err == "a.mp4: 200 frames, 20.0 fps\nb.mp4: 200 frames, 10.0 fps\n"
+    assert capsys.readouterr().err == "a.mp4: 200 frames, 10.0 fps\nb.mp4: 200 frames, 5.0 fps\n"
