@@ -51,6 +51,8 @@ def missing(packets: PacketReader, film: Stream, declared_frames: int) -> str:
         declared = film.frames * film.time_base
     elif formats & DECLARED_BY_STREAM and film.duration:
         declared = (film.duration + (film.start_time or 0)) * film.time_base
+    if declared <= 0:
+        return ""  # nobody knows: what ends below 0 is a clock that ran over
     if declared - reached <= max(TOLERANCE, declared / 500) or _is_estimate(packets):
         return ""
     return (

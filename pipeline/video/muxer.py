@@ -30,6 +30,7 @@ from derain.pipeline.video.copying.streams import (
     shifted,
 )
 from derain.pipeline.video.copying.trial import NewFilm
+from derain.pipeline.video.fragments import FragmentTimes
 from derain.pipeline.video.opening import is_cover
 from derain.pipeline.video.output_files import OutputFiles, check_target, output_files
 from derain.pipeline.video.paths import is_sequence, local
@@ -38,7 +39,6 @@ from derain.pipeline.video.timestamps import (
     enforce_monotonic_dts,
     exact_timescale,
     in_units_of,
-    shorten,
     stamp,
 )
 
@@ -101,7 +101,7 @@ class Muxer:
         self.copied: dict[int, CopiedStream] = {}  # by the number of the source's stream
         self.waiting: deque[av.Packet] = deque()  # for the frames of their time
         self.held = 0  # bytes of those
-        self.newest: dict[int, tuple[av.Packet, bool]] = {}  # by output stream, not written yet
+        self.times = FragmentTimes(self.kind.suffix, notice) if self.fragmented else None
         self.last: dict[int, Fraction] = {}
         self.on_packet: Callable[[av.Packet], None] = lambda packet: None
         self.refused: dict[int, int] = {}  # packets of the source's streams that do not go in
@@ -175,6 +175,8 @@ class Muxer:
     def _take(self, copied: CopiedStream, ready: av.Packet) -> None:
         """Let a packet wait for the frames of its time: the encoder lags behind."""
         if copied.late is not None:
+            if self.times is not None:
+                self.times.close_holes(ready)
             copied.late.packets.append(ready)
             return
         ready.stream = copied.output
@@ -201,18 +203,13 @@ class Muxer:
             self.extras.stamps.setdefault(packet.stream.index, TimestampLog()).add(packet)
 
     def _mux(self, packet: av.Packet, log: bool = True) -> av.Packet | None:
-        """Write a packet; into fragments the one before it of its stream, which is returned.
-
-        FFmpeg ends the process where a fragment says that it lasts longer than to the next one.
-        """
-        if not self.fragmented:
+        """Write a packet; into fragments the one before it of its stream, which is returned."""
+        if self.times is None:
             self._write(packet, log)
             return packet
-        before = self.newest.get(packet.stream.index)
-        self.newest[packet.stream.index] = (packet, log)
+        before = self.times.push(packet, log)
         if before is None:
             return None
-        shorten(before[0], packet)
         self._write(*before)
         return before[0]
 
@@ -296,9 +293,8 @@ class Muxer:
         """Write what waits and the end of the part file."""
         while self.waiting:
             self._mux_waiting()
-        for packet, log in sorted(self.newest.values(), key=lambda newest: stamp(newest[0])):
+        for packet, log in self.times.flush() if self.times else []:
             self._write(packet, log)
-        self.newest.clear()
         for number, count in self.refused.items():
             self.notice(
                 f"Packets of stream {number} are left out ({count}): {self.kind.suffix} refuses "

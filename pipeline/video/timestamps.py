@@ -205,14 +205,6 @@ def in_units_of(packet: av.Packet, base: Fraction) -> None:
     packet.time_base = base
 
 
-def shorten(packet: av.Packet, following: av.Packet) -> None:
-    """Let a packet last no longer than to the next of its stream, as far as they tell."""
-    if packet.dts is None or following.dts is None or not packet.time_base:
-        return
-    step = round(following.dts * following.time_base / packet.time_base) - packet.dts
-    packet.duration = min(packet.duration or 0, max(1, step))
-
-
 def enforce_monotonic_dts(packet: av.Packet, last: dict[int, Fraction]) -> None:
     """Make decode times rise, as muxers demand; `last` has each stream's last one in seconds."""
     index, base = packet.stream.index, packet.time_base

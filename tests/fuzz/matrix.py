@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from checks import Seen, compare, probe
+from odd import FILMS as ODD
 from sources import FILMS
 
 TARGETS = [
@@ -77,6 +78,7 @@ def main() -> int:
     from derain.pipeline.streaming.temporal_smoothing import load_chosen
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--odd", action="store_true", help="those of odd.py")
     parser.add_argument("--films", default="", help="only those whose name begins so")
     parser.add_argument("--targets", default="", help="only these endings, with commas")
     parser.add_argument("--minutes", type=float, default=60.0, help="for all")
@@ -88,7 +90,7 @@ def main() -> int:
     failures = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        for film_name, make in FILMS.items():
+        for film_name, make in (ODD if arguments.odd else FILMS).items():
             late = time.monotonic() - began > 60 * arguments.minutes
             if late or not film_name.startswith(arguments.films):
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,15 @@ def test_ends_of_transport_streams(clip: Callable[..., Path], tmp_path: Path) ->
     ):
         path.write_bytes(data)
         assert ends_inside_packet(str(path)) == inside
+
+
+def test_a_clock_that_ran_over_is_no_loss(
+    make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    """FFmpeg counts the time before a transport stream's clock runs over below 0."""
+    pts = [2**33 - 150_000 + 3600 * index for index in range(25)]
+    whole = make_clip("in.ts", frames=25, time_base=Fraction(1, 90000), pts=pts)
+    with av.open(str(whole)) as file:
+        assert max(p.pts for p in file.demux(video=0) if p.size) < 0
+    report = derain_video(whole, whole.with_name("out.mkv"), OPTIONS, model=identity)
+    assert report.frames_out == 25 and not report.incomplete

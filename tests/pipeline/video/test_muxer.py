@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -181,39 +180,3 @@ def test_sound_that_is_damaged_costs_its_packets_alone(
         before = sum(bool(packet.size) for packet in file.demux(audio=0))
     assert count == before - 2
     assert any("left out (2): .mp4 refuses them" in notice for notice in report.notices)
-
-
-def test_packets_in_fragments_last_no_longer_than_to_the_next(
-    source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """FFmpeg aborts the process at some that do: frames in bursts, each said to last a second."""
-    written: dict[int, list[tuple[Fraction, Fraction]]] = {}
-    write = Muxer._write
-
-    def record(self: Muxer, packet: av.Packet, log: bool) -> None:
-        assert packet.dts is not None and packet.time_base
-        written.setdefault(packet.stream.index, []).append(
-            (packet.dts * packet.time_base, (packet.duration or 0) * packet.time_base)
-        )
-        write(self, packet, log)
-
-    monkeypatch.setattr(Muxer, "_write", record)
-    target = source.with_name("out.mp4")
-    muxer = Muxer(target)
-    with VideoReader(source) as reader:
-        new_video = partial(add_like, stream=reader.stream)
-        film = new_video(muxer.container)
-        muxer.add_others(reader, new_video)
-        sound = list(reader.copied_packets())
-        for index, packet in enumerate(packets_of(source, "video")):
-            packet.dts = packet.pts = 1000 * (index // 10) // 5 + index % 10
-            packet.duration, packet.stream = 1000, film
-            muxer.write_video(packet)
-        for packet in sound:
-            packet.duration = 500
-            muxer.write_other(packet)
-        muxer.close()
-    assert len(written) == 2 and len(written[0]) == FRAMES
-    for packets in written.values():
-        for (due, lasts), (following, _) in pairwise(packets):
-            assert due + lasts <= following
