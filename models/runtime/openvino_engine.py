@@ -174,6 +174,8 @@ class OpenVinoCore:
         settings = {
             hints.inference_precision: openvino.Type.bf16 if mode.half else openvino.Type.f32,
             properties.inference_num_threads: self.threads,
+            # Else every process with one thread computes on the first core, beside idle ones.
+            hints.enable_cpu_pinning: False,
             properties.cache_dir: str(self._folder or ""),
         }
         return self._runtime.compile_model(model, "CPU", settings).create_infer_request()

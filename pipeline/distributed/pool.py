@@ -296,6 +296,8 @@ def _work_here(
         while processes.running and not stop.wait(look_every):
             words = processes.look() or words
             look()
+            if len(finished(job.parts)) == len(plan.segments):
+                break  # workers look for others' deaths for seconds before they end by themselves
     finally:
         processes.end()
     return words

@@ -141,3 +141,7 @@ def test_few_sizes_are_held() -> None:
     core = derainer.model.engine
     assert isinstance(core, openvino_engine.OpenVinoCore)
     assert len(core._requests) == openvino_engine.SIZES
+    for request in core._requests.values():
+        assert request is not None
+        model = request.get_compiled_model()
+        assert not model.get_property("ENABLE_CPU_PINNING")  # or all processes share one core
