@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from derain.configs.training import DataConfig, TrainingConfig
+from derain.configs.training import (
+    DataConfig,
+    RefinementConfig,
+    TrainingConfig,
+    load_training,
+)
 from derain.stages.data.rendered_clips import cached_clip, find_clips
 from derain.stages.training.loop import train
 
+ROOT = Path(__file__).resolve().parents[2]
 Runs = Callable[[TrainingConfig, int], tuple[Path, Path]]
 
 
@@ -64,6 +71,54 @@ def config(clips: Path) -> TrainingConfig:
         validate_every=100,
         save_every=3,
     )
+
+
+@pytest.fixture(scope="session")
+def still(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
+    """A folder with one frame folder of three frames, for networks of single images."""
+    return make_walk(tmp_path_factory.mktemp("clips"), 3)
+
+
+@pytest.fixture
+def small_preset(still: Path) -> Callable[..., TrainingConfig]:
+    """`small_preset(name, settings, **changes)`: a shipped preset on a tiny network and data."""
+
+    def make(name: str, settings: dict[str, Any], **changes: object) -> TrainingConfig:
+        preset = load_training(ROOT / "configs" / f"{name}.yaml", [])
+        small = {"clips": str(still), "validation": None, "crop": 32, "batch": 2, "workers": 0}
+        tiny = {
+            "settings": settings,
+            "data": preset.data.model_copy(update=small),
+            "precision": "fp32",
+            "steps": 4,
+            "log_every": 1,
+            "save_every": 2,
+            "validate_every": 100,
+        }
+        return preset.model_copy(update=tiny | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def clean_and_real(
+    tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]
+) -> Path:
+    """Folders of frames: `clean` and `real`, one clip in each."""
+    folder = tmp_path_factory.mktemp("clips")
+    for seed, name in enumerate(("clean", "real")):
+        make_walk(folder / name, 12, seed)
+    return folder
+
+
+@pytest.fixture
+def refining(config: TrainingConfig, clean_and_real: Path) -> TrainingConfig:
+    """Four steps of stage 2 of a tiny `swift`, with real rain."""
+    places = {"clips": str(clean_and_real / "clean"), "real": str(clean_and_real / "real")}
+    refinement = RefinementConfig(settings={"width": 4, "layers": 2}, critic_warmup=1)
+    changes = {"data": config.data.model_copy(update=places), "refinement": refinement}
+    changes |= {"steps": 4, "warmup": 0, "log_every": 1, "save_every": 2}
+    return config.model_copy(update=changes)
 
 
 @pytest.fixture

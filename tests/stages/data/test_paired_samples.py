@@ -12,44 +12,16 @@ import pytest
 import torch
 
 from derain.configs.single_image import PairsConfig
-from derain.configs.training import DataConfig, TrainingConfig, load_training
+from derain.configs.training import DataConfig, TrainingConfig
+from derain.models import DerainError
 from derain.stages.data.batch import UNKNOWN
 from derain.stages.data.image_pairs import ImagePair
 from derain.stages.data.paired_samples import PairedImages, paired_data, without_physics
 from derain.stages.training.loop import train
 
-ROOT = Path(__file__).resolve().parents[3]
+Preset = Callable[..., TrainingConfig]
 pytestmark = pytest.mark.usefixtures("own_home")
-TINY = {
-    "rescan": {"channels": 6, "depth": 4, "stages": 2},
-    "remaen": {"channels": 8, "stages": 2, "se_hidden": 2},
-    "dcsfn": {"channels": 4, "blocks": 1, "convs": 1, "scales": 2},
-    "spanet": {"channels": 4},
-}
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
-    """A folder with one frame folder of a texture."""
-    return make_walk(tmp_path_factory.mktemp("clips"), 3)
-
-
-def config(name: str, clips: Path, **changes: object) -> TrainingConfig:
-    """The shipped preset on a tiny network and tiny data."""
-    preset = load_training(ROOT / "configs" / f"{name}.yaml", [])
-    data = preset.data.model_copy(
-        update={"clips": str(clips), "validation": None, "crop": 32, "batch": 2, "workers": 0}
-    )
-    tiny = {
-        "settings": TINY[name],
-        "data": data,
-        "precision": "fp32",
-        "steps": 4,
-        "log_every": 1,
-        "save_every": 2,
-        "validate_every": 100,
-    }
-    return preset.model_copy(update=tiny | changes)
+TINY = {"channels": 6, "depth": 4, "stages": 2}  # of rescan
 
 
 @pytest.fixture
@@ -66,9 +38,11 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_pairs_from_disk_train_and_are_watched(folders: Path, clips: Path, tmp_path: Path) -> None:
+def test_pairs_from_disk_train_and_are_watched(
+    folders: Path, small_preset: Preset, tmp_path: Path
+) -> None:
     pairs = PairsConfig(folder=str(folders), layout="folders", validation=str(folders))
-    preset = config("rescan", clips, pairs=pairs, steps=2)
+    preset = small_preset("rescan", TINY, pairs=pairs, steps=2)
     train(preset, tmp_path / "run", device="cpu")
     watched = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
     # A third of the values is off by 40 grey levels.
@@ -78,10 +52,10 @@ def test_pairs_from_disk_train_and_are_watched(folders: Path, clips: Path, tmp_p
 
 @pytest.mark.parametrize("distort", [False, True])
 def test_both_images_of_a_pair_are_cut_alike(
-    folders: Path, clips: Path, tmp_path: Path, distort: bool
+    folders: Path, small_preset: Preset, tmp_path: Path, distort: bool
 ) -> None:
     pairs = PairsConfig(folder=str(folders), layout="folders", distort=distort)
-    data, validation_clips = paired_data(config("rescan", clips, pairs=pairs), tmp_path, print)
+    data, validation_clips = paired_data(small_preset("rescan", TINY, pairs=pairs), tmp_path, print)
     assert not validation_clips
     parts = [data[i] for i in range(6)]
     for part in parts:
@@ -113,3 +87,16 @@ def test_physics_of_pairs_is_what_can_be_known() -> None:
     torch.testing.assert_close(batch.streaks, rainy - clean)
     assert float(batch.transmission.min()) == 1
     assert float(batch.occlusion.max()) == UNKNOWN
+
+
+def test_wrong_choices_are_sentences(folders: Path, small_preset: Preset, tmp_path: Path) -> None:
+    def choose(folder: Path, layout: str) -> TrainingConfig:
+        return small_preset("rescan", TINY, pairs=PairsConfig(folder=str(folder), layout=layout))
+
+    with pytest.raises(DerainError, match="There is no layout 'pears'"):
+        paired_data(choose(folders, "pears"), tmp_path, print)
+    with pytest.raises(DerainError, match="without truth"):
+        paired_data(choose(folders / "rain", "alone"), tmp_path, print)
+    swift = choose(folders, "folders").model_copy(update={"single_image": None, "model": "swift"})
+    with pytest.raises(DerainError, match="'swift' learns from clips"):
+        paired_data(swift, tmp_path, print)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from derain.configs.training import DataConfig, RefinementConfig, TrainingConfig
+from derain.configs.training import TrainingConfig
 from derain.models import DerainError
 from derain.stages.data.batch import Batch
 from derain.stages.data.paired_samples import without_physics
@@ -23,51 +23,17 @@ from derain.stages.data.real_rain import (
 from derain.stages.data.rendered_clips import cached_clip, find_clips
 
 pytestmark = pytest.mark.usefixtures("own_home")
-TINY = {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4}
-NARROW = {"patch": {"width": 4, "layers": 2}, "reference": {"width": 4}}
 
 
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
-    """Folders of frames: `clean` and `real`, one clip in each."""
-    folder = tmp_path_factory.mktemp("clips")
-    for seed, name in enumerate(("clean", "real")):
-        make_walk(folder / name, 12, seed)
-    return folder
-
-
-@pytest.fixture
-def config(clips: Path) -> TrainingConfig:
-    data = DataConfig(
-        clips=str(clips / "clean"),
-        real=str(clips / "real"),
-        validation=None,
-        frames=4,
-        crop=48,
-        batch=2,
-        workers=0,
-    )
-    return TrainingConfig(
-        model="swift",
-        settings=TINY,
-        data=data,
-        refinement=RefinementConfig(settings=NARROW["patch"], critic_warmup=1),
-        steps=4,
-        warmup=0,
-        precision="fp32",
-        log_every=1,
-        validate_every=100,
-        save_every=2,
-    )
-
-
-def test_real_rain_comes_as_it_is(clips: Path, config: TrainingConfig, tmp_path: Path) -> None:
-    files = [cached_clip(p, tmp_path) for p in find_clips(clips / "real")]
-    one, again = (RealRain(files, config.data, 1, 4)[2] for _ in range(2))
+def test_real_rain_comes_as_it_is(
+    clean_and_real: Path, refining: TrainingConfig, tmp_path: Path
+) -> None:
+    files = [cached_clip(p, tmp_path) for p in find_clips(clean_and_real / "real")]
+    one, again = (RealRain(files, refining.data, 1, 4)[2] for _ in range(2))
     assert one.rainy.shape == (4, 3, 48, 48)
     assert torch.equal(one.rainy, again.rainy)
     assert torch.equal(one.rainy, one.clean)
-    video = config.data.model_copy(update={"real": str(clips / "nothing")})
+    video = refining.data.model_copy(update={"real": str(clean_and_real / "nothing")})
     with pytest.raises(DerainError, match=r"set data\.real to a rainy video or a folder"):
         refinement_samples(RealRain(files, video, 1, 4), 1, tmp_path)
 
@@ -91,9 +57,9 @@ def test_images_that_are_no_frames_are_named_and_left_out(
 
 
 @pytest.mark.parametrize("prob", [1.0, 0.5, 0.25, 0.1])
-def test_real_rain_is_a_share_of_all_samples(prob: float, config: TrainingConfig) -> None:
+def test_real_rain_is_a_share_of_all_samples(prob: float, refining: TrainingConfig) -> None:
     """Whatever the batch: it is counted over the samples of a run."""
-    data = config.data.model_copy(update={"real_prob": prob})
+    data = refining.data.model_copy(update={"real_prob": prob})
 
     class Images:
         config, length = data, 40

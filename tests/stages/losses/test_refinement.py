@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from derain.configs.training import DataConfig, RefinementConfig, TrainingConfig
+from derain.configs.training import RefinementConfig, TrainingConfig
 from derain.models import DerainError, load_model
 from derain.models.networks.discriminator import PatchDiscriminator
 from derain.models.output import Output
@@ -39,40 +39,6 @@ pytestmark = pytest.mark.usefixtures("own_home")
 TINY = {"widths": (8, 8, 8), "blocks": (1, 1), "hidden": 4}
 NARROW = {"patch": {"width": 4, "layers": 2}, "reference": {"width": 4}}
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]) -> Path:
-    """Folders of frames: `clean` and `real`, one clip in each."""
-    folder = tmp_path_factory.mktemp("clips")
-    for seed, name in enumerate(("clean", "real")):
-        make_walk(folder / name, 12, seed)
-    return folder
-
-
-@pytest.fixture
-def config(clips: Path) -> TrainingConfig:
-    data = DataConfig(
-        clips=str(clips / "clean"),
-        real=str(clips / "real"),
-        validation=None,
-        frames=4,
-        crop=48,
-        batch=2,
-        workers=0,
-    )
-    return TrainingConfig(
-        model="swift",
-        settings=TINY,
-        data=data,
-        refinement=RefinementConfig(settings=NARROW["patch"], critic_warmup=1),
-        steps=4,
-        warmup=0,
-        precision="fp32",
-        log_every=1,
-        validate_every=100,
-        save_every=2,
-    )
 
 
 def test_the_dark_channel_sees_haze() -> None:
@@ -116,12 +82,12 @@ def test_gradient_energy_falls_with_blur() -> None:
 
 @pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
 def test_a_killed_run_goes_on_bit_for_bit(
-    name: str, config: TrainingConfig, whole_and_resumed: Runs
+    name: str, refining: TrainingConfig, whole_and_resumed: Runs
 ) -> None:
     """Network, discriminator with its power iterations or batch norms, both optimisers."""
     refinement = RefinementConfig(discriminator=name, settings=NARROW[name], critic_warmup=1)
-    config = config.model_copy(update={"refinement": refinement})
-    weights = whole_and_resumed(config, 3)
+    refining = refining.model_copy(update={"refinement": refinement})
+    weights = whole_and_resumed(refining, 3)
     whole, cut = (torch.load(path.parent / "last.pt", weights_only=True) for path in weights)
     assert len(whole["critic"]["model"]) > 4
     assert_same(whole | {"seconds": 0}, cut | {"seconds": 0})
@@ -161,29 +127,29 @@ def assert_same(a: object, b: object) -> None:
         assert a == b
 
 
-def test_without_weight_there_is_no_discriminator(config: TrainingConfig, tmp_path: Path) -> None:
+def test_without_weight_there_is_no_discriminator(refining: TrainingConfig, tmp_path: Path) -> None:
     bare = RefinementConfig(adversarial=0, grey=0)
-    data = config.data.model_copy(update={"real": None})
-    alone = config.model_copy(update={"refinement": bare, "data": data, "steps": 1})
+    data = refining.data.model_copy(update={"real": None})
+    alone = refining.model_copy(update={"refinement": bare, "data": data, "steps": 1})
     train(alone, tmp_path / "run", device="cpu")
     row = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
     assert {"dark", "sharpness"} <= set(row)
     assert not {"adversarial", "grey", "flicker", "critic loss"} & set(row)
-    both = alone.model_copy(update={"refinement": config.refinement, "steps": 2})
+    both = alone.model_copy(update={"refinement": refining.refinement, "steps": 2})
     with pytest.raises(DerainError, match="without a discriminator"):
         train(both, tmp_path / "run", device="cpu", resume=True)
 
 
-def test_lpips_without_its_backbone_is_a_sentence(config: TrainingConfig, tmp_path: Path) -> None:
+def test_lpips_without_its_backbone_is_a_sentence(refining: TrainingConfig, tmp_path: Path) -> None:
     asked = RefinementConfig(lpips=0.1, lpips_weights=str(tmp_path / "alexnet.pth"))
     with pytest.raises(DerainError, match=r"--set refinement\.lpips_weights=FILE"):
-        refinement_objective(config.model_copy(update={"refinement": asked}), CPU)
+        refinement_objective(refining.model_copy(update={"refinement": asked}), CPU)
 
 
-def test_a_discriminator_that_cannot_be_built_is_a_sentence(config: TrainingConfig) -> None:
+def test_a_discriminator_that_cannot_be_built_is_a_sentence(refining: TrainingConfig) -> None:
     asked = RefinementConfig(discriminator="reference", settings={"layers": 3})
     with pytest.raises(DerainError, match="takes no layers"):
-        refinement_objective(config.model_copy(update={"refinement": asked}), CPU)
+        refinement_objective(refining.model_copy(update={"refinement": asked}), CPU)
 
 
 @pytest.mark.slow
@@ -192,17 +158,19 @@ def test_a_discriminator_that_cannot_be_built_is_a_sentence(config: TrainingConf
     ("name", "settings"), [("swift", TINY), ("two_stage", {"width": 8, "blocks": 1})]
 )
 def test_200_steps_lower_the_loss_and_keep_scores_apart(
-    name: str, settings: dict[str, object], config: TrainingConfig, tmp_path: Path
+    name: str, settings: dict[str, object], refining: TrainingConfig, tmp_path: Path
 ) -> None:
     """On one fixed batch, network and discriminator in turn."""
-    config = config.model_copy(update={"model": name, "settings": settings, "learning_rate": 2e-3})
+    refining = refining.model_copy(
+        update={"model": name, "settings": settings, "learning_rate": 2e-3}
+    )
     torch.manual_seed(0)
-    model = make_network(config, fresh=True).train()
-    learners = make_learners(config, model, refinement_objective(config, CPU), Processes(CPU))
+    model = make_network(refining, fresh=True).train()
+    learners = make_learners(refining, model, refinement_objective(refining, CPU), Processes(CPU))
     assert isinstance(learners[1].module, PatchDiscriminator)
-    assert config.data.real is not None
-    files = [cached_clip(p, tmp_path) for p in find_clips(Path(config.data.clips))]
-    samples = refinement_samples(RainyClips(files, config.data, 1, 2), 1, tmp_path)
+    assert refining.data.real is not None
+    files = [cached_clip(p, tmp_path) for p in find_clips(Path(refining.data.clips))]
+    samples = refinement_samples(RainyClips(files, refining.data, 1, 2), 1, tmp_path)
     batch = default_collate([samples[i] for i in range(2)])
     rows = []
     for _ in range(200):
@@ -222,10 +190,10 @@ def test_200_steps_lower_the_loss_and_keep_scores_apart(
     assert sum(apart) / len(apart) > 0.02
 
 
-def test_the_discriminator_learns_alone_at_first(config: TrainingConfig, tmp_path: Path) -> None:
-    torch.manual_seed(config.seed)
-    start = make_network(config, fresh=True).state_dict()
-    few = config.model_copy(update={"steps": 2, "save_every": 1, "keep": 1})
+def test_the_discriminator_learns_alone_at_first(refining: TrainingConfig, tmp_path: Path) -> None:
+    torch.manual_seed(refining.seed)
+    start = make_network(refining, fresh=True).state_dict()
+    few = refining.model_copy(update={"steps": 2, "save_every": 1, "keep": 1})
     train(few, tmp_path, device="cpu")
     first, last = (
         torch.load(tmp_path / name, weights_only=True) for name in ("step-0000001.pt", "last.pt")
@@ -241,7 +209,7 @@ def test_the_discriminator_learns_alone_at_first(config: TrainingConfig, tmp_pat
         TrainingConfig(model="swift", steps=10, refinement=RefinementConfig(critic_warmup=10))
 
 
-def test_the_learning_rate_begins_after_the_discriminator(config: TrainingConfig) -> None:
-    longer = config.model_copy(update={"steps": 101, "warmup": 10})
-    assert learning_rate(1, longer) == pytest.approx(config.learning_rate / 10)
-    assert learning_rate(11, longer) == pytest.approx(config.learning_rate, rel=1e-3)
+def test_the_learning_rate_begins_after_the_discriminator(refining: TrainingConfig) -> None:
+    longer = refining.model_copy(update={"steps": 101, "warmup": 10})
+    assert learning_rate(1, longer) == pytest.approx(refining.learning_rate / 10)
+    assert learning_rate(11, longer) == pytest.approx(refining.learning_rate, rel=1e-3)
