@@ -5,7 +5,7 @@
 A step is forward, loss, backward and an update, of moving noise; the data's rendering is not in it.
 All ways run in turn, and the medians of CPU time are told, which other programs disturb little.
 `crop x batch` have the same number of pixels. `--compile` adds the trunks by torch.compile, which
-needs a C++ compiler and minutes.
+needs a C++ compiler and minutes. `--only` leaves out ways without these words in their name.
 """
 
 from __future__ import annotations
@@ -110,11 +110,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--only", default="")
     given = parser.parse_args()
     set_threads(given.threads)
     ways = list(WAYS[given.network])
     if given.compile:
-        ways.append(Way("bf16, trunks compiled", dtype=BF16, compiled=True))
+        compiled = "bf16, crop 192 x 1, trunks compiled"
+        ways.append(Way(compiled, crop=192, batch=1, dtype=BF16, compiled=True))
+    ways = [way for way in ways if given.only in way.name]
     steps = [prepare(given.network, way) for way in ways]
     times: list[list[float]] = [[] for _ in ways]
     for _ in range(given.rounds + 1):  # the first warms up
@@ -128,7 +131,7 @@ def main() -> None:
         cost = statistics.median(own[1:]) / pixels * 1e6
         first = first or cost
         sys.stdout.write(
-            f"{way.name:32} {cost:6.2f} CPU s a megapixel ({cost / first:.2f}); "
+            f"{way.name:36} {cost:6.2f} CPU s a megapixel ({cost / first:.2f}); "
             f"first step {own[0]:.1f} s\n"
         )
 

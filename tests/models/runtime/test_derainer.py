@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from derain.models import Derainer, DerainError, Output, create_model, load_model, save_model
 from derain.models.networks.per_frame import PerFrame
+from derain.models.registry import list_models, weights_file
 from derain.models.runtime.derainer import choose_device
 from derain.models.runtime.preparation import pad_to_multiple
 from derain.models.runtime.tiles import Mean, spatial_mean
@@ -196,6 +197,12 @@ def test_layers_that_were_not_learned_are_not_shown(
         (output,) = derainer.stream([torch.rand(1, 3, 32, 32)])
         layers = ("recovered", "streaks", "occlusion", "transmission", "airlight")
         assert {name for name in layers if getattr(output, name) is None} == hidden
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if weights_file(name)])
+def test_no_shipped_weights_show_occlusion(name: str) -> None:
+    # It correlates with the truth by 0.26 at most (tests/bench/layers.py).
+    assert "occlusion" in load_model(name).description.unlearned
 
 
 def test_weights_that_cannot_be_loaded_are_a_sentence(tmp_path: Path) -> None:
