@@ -31,6 +31,15 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
+@pytest.mark.parametrize("room", ROOMS[1:4])
+def test_a_room_names_its_folders(room: str) -> None:
+    text = (ROOT / room / "README.md").read_text()
+    folders = [path for path in (ROOT / room).iterdir() if list(path.glob("*.*"))]
+    names = [path.name for path in folders if path.is_dir() and path.name != "__pycache__"]
+    assert len(names) > 2
+    assert [name for name in names if f"`{name}/`" not in text] == []
+
+
 def commands(page: Path) -> list[list[str]]:
     """The arguments of every `derain …` line in the code blocks of a page."""
     lines = [line for block in BLOCK.findall(page.read_text()) for line in block.splitlines()]
