@@ -229,8 +229,8 @@ def run_clip(
     """Run steps and flush over a whole shot (B, T, 3, H, W).
 
     Args:
-        model: what to run.
-        clip: RGB in [0, 1].
+        model: under the contract, on the clip's device.
+        clip: (B, T, 3, H, W), RGB in [0, 1]; H and W multiples of the model's.
         state: where to go on from. Without it the clip is a whole shot and the result has T frames.
         ends: whether a shot that goes on ends with the clip; if not, the result has the frames
             completed so far.

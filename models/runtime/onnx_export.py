@@ -93,7 +93,7 @@ def trace_core(
 
     Args:
         network: whose core is written.
-        path: the file.
+        path: file to write, .onnx.
         size: width and height that it is for, None for any.
         kind: what goes in: frames and neighbours, or what `compare` made of them.
     """
@@ -122,9 +122,9 @@ def example_inputs(network: Swift, height: int, width: int) -> CoreInputs:
     """Inputs of the right shapes, grey everywhere.
 
     Args:
-        network: whose widths count.
-        height: of the frame, pixels.
-        width: of the frame, pixels.
+        network: whose hidden states have their channels.
+        height: of the frame, pixels, a multiple of 8.
+        width: of the frame, pixels, a multiple of 8.
     """
     return CoreInputs(**_grey(input_shapes(network, height, width)))
 
@@ -140,9 +140,9 @@ def input_shapes(
     """The shapes of the core's inputs for one frame, by name.
 
     Args:
-        network: whose widths count.
-        height: of the frame, pixels.
-        width: of the frame, pixels.
+        network: whose hidden states have their channels.
+        height: of the frame, pixels, a multiple of 8.
+        width: of the frame, pixels, a multiple of 8.
         kind: what goes in.
     """
     plane, memory = [1, 1, height, width], [1, network.hidden, height // 8, width // 8]

@@ -92,7 +92,7 @@ def failed(job: Job, expiry: float = EXPIRY, among: set[int] | None = None) -> d
     """The segments that nobody will try again, and why.
 
     Args:
-        job: the folder.
+        job: whose leases and failures are read.
         expiry: seconds of silence after which a worker is taken for dead.
         among: the segments to look at; None is all without a part.
     """

@@ -217,7 +217,7 @@ def part_packets(job: Job, record: Record, headers: bool) -> Iterator[av.Packet]
     """The packets of one part, in the form that muxers expect.
 
     Args:
-        job: the folder.
+        job: in whose folder the part lies.
         record: of the part.
         headers: whether key frames carry the encoder's headers.
 

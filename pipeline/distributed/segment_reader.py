@@ -98,8 +98,8 @@ def open_segment(
     """A reader that stands at the first frame of a segment's context.
 
     Args:
-        plan: of the film.
-        segment: which part.
+        plan: of the film, with the options for opening it.
+        segment: which frames, and which around them.
         threads: of the decoder; None chooses.
         notice: told what was done differently.
 

@@ -21,10 +21,10 @@ def verify_film(job: Job, plan: Plan, records: list[Record], film: Path) -> None
     """Compare a film with its parts; one that differs is deleted, the parts are kept.
 
     Args:
-        job: the folder.
-        plan: of the film.
+        job: in whose folder the parts lie.
+        plan: times and number of the film's frames.
         records: of all parts, in order.
-        film: what was joined.
+        film: the file that was joined.
 
     Raises:
         DerainError: what differs.

@@ -45,7 +45,7 @@ def fit(source: tuple[int, int], per_pixel: float, rate: float) -> tuple[int, in
     """The largest size (width, height) of the source's shape that the network keeps up with.
 
     Args:
-        source: width and height.
+        source: width and height of its frames, pixels.
         per_pixel: seconds that the network takes for a pixel of a frame.
         rate: frames a second that the source gives; more than `SMOOTH` are not asked for.
     """

@@ -58,9 +58,9 @@ def video_packets(path: str | Path, start: float = 0, end: float = float("inf"))
     """Sizes of the packets that show frames from `start` to `end`, in seconds of the file.
 
     Args:
-        path: of the film.
-        start: seconds.
-        end: seconds.
+        path: of a film that can be wound.
+        start: seconds from the film's first frame.
+        end: seconds; infinity is the film's end.
     """
     keys: list[int] = []
     others: list[int] = []

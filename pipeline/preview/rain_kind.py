@@ -84,8 +84,8 @@ def measure_transients(before: Image, frame: Image, after: Image) -> Transients:
 
     Args:
         before: (H, W, 3) uint8.
-        frame: the one looked at.
-        after: the next one.
+        frame: (H, W, 3) uint8, the one looked at.
+        after: (H, W, 3) uint8, the next one.
     """
     past, now, future = (to_tensor(x)[None] for x in (before, frame, after))
     moved = [

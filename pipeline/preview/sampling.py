@@ -57,7 +57,7 @@ def sample_frames(reader: VideoReader, moments: int, frames: int) -> Iterator[Sa
 
     Args:
         reader: of a film that can be wound; it is of no other use afterwards.
-        moments: how many runs.
+        moments: number of runs, 1 or more.
         frames: how many of each; runs may have fewer where frames repeat each other.
 
     Raises:

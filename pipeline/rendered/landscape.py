@@ -44,8 +44,8 @@ def noise(
     """Fractal noise in [0, 1], (height, width, 1); wraps around sideways. `grain`: largest spot.
 
     Args:
-        height: pixels.
-        width: pixels.
+        height: of the map, pixels.
+        width: of the map, pixels.
         grain: size of the largest spots, pixels.
         rng: what is random.
         octaves: how many sizes of spots, each half of the one before.
@@ -97,8 +97,8 @@ def mix_colors(a: Color, b: Color, share: NDArray[np.float32]) -> Image:
     """`a` where `share` is 0, `b` where it is 1.
 
     Args:
-        a: a colour.
-        b: a colour.
+        a: red, green and blue in [0, 1].
+        b: red, green and blue in [0, 1].
         share: (H, W, 1) in [0, 1].
     """
     return rgb(*a) + (rgb(*b) - rgb(*a)) * share
@@ -108,7 +108,7 @@ def landscape(height: int, width: int, seed: int = 7) -> list[Layer]:
     """An evening sky, mountains, wooded hills, a village and a meadow, from far to near.
 
     Args:
-        height: pixels.
+        height: of the view, pixels.
         width: of the view, pixels; layers are wider.
         seed: another seed, another landscape.
     """
@@ -179,7 +179,7 @@ def look(layers: list[Layer], size: tuple[int, int], right: float, down: float =
         layers: from far to near.
         size: height and width of the view.
         right: pixels that the nearest layer has moved by.
-        down: pixels.
+        down: pixels that all layers have moved by.
     """
     height, width = size
     view = np.zeros((height, width, 3), np.float32)

@@ -64,9 +64,9 @@ def demo_frames(height: int, width: int, frames: int) -> Iterator[Image]:
     """The scene of `derain demo`: a drive past a village, a balloon, a still caption.
 
     Args:
-        height: pixels.
-        width: pixels.
-        frames: how many.
+        height: of the frames, pixels.
+        width: of the frames, pixels.
+        frames: length of the scene.
     """
     layers = landscape(height, width)
     for t in range(frames):
@@ -159,7 +159,7 @@ def render_scene(name: str, frames: int = 24, size: tuple[int, int] = (640, 360)
 
     Args:
         name: a key of `SCENES`.
-        frames: how many.
+        frames: length of the scene.
         size: width and height, pixels.
 
     Raises:

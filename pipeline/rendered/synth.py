@@ -78,8 +78,8 @@ def rain_on(
     """Rain on frames (H, W, 3) in [0, 1], one at a time: it falls on from frame to frame.
 
     Args:
-        frames: RGB.
-        settings: of the rain.
+        frames: (H, W, 3) float32, RGB in [0, 1], all of one size.
+        settings: layers, angle and haze of the rain.
         seed: another seed, other drops.
     """
     for index, frame in enumerate(frames):

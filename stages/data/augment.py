@@ -137,8 +137,8 @@ def recolour(image: Tensor, gamma: float, gain: np.ndarray, saturation: float) -
     """Another gamma, gain (of each channel) and saturation of images (…, 3, H, W) in [0, 1].
 
     Args:
-        image: RGB.
-        gamma: exponent.
+        image: (…, 3, H, W), RGB in [0, 1].
+        gamma: exponent, above 0; above 1 darkens.
         gain: (3,), of the channels.
         saturation: 1 leaves it, 0 makes grey.
     """

@@ -57,7 +57,7 @@ def standing_view(
     """A square of the source with as much around it as there is, up to a margin.
 
     Args:
-        frames: how many.
+        frames: length of the view.
         size: height and width of the source.
         side: of the square, source pixels.
         place: its top and left.
@@ -88,7 +88,7 @@ def moving_view(view: View, size: tuple[int, int], rng: Rng) -> View:
     """The view of a camera that moves within the source, there and back where it comes to an end.
 
     Args:
-        view: a standing one.
+        view: one that stands still, as `standing_view` makes it.
         size: height and width of the source.
         rng: what is random.
     """
@@ -127,8 +127,8 @@ def panned_still(image: NDArray[np.uint8], frames: int, side: int, rng: Rng) -> 
     """A still image seen by a moving camera: (frames, side, side, 3).
 
     Args:
-        image: (H, W, 3).
-        frames: how many.
+        image: (H, W, 3) uint8.
+        frames: length of the clip.
         side: height and width of the view, pixels.
         rng: what is random.
     """

@@ -141,7 +141,7 @@ def film_clip(clip: Tensor, camera: CameraSettings, codec: CodecSettings) -> Ten
     """A clip (T, 3, H, W) in [0, 1] as a camera and a codec leave it.
 
     Args:
-        clip: RGB.
+        clip: (T, 3, H, W), RGB in [0, 1].
         camera: blur, sharpening and resizing.
         codec: which one, and how hard.
     """

@@ -131,7 +131,7 @@ def render_pair(clean: Tensor, settings: RainSettings, seed: int) -> Tensor:
 
     Args:
         clean: (T, 3, H, W) in [0, 1].
-        settings: of the rain.
+        settings: angle, layers and haze of the rain.
         seed: recorded with the pair.
     """
     return quantised(render_rain(clean, settings, seed).rainy)
@@ -227,10 +227,10 @@ def bisect(figure: Callable[[float], float], target: float, high: float, steps: 
     """The x in [0, high], rounded to 4 digits, where a falling `figure` comes nearest `target`.
 
     Args:
-        figure: falls with x.
+        figure: takes x to a number that falls as x grows.
         target: the value to reach.
-        high: largest x.
-        steps: halvings.
+        high: largest x that is tried.
+        steps: halvings: each doubles the precision.
     """
     low = 0.0
     for _ in range(steps):

@@ -98,8 +98,8 @@ def aligned_clips(
         fake: (B + R, T, 3, H, W) outputs: B with truth, R of real rain without.
         clean: (B, T, 3, H, W) the truth.
         chance: (B, 3) uniform in [0, 1). Real rain takes the first rows again.
-        frames: of a clip.
-        fakes: as in AlignedClips.
+        frames: of a clip; they span (frames - 1) * SPACING + 1 of the T.
+        fakes: as `AlignedClips.fakes`: a share, 1 where all fake clips are there.
     """
     count = len(clean)
     chance = torch.cat([chance, chance[: len(fake) - count]])
@@ -158,9 +158,9 @@ def adversarial_loss(kind: AdversarialLoss, critic: nn.Module, aligned: AlignedC
     """How far the fake clips are from passing for real ones; the discriminator learns nothing.
 
     Args:
-        kind: which loss.
-        critic: the discriminator.
-        aligned: real and fake clips.
+        kind: one of ADVERSARIAL_LOSSES.
+        critic: the discriminator, from clips (N, n, 3, H, W) to scores (N, …).
+        aligned: real and fake clips; the fake ones have gradients.
     """
     with frozen(critic):
         return aligned.fakes * kind.network_loss(critic(aligned.fake), aligned)
@@ -170,8 +170,8 @@ def critic_of(module: nn.Module, config: RefinementConfig, balance: Balance) -> 
     """The discriminator as a learner; its batches have `aligned` clips.
 
     Args:
-        module: the discriminator.
-        config: of the refinement.
+        module: the discriminator, as ADVERSARIAL_LOSSES builds it.
+        config: its kind, learning rate and Adam's beta1.
         balance: weighs the adversarial loss against those with truth.
     """
     kind = ADVERSARIAL_LOSSES[config.discriminator]

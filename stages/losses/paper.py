@@ -162,7 +162,7 @@ def run_grey(model: TwoStage, level: Tensor, state: State) -> tuple[Tensor, Tens
     Args:
         model: the network.
         level: (B, 1, 1, 1), the brightness.
-        state: of the clip.
+        state: of the clip, whose hidden states are used and stay.
 
     Returns:
         Transmission (B, 3, H, W) before its floor, airlight and image (B, 3, H, W).
@@ -180,8 +180,8 @@ def physics_terms(frame: Frame, pairs: Batch, index: int) -> Terms:
     """-SSIM of every layer of one frame.
 
     Args:
-        frame: what the network gave.
-        pairs: the truth.
+        frame: layers of one frame, (B, C, H, W) each, in [0, 1].
+        pairs: the truth of the clip, (B, T, C, H, W) each.
         index: of the frame in the clip.
     """
     output, at = frame.output, index + MIDDLE

@@ -42,9 +42,10 @@ def physics_losses(output: Output, batch: Batch, weight: Tensor | None = None) -
     them. `weight` is of the squared error of J.
 
     Args:
-        output: of a clip.
-        batch: the truth.
-        weight: (B, T, 1, H, W), or None.
+        output: layers of a clip, (B, T, C, H, W) each; None for those that the network does not
+            have.
+        batch: the truth of the same clip, of the same shapes.
+        weight: (B, T, 1, H, W), 0 or more, of the squared error of J; None weighs all alike.
     """
     assert output.recovered is not None
     terms = {"recovered": log_mse(output.recovered, batch.clean, weight)}
@@ -73,9 +74,9 @@ def training_loss(output: Output, batch: Batch, weights: LossConfig) -> tuple[Te
     """The weighted sum, and its terms before weighting.
 
     Args:
-        output: of a clip.
-        batch: the truth.
-        weights: of the terms.
+        output: what the network made of the clip, (B, T, C, H, W) a layer.
+        batch: the truth of the same clip.
+        weights: factors of the terms, 0 or more, and what rain counts.
     """
     stake = rain_weight(batch.rainy, batch.clean, batch.boldness, weights.rain_weight)
     weight = batch.weight * stake

@@ -38,7 +38,7 @@ def rainy_mask(rainy: Tensor, clean: Tensor, tolerance: float) -> Tensor:
     Args:
         rainy: (B, 3, H, W) in [0, 1].
         clean: (B, 3, H, W) in [0, 1].
-        tolerance: in [0, 1].
+        tolerance: in [0, 1]; 8 / 255 keeps what JPEG does to dry pixels out.
     """
     return ((rainy - clean).abs().amax(1, keepdim=True) > tolerance).to(clean.dtype)
 

@@ -18,7 +18,7 @@ def ssim_map(a: Tensor, b: Tensor, padding: int = 0) -> Tensor:
     """SSIM at every place where the window fits, (B, C, H', W') of two (B, C, H, W).
 
     Args:
-        a: in [0, 1].
+        a: (B, C, H, W) in [0, 1].
         b: of the same size.
         padding: zeros around both, in pixels; `RADIUS` gives a map of their size.
     """

@@ -88,10 +88,10 @@ def make_learners(
     """The network, and the discriminator where there is one; each is given the result before it.
 
     Args:
-        config: of the run.
-        model: the network.
-        objective: what is learned.
-        processes: those that learn together.
+        config: precision, learning rates and the discriminator of the run.
+        model: the network, on its device and in training mode.
+        objective: its losses, and the discriminator where there is one.
+        processes: those among which gradients are averaged.
     """
     dtype = choose_precision(config.precision, processes.device)
     dtype = torch.bfloat16 if dtype == torch.float16 else dtype  # float16 needs loss scaling
@@ -173,7 +173,7 @@ def update_average(average: dict[str, Tensor], model: nn.Module, decay: float, s
 
     Args:
         average: weights by their names, changed in place.
-        model: whose weights enter.
+        model: whose weights enter, of the same names.
         decay: in [0, 1).
         step: of the run, from 1 on.
     """

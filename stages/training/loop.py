@@ -244,7 +244,7 @@ def gradients(
 
     Args:
         learners: whose gradients are put.
-        stream: of batches.
+        stream: gives `parts` batches or more.
         parts: batches of a step, over which gradients are averaged.
         device: where the networks are.
         critic_alone: whether the discriminator alone learns.

@@ -34,9 +34,9 @@ def validate_model(
 
     Args:
         model: under the contract; it goes to `device` and into evaluation mode.
-        validation_clips: what it is shown.
+        validation_clips: rainy clips (1, T, 3, H, W) with their truth.
         device: where it runs.
-        dtype: in which precision.
+        dtype: of its convolutions, by autocast; float32 for none.
         progress: told before every clip how many of how many are done.
         real: (1, T, 3, H, W) of real rain, to look at.
 

@@ -34,8 +34,8 @@ def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """3x3, zero padding.
 
     Args:
-        inputs: channels.
-        outputs: channels.
+        inputs: channels that come in.
+        outputs: channels that go out.
         stride: 1 keeps the size, 2 halves it.
     """
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)

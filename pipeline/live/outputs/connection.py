@@ -254,9 +254,9 @@ def encoding_for(target: Target, asked: Encoding, rate: float) -> Encoding:
     """The user's choice of encoder and quality, or the target's; set to hold no frame back.
 
     Args:
-        target: where to.
+        target: the receiver, which takes some codecs only.
         asked: what the user chose; None where nothing.
-        rate: frames a second.
+        rate: frames a second, above 0.
 
     Raises:
         UsageError: the receiver does not take that codec.

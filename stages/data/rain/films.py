@@ -62,7 +62,7 @@ def lay_rain_over(clip: Tensor, films: list[Path], rng: Rng) -> Tensor:
     """A clip (T, 3, H, W) in [0, 1] with the rain of one of the films falling before it.
 
     Args:
-        clip: RGB.
+        clip: (T, 3, H, W), RGB in [0, 1].
         films: as `find_films` gives them.
         rng: what is random.
     """
@@ -109,7 +109,7 @@ def film_piece(films: list[Path], frames: int, crop: int, margin: int, rng: Rng)
 
     Args:
         films: as `find_films` gives them.
-        frames: how many.
+        frames: length of the piece.
         crop: height and width that the network sees, pixels.
         margin: around it, where there is as much.
         rng: what is random.

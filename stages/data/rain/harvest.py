@@ -169,7 +169,7 @@ def sample_layer(film: NDArray[np.uint8], frames: int, crop: int, rng: Rng) -> G
 
     Args:
         film: (T, H, W) opacities of a film, of 255.
-        frames: how many.
+        frames: length of the piece; a shorter film begins again.
         crop: height and width, pixels.
         rng: what is random.
     """

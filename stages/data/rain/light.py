@@ -21,7 +21,7 @@ def scene_light(clean: Tensor, glow: float, airlight: Tensor) -> Tensor:
 
     Args:
         clean: (T, 3, H, W) in [0, 1].
-        glow: as in `RainSettings`.
+        glow: share of the sky in the light of a drop, in [0, 1], as in `RainSettings`.
         airlight: (1, 3, 1, 1).
     """
     height, width = clean.shape[-2:]
@@ -78,7 +78,7 @@ def sheet_map(
     """Sheets of far rain that sweep over the image with the wind: (T, 1, H, W) in [0, 1].
 
     Args:
-        settings: the wind.
+        settings: of which the angle of the fall counts: sheets hang along it.
         times: (T,) float32, in frames.
         size: height and width, pixels.
         generator: on the CPU.

@@ -136,9 +136,9 @@ def streak_masks(
     """(T, 1, H, W) in [0, 1]: one layer's streaks, brightness 1 at their middle.
 
     Args:
-        layer: the layer.
-        settings: of the clip.
-        air: the clip's.
+        layer: coverage, length, width and fall of its streaks.
+        settings: of the clip, for all its layers.
+        air: wind, gusts and camera of the clip, over T frames.
         size: height and width, pixels.
         device: where the masks are to lie.
         generator: on the CPU.
