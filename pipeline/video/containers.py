@@ -56,6 +56,7 @@ class Container:
     counts_sound: bool = False  # has no time stamps of sound: begins at 0, and closes holes
     any_start: bool = True  # plays from its first time stamp on; else from 0
     words: frozenset[str] | None = None  # the tags that it keeps; None: all
+    comment_behind: bool = False  # its comment is put behind the frames (gif_comment.py)
     timecode: bool = True
     chapters: bool = True
     names_languages: bool = True  # of streams
@@ -207,7 +208,15 @@ CONTAINERS = {
             written=False,
         ),
         Container(suffix=".ogv", written=False),
-        replace(IMAGES, suffix=".gif", encoder="gif", any_start=False, written=True),
+        replace(
+            IMAGES,
+            suffix=".gif",
+            encoder="gif",
+            any_start=False,
+            written=True,
+            words=frozenset(["comment"]),
+            comment_behind=True,
+        ),
         # More than eight bits are no standard, but what all readers know.
         replace(
             IMAGES,

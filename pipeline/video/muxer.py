@@ -21,6 +21,7 @@ from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import EARLY_HEADER, NEED_PACKETS, PIPE, container_of
 from derain.pipeline.video.copying.adding import Output, add_streams
+from derain.pipeline.video.copying.gif_comment import add_comment
 from derain.pipeline.video.copying.kept import lasting, losses
 from derain.pipeline.video.copying.mp4_finalize import Extras, contents_of, remux
 from derain.pipeline.video.copying.streams import (
@@ -316,6 +317,8 @@ class Muxer:
                 os.replace(files.final, files.target)
                 self.part.unlink()
             else:
+                if self.kind.comment_behind and self.extras.metadata.get("comment"):
+                    add_comment(self.part, self.extras.metadata["comment"])
                 os.replace(self.part, files.target)
         except (av.FFmpegError, OSError, ValueError) as error:
             if self.fragmented:
