@@ -5,8 +5,6 @@ Writing with it is writer.py's.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import av
@@ -17,13 +15,13 @@ from derain.models.errors import VideoError
 from derain.models.log import Log
 from derain.pipeline.video.color import JPEG_MATRIX, RGB_MATRIX, Color
 from derain.pipeline.video.containers import PIPE, Container
+from derain.pipeline.video.copying.film import says_full_range
+from derain.pipeline.video.copying.side_data import svt_words
 from derain.pipeline.video.frames import EDITABLE, Video, depth, has_alpha, is_rgb
 
 # Pixel formats that encoders want -> the editable one that holds the same.
 PACKED = {"nv12": "yuv420p", "p010le": "yuv420p10le", "p016le": "yuv420p16le", "rgb8": "rgb24"}
 PACKED |= {"bgr0": "rgb24", "bgra": "gbrap", "rgb48be": "gbrp16le", "gray16be": "gray16le"}
-
-CHROMATICITY, LUMINANCE = 50000, 10000  # steps of a unit in x265's words
 
 SOFTWARE = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
 
@@ -287,7 +285,7 @@ def pixel_formats(codec: av.Codec, video: Video, kind: Container) -> tuple[str, 
         usable = [name for name in usable if not name.startswith("yuvj")]
         best, _ = find_best_pix_fmt_of_list(usable, video.pixel_format.replace("yuvj", "yuv"))
         return best.name, best.name.replace("yuv", "yuvj")
-    if not video.pixel_format.startswith("yuvj"):
+    if not (video.pixel_format.startswith("yuvj") and says_full_range(codec.name, kind)):
         usable = [name for name in usable if not name.startswith("yuvj")]
     if codec.name in X26X and odd(video):
         usable = [name for name in usable if "444" in name]
@@ -333,17 +331,3 @@ def quality(codec: av.Codec, encoding: Encoding, video: Video, kind: Container) 
         names = {"master-display": "mastering-display", "max-cll": "cll"}
         options["x264-params"] = ":".join(f"{names[k]}={v}" for k, v in video.light.items())
     return options | encoding.options
-
-
-def svt_words(light: Mapping[str, str]) -> list[str]:
-    """Mastering display and light level as SVT-AV1 wants them: in units, not in steps."""
-    words = []
-    for key, value in light.items():
-        if key == "max-cll":
-            words.append(f"content-light={value}")
-            continue
-        points, _, most = value.partition("L")
-        points = re.sub(r"\d+", lambda step: f"{int(step[0]) / CHROMATICITY:.5f}", points)
-        most = re.sub(r"\d+", lambda step: f"{int(step[0]) / LUMINANCE:.4f}", most)
-        words.append(f"mastering-display={points}L{most}")
-    return words

@@ -210,6 +210,23 @@ def reformat(
     )
 
 
+def to_limited(image: av.VideoFrame, color: Color, reformatter: VideoReformatter) -> av.VideoFrame:
+    """Convert luma and chroma of the full range to the limited one, in the same format.
+
+    Args:
+        image, color, reformatter: as of `reformat`.
+    """
+    matrix = SWSCALE.get(color.matrix, 5)
+    return reformatter.reformat(
+        image,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=2,
+        dst_color_range=1,
+        threads=1,
+    )
+
+
 def frame_rate(container: InputContainer, stream: VideoStream) -> Fraction:
     """Frames per second."""
     bare = Flags.no_timestamps in Flags(container.format.flags)

@@ -317,8 +317,9 @@ class Muxer:
                 os.replace(files.final, files.target)
                 self.part.unlink()
             else:
-                if self.kind.comment_behind and self.extras.metadata.get("comment"):
-                    add_comment(self.part, self.extras.metadata["comment"])
+                for key, value in self.extras.metadata.items():
+                    if self.kind.comment_behind and key.lower() == "comment":
+                        add_comment(self.part, value)
                 os.replace(self.part, files.target)
         except (av.FFmpegError, OSError, ValueError) as error:
             if self.fragmented:

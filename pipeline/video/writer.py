@@ -6,6 +6,7 @@ The choice of an encoder is in encoders.py, the output file and its other stream
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -21,12 +22,12 @@ from numpy.typing import NDArray
 from derain.models.errors import VideoError
 from derain.models.log import Log, say_nothing
 from derain.pipeline.video.color import RGB_MATRIX, Color, Residual, add_residual
-from derain.pipeline.video.copying.film import carried, losses, marks_for
+from derain.pipeline.video.copying.film import carried, losses, marks_for, says_full_range
 from derain.pipeline.video.copying.hdr_units import UnitWriter
 from derain.pipeline.video.copying.kept import lasting
 from derain.pipeline.video.copying.track_header import TrackMarks, template
 from derain.pipeline.video.encoders import Encoding, choose, configure, other_codec, target_color
-from derain.pipeline.video.frames import Frame, Video, plane, reformat
+from derain.pipeline.video.frames import Frame, Video, is_rgb, plane, reformat, to_limited
 from derain.pipeline.video.muxer import Muxer
 from derain.pipeline.video.output_files import OutputFiles, written_files
 from derain.pipeline.video.paths import require_other_file
@@ -74,6 +75,7 @@ class VideoWriter:
             supported = self.muxer.supported
             self.choice = choose(encoding, video, self.muxer.kind, supported, notice)
             self.color = target_color(video, self.choice.edit_format)
+            self._limits = self._is_limited()
             self.marks = self.muxer.extras.marks = self._choose_marks()
             names = carried(video, self.choice.codec, self.marks)
             self._units = UnitWriter(names, video.unkept, video.ambient, notice)
@@ -91,6 +93,7 @@ class VideoWriter:
         self._last_shown: Fraction | None = None  # seconds, of the frame given last
         self._longest_step = Fraction(1)  # seconds between two frames, one at least
         self._scaler, self._packer = VideoReformatter(), VideoReformatter()
+        self._limiter = VideoReformatter()
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -132,6 +135,8 @@ class VideoWriter:
                 stream.codec_context.flags |= av.codec.context.Flags.global_header
         stream.codec_context.options = dict(choice.options)
         constant_rate = self.muxer.kind.constant_rate
+        if self._limits:
+            video = replace(video, color=replace(video.color, full_range=False))
         configure(stream.codec_context, video, choice.encode_format, constant_rate)
         if choice.codec == "libx265" and self.muxer.kind.hevc_tag is not None:
             stream.codec_context.codec_tag = self.muxer.kind.hevc_tag
@@ -145,6 +150,19 @@ class VideoWriter:
         if like is not None:
             stream.codec_context.open(strict=False)  # PyAV leaves that to others, with a template
         return stream
+
+    def _is_limited(self) -> bool:
+        """Whether the full range becomes the limited one, which readers expect unsaid."""
+        codec, kind = self.choice.codec, self.muxer.kind
+        if not self.color.full_range or is_rgb(self.choice.edit_format):
+            return False
+        if says_full_range(codec, kind):
+            return False
+        self.muxer.notice(
+            f"{codec} into {kind.suffix} cannot say that luma has its full range; the new film has "
+            "the limited one, which looks alike."
+        )
+        return True
 
     def _choose_marks(self) -> TrackMarks:
         """What the new header says of the film that PyAV cannot set."""
@@ -211,9 +229,14 @@ class VideoWriter:
         self, image: av.VideoFrame, pts: int, time_base: Fraction, key: bool, duration: int = 0
     ) -> None:
         choice = self.choice
+        if self._limits:
+            image = to_limited(image, self.color, self._limiter)
         if choice.edit_format != choice.encode_format:
-            image = reformat(image, choice.encode_format, self.color, self._packer)
+            color = replace(self.color, full_range=self.color.full_range and not self._limits)
+            image = reformat(image, choice.encode_format, color, self._packer)
         image.pts, image.time_base, image.duration = pts, time_base, duration
+        # ProRes takes them from here, not from the encoder's settings.
+        image.color_primaries, image.color_trc = self.color.primaries, self.color.transfer
         shown = pts * time_base
         if self._even is not None:
             image.pts, image.time_base = self._even.place(shown), 1 / self.video.rate

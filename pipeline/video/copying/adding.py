@@ -167,7 +167,7 @@ def _captions(
     template: Stream | str = stream
     made = CopiedStream()
     if target is not None and target != codec:
-        template, made.text = target, (codec, target)
+        template, made.text, made.notice = target, (codec, target), output.notice
     captions = Captions(template, tags_of(stream, output.kind), stream.disposition)
 
     def take() -> None:

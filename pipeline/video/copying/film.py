@@ -5,11 +5,19 @@ from __future__ import annotations
 import av
 from av.codec.codec import Capabilities
 
+from derain.pipeline.video.color import Color
 from derain.pipeline.video.containers import Container
 from derain.pipeline.video.copying.hdr_units import AMBIENT_LIGHT, DOLBY_VISION, is_single_layer
 from derain.pipeline.video.copying.track_header import TrackMarks
-from derain.pipeline.video.frames import Video
+from derain.pipeline.video.frames import Video, is_rgb
 
+# Codecs that say themselves that luma has all values or not, and those that never have all.
+RANGED = {"h264", "hevc", "vp9", "av1", "mjpeg"}
+LIMITED = {"mpeg1video", "mpeg2video", "vp8", "prores"}
+# Codecs that say themselves what colours mean, and those that convert them to what they mean.
+COLOURED = {"h264", "hevc", "av1", "mpeg2video", "prores"}
+CONVERTED = {"mjpeg", "png", "gif"}
+HDR = {16, 18}  # PQ and HLG, as FFmpeg counts transfers
 # Encoders that say themselves how light the display was on which the film was graded.
 LIT = {"libx264", "libx265", "libsvtav1"}
 
@@ -46,6 +54,22 @@ def carried(video: Video, codec: str, marks: TrackMarks) -> frozenset[str]:
     return (video.carried - absent) | ({AMBIENT_LIGHT} if video.ambient else set())
 
 
+def says_full_range(codec: str, kind: Container) -> bool:
+    """Whether a film of the full range can be known as such; readers take others for limited."""
+    name = av.Codec(codec, "w").canonical_name
+    return name in RANGED or (kind.full_range and name not in LIMITED)
+
+
+def _says_colours(video: Video, codec: str, kind: Container) -> bool:
+    """Whether colours are known for what they are, or are those that readers expect."""
+    name = av.Codec(codec, "w").canonical_name
+    if kind.colours or name in COLOURED:
+        return True
+    expected = Color().resolved(video.height, is_rgb(video.pixel_format))
+    same = name in CONVERTED or video.color.matrix == expected.matrix
+    return same and video.color.transfer not in HDR
+
+
 def losses(
     video: Video, codec: str, kind: Container, marks: TrackMarks, units: frozenset[str]
 ) -> list[str]:
@@ -62,6 +86,8 @@ def losses(
     lost = [name for name in video.unkept if name not in kept]
     if video.light and not marks.light and codec not in LIT:
         lost.append("the mastering display and light level")
+    if not _says_colours(video, codec, kind):
+        lost.append("what its colours mean")
     if not lost:
         return []
     what = f"{codec} into {kind.suffix}"

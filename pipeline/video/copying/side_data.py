@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
+from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
 from functools import cache
@@ -12,6 +14,7 @@ import av
 from av.sidedata.sidedata import Type as SideDataType
 
 LOG = logging.getLogger(__name__)  # shown with --debug
+CHROMATICITY, LUMINANCE = 50000, 10000  # steps of a unit in x265's words
 # Side data of frames by FFmpeg's numbers, some of which PyAV has no names for.
 LOST = {
     2: "the stereo mode",
@@ -83,4 +86,18 @@ def light(frame: av.VideoFrame) -> dict[str, str]:
     data = side_data(frame, "CONTENT_LIGHT_LEVEL")
     if data and len(data) >= 8:
         words["max-cll"] = "{},{}".format(*struct.unpack("<2I", data[:8]))
+    return words
+
+
+def svt_words(light: Mapping[str, str]) -> list[str]:
+    """Mastering display and light level as SVT-AV1 wants them: in units, not in steps."""
+    words = []
+    for key, value in light.items():
+        if key == "max-cll":
+            words.append(f"content-light={value}")
+            continue
+        points, _, most = value.partition("L")
+        points = re.sub(r"\d+", lambda step: f"{int(step[0]) / CHROMATICITY:.5f}", points)
+        most = re.sub(r"\d+", lambda step: f"{int(step[0]) / LUMINANCE:.4f}", most)
+        words.append(f"mastering-display={points}L{most}")
     return words

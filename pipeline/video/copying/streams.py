@@ -18,7 +18,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from derain.models.errors import VideoError
-from derain.models.log import say_nothing
+from derain.models.log import Log, say_nothing
 from derain.pipeline.video.containers import Container
 from derain.pipeline.video.copying import subtitles
 from derain.pipeline.video.copying.kept import lasting
@@ -64,11 +64,18 @@ class CopiedStream:
     text: tuple[str, str] | None = None  # text subtitles change from one codec to another
     filter: Filter = as_it_is
     skip: int = 0  # packets that a resumed part already has
+    notice: Log = say_nothing  # told once what captions lose where they change
 
     def convert(self, packet: av.Packet) -> Iterable[av.Packet]:
         """A packet of the source in the form that the output wants; none where it says nothing."""
         if self.text is None:
             return self.filter(packet)
+        settings = packet.has_sidedata("webvtt_settings")
+        if settings or subtitles.has_place(bytes(packet), self.text[0]):
+            self.notice(
+                f"Captions of stream {packet.stream_index} that have a place of their own stand "
+                f"where others do: {self.text[1]} does not keep it; .mkv does."
+            )
         payload = subtitles.convert(bytes(packet), *self.text)
         if payload is None:
             return []

@@ -6,6 +6,7 @@ A packet's payload in, its payload out; the packets themselves are muxer.py's.
 from __future__ import annotations
 
 import html
+import re
 import struct
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -19,6 +20,7 @@ STYLE = struct.Struct(">HHHBBI")
 FACES = BOLD, ITALIC, UNDERLINE = 1, 2, 4
 LONGEST = 0xFFFF  # bytes, and letters, that mov_text can count
 FONT_SIZE = 18  # what players take where nothing is said
+PLACE = re.compile(rb"\\(?:an[13-9]|a(?:[135679]|1[01])\b|pos\(|move\()")  # 2: below in the middle
 TIMES = "1\n00:00:00,000 --> 00:00:01,000\n"  # pysubs2 parses whole files alone
 
 
@@ -44,6 +46,13 @@ class Piece:
     def face(self) -> int:
         """The style as a set of bits of mov_text."""
         return self.bold * BOLD + self.italic * ITALIC + self.underline * UNDERLINE
+
+
+def has_place(payload: bytes, codec: str) -> bool:
+    """Whether a caption says where on the screen it stands, other than below in the middle."""
+    if codec == "mov_text":
+        return b"tbox" in payload
+    return PLACE.search(payload) is not None
 
 
 def to_pieces(payload: bytes, codec: str) -> list[Piece]:

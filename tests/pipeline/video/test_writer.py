@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from derain.models.errors import DerainError
+from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
-from derain.pipeline.video import Encoding, Video, VideoReader, VideoWriter
+from derain.pipeline.video import Encoding, Video, VideoReader, VideoWriter, read_rgb
 from derain.pipeline.video.color import Color
 from derain.pipeline.video.frames import Frame
 
@@ -255,3 +256,65 @@ def test_sizes_and_time_stamps_come_back_exactly(
             found = list(reader.frames())
             assert (reader.video.width, reader.video.height) == size
     assert [f.pts * f.time_base for f in found] == [p * base for p in pts]
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "name", "codec"),
+    [
+        ("yuv420p", "out.mkv", "ffv1"),
+        ("yuv420p", "out.nut", "ffv1"),
+        ("yuv420p", "out.mxf", "mpeg2video"),
+        ("yuv420p", "out.avi", "mpeg4"),
+        ("yuv420p", "out.nut", "rawvideo"),
+        ("yuv420p", "out.y4m", None),
+        ("yuv422p10le", "out.nut", "ffv1"),
+        ("yuv422p10le", "out.mov", "prores_ks"),
+    ],
+)
+def test_the_full_range_looks_alike_where_nobody_says_it(
+    tmp_path: Path, identity: nn.Module, pixel_format: str, name: str, codec: str | None
+) -> None:
+    """Grey steps, read again by what the new file says of its range."""
+    image = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    source, target = tmp_path / "in.mkv", tmp_path / name
+    bits = "libx265" if "10" in pixel_format else "libx264"
+    video = Video(64, 64, pixel_format=pixel_format, color=Color(6, 6, 6, full_range=True))
+    with VideoWriter(source, video, Encoding(bits, crf=1)) as writer:
+        for index in range(3):
+            writer.write_rgb(image, index)
+    report = derain_video(
+        source, target, VideoOptions(precision="fp32", encoding=Encoding(codec)), model=identity
+    )
+    before, after = (next(read_rgb(path)) for path in (source, target))
+    assert np.abs(before - after).max() < 0.04
+    told = any("the limited one" in notice for notice in report.notices)
+    assert told == (name not in ("out.mkv", "out.y4m"))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "lost"),
+    [
+        ("out.mov", "prores_ks", False),
+        ("out.mkv", "ffv1", False),
+        ("out.nut", "ffv1", True),
+        ("out_%d.png", None, True),
+    ],
+)
+def test_colours_of_hdr_are_kept_or_told(
+    tmp_path: Path, name: str, codec: str | None, lost: bool
+) -> None:
+    told: list[str] = []
+    video = Video(64, 48, pixel_format="yuv422p10le", color=Color(9, 9, 18))
+    with VideoWriter(tmp_path / name, video, Encoding(codec), notice=told.append) as writer:
+        for index in range(2):
+            writer.write_rgb(np.full((48, 64, 3), 90 * index, np.uint8), index)
+    assert any("what its colours mean" in text for text in told) == lost
+    if not lost:
+        with VideoReader(tmp_path / name) as reader:
+            assert reader.video.color == Color(9, 9, 18)
+
+
+def test_colours_that_readers_expect_need_no_word(tmp_path: Path) -> None:
+    video = Video(64, 48, color=Color(6, 6, 6))
+    with VideoWriter(tmp_path / "out.nut", video, Encoding("ffv1"), notice=pytest.fail) as writer:
+        writer.write_rgb(np.zeros((48, 64, 3), np.uint8), 0)

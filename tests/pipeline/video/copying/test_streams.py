@@ -307,8 +307,8 @@ def test_captions_that_nobody_would_find_again_are_left_out(
     """FFmpeg writes them without a code that says what they are."""
     source = make_clip("in.mkv", captions=[(0.04, 0.2, "first")])
     target = source.with_name(f"out{suffix}")
-    [notice] = derain_video(source, target, X264, model=identity).notices
-    assert f"Subtitle stream 1 is left out: {suffix} has no code for" in notice
+    notices = derain_video(source, target, X264, model=identity).notices
+    assert any(f"Subtitle stream 1 is left out: {suffix} has no code" in text for text in notices)
     assert len(contents(target).times) == 12
 
 
