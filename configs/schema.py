@@ -28,9 +28,9 @@ def split_key_value(text: str) -> tuple[str, str]:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """`did you mean 'x'?`, where something is like it, else the list of all."""
+    """The end of a sentence: `did you mean 'x'?`, where something is like it, else all of them."""
     close = get_close_matches(word, known, 1)
-    return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}"
+    return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}."
 
 
 def explain(

@@ -29,7 +29,7 @@ def show_models(pattern: str = "*") -> None:
     from derain.models.registry import ENTRIES, create_model, is_ready, list_models
 
     if not list_models(pattern):
-        raise UsageError(f"No network is called '{pattern}'; {nearest(pattern, list_models())}.")
+        raise UsageError(f"No network is called '{pattern}'; {nearest(pattern, list_models())}")
     for name in list_models(pattern):
         ready = is_ready(name)
         model = load_model(name) if ready else create_model(name)  # weights may be of another size

@@ -68,6 +68,8 @@ def preview(
     """See in seconds what rain a film shows, what becomes of it, and how long all of it takes."""
     sheet = output or Path(f"{Path(film).stem}_preview.png")
     _check_sheet(sheet, overwrite)
+    if Path(film).suffix.lower() in SHEETS:
+        raise UsageError(f"{film} is a still; derain image {film} -o OUT removes its rain.")
     from derain.pipeline.preview.look import preview as look
     from derain.pipeline.preview.look import write_sheet
     from derain.pipeline.streaming.options import VideoOptions

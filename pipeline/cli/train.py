@@ -176,7 +176,7 @@ def find_preset(name: str) -> Path:
         return Path(name)
     if name in shipped:
         return shipped[name]
-    raise UsageError(f"There is no preset '{name}'; {nearest(name, sorted(shipped))}.")
+    raise UsageError(f"There is no preset '{name}'; {nearest(name, sorted(shipped))}")
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -29,7 +29,7 @@ def test_misspelt_settings_name_the_nearest_of_their_place() -> None:
     assert sentence({"inner": {"flavor": "x"}}) == (
         "there is no setting inner.flavor; did you mean 'flavour'?"
     )
-    assert sentence({"inner": {"zzz": 1}}).endswith("use one of size, flavour")
+    assert sentence({"inner": {"zzz": 1}}).endswith("use one of size, flavour.")
 
 
 def test_old_names_are_told_with_the_new_one() -> None:
@@ -58,4 +58,4 @@ def test_key_and_value_part_at_the_first_sign() -> None:
 
 def test_nothing_alike_lists_all() -> None:
     assert nearest("swfit", ["swift", "median"]) == "did you mean 'swift'?"
-    assert nearest("x", ["swift", "median"]) == "use one of swift, median"
+    assert nearest("x", ["swift", "median"]) == "use one of swift, median."

@@ -52,6 +52,11 @@ def test_a_sheet_that_cannot_be_written_costs_no_work(derain: Command, tmp_path:
         assert why in " ".join(answer.err.split())
 
 
+def test_stills_are_for_another_command(derain: Command) -> None:
+    answer = derain("preview", "photo.jpg")
+    assert answer.code == 2 and "derain image photo.jpg -o OUT" in answer.err
+
+
 def test_what_is_no_falling_rain_is_said(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"x")
