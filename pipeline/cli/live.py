@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from derain.pipeline.cli.common import (
+    ADVANCED,
+    COMMON,
+    ENCODING,
+    FILES,
     AllowNetworkPlaylists,
     Boldness,
     ChosenModel,
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from derain.pipeline.live.session import Live, LiveOptions
 
 HTTP = "127.0.0.1:8000"
+SOURCE = "Source"
 
 
 def live(
@@ -43,29 +48,32 @@ def live(
         str, typer.Argument(help="Camera number or device, URL, file, or lavfi:GRAPH.")
     ] = "0",
     http: Annotated[
-        str | None, typer.Option(help=f"Show in the browser here, such as {HTTP}.")
-    ] = None,
-    window: Annotated[bool, typer.Option("--window", help="Show in a window.")] = False,
-    token: Annotated[
         str | None,
-        typer.Option(help="Secret that viewers need; made up for addresses others can reach."),
+        typer.Option(help=f"Show in the browser here, such as {HTTP}.", rich_help_panel=COMMON),
     ] = None,
+    window: Annotated[
+        bool, typer.Option("--window", help="Show in a window.", rich_help_panel=COMMON)
+    ] = False,
     quality: Quality = None,
-    model: ChosenModel = None,
-    weights: Weights = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
     streaks: Streaks = 1.0,
     haze: Haze = 1.0,
     boldness: Boldness = 0.5,
     resolution: Annotated[
         str,
-        typer.Option(help="WIDTHxHEIGHT to work at, source, or auto: what the machine can take."),
+        typer.Option(
+            help="WIDTHxHEIGHT to work at, source, or auto: what the machine can take.",
+            rich_help_panel=COMMON,
+        ),
     ] = "auto",
-    fps: Annotated[float | None, typer.Option(help="Frames a second, at most.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Only each so many-th frame.")] = 1,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second, at most.", rich_help_panel=SOURCE)
+    ] = None,
+    every: Annotated[
+        int, typer.Option(min=1, help="Only each so many-th frame.", rich_help_panel=SOURCE)
+    ] = 1,
     record: Annotated[
-        str | None, typer.Option(help="Also write what is shown; without sound.")
+        str | None,
+        typer.Option(help="Also write what is shown; without sound.", rich_help_panel=COMMON),
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -73,26 +81,57 @@ def live(
             metavar="TARGET",
             help="Also send it on, sound too; repeatable: rtsp:// rtmp:// srt:// udp:// tcp://, "
             "camera:, hls:FOLDER, - or mjpeg:- (standard output).",
+            rich_help_panel=COMMON,
         ),
     ] = None,
-    codec: Annotated[str | None, typer.Option(help="Encoder of --record and --to.")] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="Encoder of --record and --to.", rich_help_panel=ENCODING)
+    ] = None,
     crf: Annotated[
-        float | None, typer.Option(help="Quality of --record and --to: lower is better.")
+        float | None,
+        typer.Option(
+            help="Quality of --record and --to: lower is better.", rich_help_panel=ENCODING
+        ),
     ] = None,
     overwrite: Overwrite = False,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="A file at its own pace; else every frame of it.")
+        bool,
+        typer.Option(
+            "--realtime",
+            help="A file at its own pace; else every frame of it.",
+            rich_help_panel=SOURCE,
+        ),
     ] = False,
-    loop: Annotated[bool, typer.Option("--loop", help="A file again and again.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long.")] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="A file again and again.", rich_help_panel=SOURCE)
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="End after so long.", rich_help_panel=SOURCE)
+    ] = None,
+    snapshots: Annotated[
+        Path, typer.Option(help="Folder for the window's snapshots.", rich_help_panel=FILES)
+    ] = Path(),
+    model: ChosenModel = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Secret that viewers need; made up for addresses others can reach.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     scene_reset: SceneReset = "auto",
     opencv: Annotated[
-        bool, typer.Option("--opencv", help="Read the camera with OpenCV, not FFmpeg.")
+        bool,
+        typer.Option(
+            "--opencv", help="Read the camera with OpenCV, not FFmpeg.", rich_help_panel=ADVANCED
+        ),
     ] = False,
     input_format: InputFormat = None,
     input_opt: InputOpt = None,
     allow_network_playlists: AllowNetworkPlaylists = False,
-    snapshots: Annotated[Path, typer.Option(help="Folder for the window's snapshots.")] = Path(),
     debug: Debug = False,
 ) -> None:
     """Watch the rain go away: a camera, a stream or a file, in the browser or a window."""
