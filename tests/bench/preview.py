@@ -17,7 +17,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
-from derain.pipeline.preview import look
+from derain.pipeline.preview import look, spots
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
 
@@ -27,7 +27,7 @@ CLOCKS: dict[str, Callable[[], float]] = {"CPU": time.process_time, "clock": tim
 
 def measure(film: str, clock: Callable[[], float], folder: Path) -> tuple[float, float]:
     """Seconds that are promised, and seconds that the whole film takes, by one clock."""
-    look.time = SimpleNamespace(monotonic=clock)
+    look.time = spots.time = SimpleNamespace(monotonic=clock)
     promised = look.preview(film, OPTIONS).seconds
     began = clock()
     derain_video(film, folder / "clean.mp4", OPTIONS)
