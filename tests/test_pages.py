@@ -31,6 +31,16 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
+def test_all_options_of_video_are_in_its_page() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    text = (ROOT / "pipeline" / "README.md").read_text()
+    names = [name for option in group.commands["video"].params for name in option.opts]
+    names = [name for name in names if name.startswith("--")]
+    assert len(names) > 30
+    assert [name for name in names if name not in text] == []
+
+
 @pytest.mark.parametrize("room", ROOMS[1:4])
 def test_a_room_names_its_folders(room: str) -> None:
     text = (ROOT / room / "README.md").read_text()

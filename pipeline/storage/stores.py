@@ -170,7 +170,11 @@ class StorePath:
         return True
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Delete it."""
+        """Delete it.
+
+        Raises:
+            FileNotFoundError: it was not there, of stores that say so; S3 does not.
+        """
         try:
             with _asking(self.url):
                 self._system.rm_file(self.url)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("own_home")
 def config(
     tmp_path_factory: pytest.TempPathFactory, make_walk: Callable[..., Path]
 ) -> TrainingConfig:
-    clips = make_walk(tmp_path_factory.mktemp("clips"), 6)
+    clips = make_walk(tmp_path_factory.mktemp("clips"), 4)
     data = DataConfig(
         clips=str(clips), validation=str(clips), frames=3, crop=48, batch=1, workers=0
     )
