@@ -36,7 +36,7 @@ def first_time(streams: Iterable[Stream], items: Iterable[Frame | av.Packet]) ->
 
     Args:
         streams: of the source, with the start times that FFmpeg found.
-        items: the first of what was read, for sources that say nothing.
+        items: the first of what was read: sources may say nothing, or start before they say.
     """
     times = [
         stream.start_time * stream.time_base
@@ -44,7 +44,7 @@ def first_time(streams: Iterable[Stream], items: Iterable[Frame | av.Packet]) ->
         if stream.type in ("video", "audio") and stream.start_time is not None
     ]
     frames = [item.pts * item.time_base for item in items if isinstance(item, Frame)]
-    return min(times or frames, default=Fraction(0))
+    return min([*times, *frames], default=Fraction(0))
 
 
 def move(item: Frame | av.Packet, seconds: Fraction) -> None:

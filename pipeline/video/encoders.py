@@ -6,6 +6,7 @@ Writing with it is writer.py's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import av
 from av.codec.codec import Capabilities, UnknownCodecError, find_best_pix_fmt_of_list
@@ -30,7 +31,8 @@ HARDWARE = ("_nvenc", "_qsv", "_amf", "_vaapi", "_videotoolbox", "_v4l2m2m", "_m
 
 # Codecs that say the shape of a pixel themselves. Of the containers MP4 says it (mp4_finalize.py):
 # PyAV lets it be set on streams that are copied, not on those that are encoded.
-SHAPED = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg"}
+SHAPED = {"h264", "hevc", "mpeg4", "mjpeg"}
+FRAME_SHAPES = {Fraction(4, 3), Fraction(16, 9), Fraction(221, 100)}  # that MPEG-2 can say
 
 # Quality that looks like the source, on each encoder's own scale, and settings that keep up with
 # the network on two cores: at these qualities slower presets save size, not looks.
@@ -147,8 +149,10 @@ def warn_unsupported_features(choice: Choice, video: Video, kind: Container, not
     elif video.transparent and not has_alpha(choice.encode_format):
         notice(f"{codec} stores no transparency; --codec ffv1 into .mkv keeps it.")
     canonical = av.Codec(codec, "w").canonical_name
-    told = canonical in SHAPED or kind.pixel_aspect
-    if video.aspect not in (None, 1) and not told:
+    aspect = video.aspect or Fraction(1)
+    shape = aspect * video.width / video.height
+    told = canonical in SHAPED or (canonical == "mpeg2video" and shape in FRAME_SHAPES)
+    if aspect != 1 and not (told or kind.pixel_aspect):
         notice(f"{codec} does not keep the shape of a pixel, {video.aspect}; --codec libx264 does.")
 
 

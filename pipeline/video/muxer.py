@@ -218,7 +218,7 @@ class Muxer:
         if log:
             self._log_times(packet)
         try:
-            if self.kind.stamps_in_blocks:
+            if self.kind.rises_in_own_units:
                 self.container.start_encoding()
                 in_units_of(packet, packet.stream.time_base)
             enforce_monotonic_dts(packet, self.last)

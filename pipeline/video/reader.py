@@ -26,9 +26,10 @@ from derain.pipeline.video import clock
 from derain.pipeline.video.color import Color, Rgb, to_float
 from derain.pipeline.video.completeness import missing
 from derain.pipeline.video.copying.hdr_units import IN_UNITS
+from derain.pipeline.video.decoding.describing import describe, frame_rate
 from derain.pipeline.video.decoding.film_decoder import FilmDecoder
 from derain.pipeline.video.demuxing import PacketReader
-from derain.pipeline.video.frames import Frame, Video, decoded_rgb, describe, frame_rate, reformat
+from derain.pipeline.video.frames import Frame, Video, decoded_rgb, reformat
 from derain.pipeline.video.opening import film_stream, is_announcing_still, open_source
 from derain.pipeline.video.paths import is_plain_file
 from derain.pipeline.video.timestamps import Timeline, stamp

@@ -233,11 +233,12 @@ def exact_timescale(streams: Iterable[Stream]) -> str:
 
 
 @dataclass(slots=True)
-class EvenTimes:
-    """Numbers for the frames of a container that shows all of them equally long."""
+class FrameNumbers:
+    """Numbers for frames where a container or a codec counts them and has no finer time."""
 
     rate: Fraction
-    count: int = 0
+    leaps: bool  # whether numbers may be left out, or all frames are shown equally long
+    count: int = 0  # that the next frame has at least
     first: Fraction | None = None  # seconds
     farthest: Fraction = Fraction(0)  # seconds that a frame is off its own time
 
@@ -248,11 +249,15 @@ class EvenTimes:
 
     def place(self, shown: Fraction) -> int:
         """The number of the next frame, which is due at `shown` seconds."""
-        self.first = shown if self.first is None else self.first
-        off = abs(shown - self.first - self.count * self.step)
-        self.farthest = max(self.farthest, off)
-        self.count += 1
-        return self.count - 1
+        if self.first is None:
+            self.first = shown
+            self.count = round(shown / self.step) if self.leaps else 0
+            self.first -= self.count * self.step
+        due = (shown - self.first) / self.step
+        number = max(self.count, round(due)) if self.leaps else self.count
+        self.farthest = max(self.farthest, abs(due - number) * self.step)
+        self.count = number + 1
+        return number
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ from derain.pipeline.video.muxer import Muxer
 from derain.pipeline.video.output_files import OutputFiles, written_files
 from derain.pipeline.video.paths import require_other_file
 from derain.pipeline.video.reader import VideoReader
-from derain.pipeline.video.timestamps import EvenTimes
+from derain.pipeline.video.timestamps import FrameNumbers
 
 PLAIN = Encoding()
 MOST_HELD = 20  # frames; no encoder lets a frame be shown so many steps after it is decoded
@@ -88,7 +88,9 @@ class VideoWriter:
         except BaseException:
             self.muxer.abandon()
             raise
-        self._even = EvenTimes(video.rate) if self.muxer.kind.constant_rate else None
+        even = self.muxer.kind.constant_rate
+        counts = even or self.stream.codec_context.time_base > video.ticks
+        self._numbers = FrameNumbers(video.rate, leaps=not even) if counts else None
         self._last_dts: int | None = None
         self._last_shown: Fraction | None = None  # seconds, of the frame given last
         self._longest_step = Fraction(1)  # seconds between two frames, one at least
@@ -238,8 +240,8 @@ class VideoWriter:
         # ProRes takes them from here, not from the encoder's settings.
         image.color_primaries, image.color_trc = self.color.primaries, self.color.transfer
         shown = pts * time_base
-        if self._even is not None:
-            image.pts, image.time_base = self._even.place(shown), 1 / self.video.rate
+        if self._numbers is not None:
+            image.pts, image.time_base = self._numbers.place(shown), 1 / self.video.rate
             image.duration = 1
         if self._last_shown is not None:
             self._longest_step = max(self._longest_step, shown - self._last_shown)
@@ -278,10 +280,16 @@ class VideoWriter:
     def finish(self) -> None:
         """Write what the encoder still holds and close the part file, leaving it a part file."""
         self._submit(None)
-        if self._even is not None and self._even.farthest > self._even.step / 2:
+        numbers = self._numbers
+        if numbers is not None and numbers.farthest > numbers.step / (1 if numbers.leaps else 2):
+            why = (
+                f"{self.choice.codec} counts frames"
+                if numbers.leaps
+                else f"{self.muxer.kind.suffix} shows all frames equally long"
+            )
             self.muxer.notice(
-                f"{self.muxer.kind.suffix} shows all frames equally long: some are due up to "
-                f"{float(self._even.farthest):.2f} s from their time; .mkv keeps it."
+                f"{why}: some are due up to {float(numbers.farthest):.2f} s from their time; "
+                "H.264 in .mkv keeps it."
             )
         self.muxer.close()
 

@@ -222,15 +222,17 @@ FILMS: dict[str, Maker] = (
             f, "vob", "-target", "pal-dvd", "-s", "64x48", "-aspect", "16:9"
         ),
         "broadcast-dv": lambda f: one(f, "dv", "-s", "720x576", "-pix_fmt", "yuv420p", "-t", "0.2"),
-        "joined-size": lambda f: joined(f, [[*pattern(), *X264], [*pattern(size="80x64"), *X264]]),
+        "joined-size": lambda f: joined(
+            f, [[*pattern(2), *X264], [*pattern(2, size="80x64"), *X264]]
+        ),
         "joined-depth": lambda f: joined(
-            f, [[*pattern(), *X264], [*pattern(), *X264[:4], "-pix_fmt", "yuv420p10le"]]
+            f, [[*pattern(2), *X264], [*pattern(2), *X264[:4], "-pix_fmt", "yuv420p10le"]]
         ),
         "joined-sound": lambda f: joined(
             f,
             [
-                [*pattern(), *tone(), *X264, "-c:a", "aac"],
-                [*pattern(), *tone(1, 44100), *X264, "-c:a", "aac", "-ac", "2"],
+                [*pattern(2), *tone(2), *X264, "-c:a", "aac"],
+                [*pattern(2), *tone(2, 44100), *X264, "-c:a", "aac", "-ac", "2"],
             ],
         ),
         "camera-h264": partial(raw, suffix="264"),

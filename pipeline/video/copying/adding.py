@@ -27,6 +27,7 @@ from derain.pipeline.video.copying.streams import (
     new_extradata,
     read_cover,
     tags_of,
+    whole_segments,
 )
 from derain.pipeline.video.copying.trial import Candidate, Filter, Mode, NewFilm, refusals
 from derain.pipeline.video.opening import is_cover
@@ -47,7 +48,7 @@ class Output:
     @property
     def modes(self) -> list[Mode]:
         """Every way in which the streams will be written."""
-        muxer, blocks = self.container.format.name, self.kind.stamps_in_blocks
+        muxer, blocks = self.container.format.name, self.kind.rises_in_own_units
         if not self.fragmented:
             return [Mode(muxer, self.kind.part_options, True, blocks)]
         strict = {"strict": self.kind.part_options["strict"]}
@@ -168,6 +169,8 @@ def _captions(
     made = CopiedStream()
     if target is not None and target != codec:
         template, made.text, made.notice = target, (codec, target), output.notice
+    if stream.codec_context.codec.canonical_name == "hdmv_pgs_subtitle":
+        made.filter = whole_segments
     captions = Captions(template, tags_of(stream, output.kind), stream.disposition)
 
     def take() -> None:

@@ -58,7 +58,8 @@ def losses(
         others: the streams that may go along.
     """
     told = []
-    if "timecode" in film.metadata and not (kind.timecode and kind.words is None):
+    coded = any(key.lower() == "timecode" for key in [*film.metadata, *words])
+    if coded and not (kind.timecode and kind.words is None):
         told.append("its time code")
     if kind.words is not None:
         lost = [key for key in words if key.lower() not in kind.words]

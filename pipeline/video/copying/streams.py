@@ -5,6 +5,7 @@ Packets are never decoded; only text subtitles change form where the container w
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +53,22 @@ class Source(Protocol):
 
 def as_it_is(packet: av.Packet) -> list[av.Packet]:
     """A packet in the form it has."""
+    return [packet]
+
+
+def whole_segments(packet: av.Packet) -> list[av.Packet]:
+    """A packet of Blu-ray captions as it is, where it consists of whole segments.
+
+    Of others FFmpeg's muxers make packets of the film.
+
+    Raises:
+        InvalidDataError: it does not.
+    """
+    data, at = bytes(packet), 0
+    while at + 3 <= len(data):
+        at += 3 + int.from_bytes(data[at + 1 : at + 3], "big")
+    if at != len(data):
+        raise av.InvalidDataError(errno.EINVAL, "damaged captions")
     return [packet]
 
 

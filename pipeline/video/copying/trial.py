@@ -51,7 +51,7 @@ class Mode:
     muxer: str  # FFmpeg's name
     options: Mapping[str, str]
     takes_late: bool
-    stamps_in_blocks: bool = False
+    rises_in_own_units: bool = False
 
 
 def refusals(candidates: list[Candidate], modes: list[Mode], new_video: NewFilm) -> dict[int, str]:
@@ -113,7 +113,7 @@ def _write(candidates: list[Candidate], mode: Mode, new_video: NewFilm, frames: 
             name = candidate.name
             for packet in _ready(candidate):
                 packet.stream = stream
-                if mode.stamps_in_blocks:
+                if mode.rises_in_own_units:
                     in_units_of(packet, stream.time_base)
                 enforce_monotonic_dts(packet, last)
                 trial.mux_one(packet)

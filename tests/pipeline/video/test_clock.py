@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import pytest
@@ -13,10 +13,20 @@ from torch import nn
 
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import VideoOptions
-from derain.pipeline.video.clock import clock_text, runs_since_before
+from derain.pipeline.video.clock import clock_text, first_time, runs_since_before
+from derain.pipeline.video.color import Color
+from derain.pipeline.video.frames import Frame
 
 OPTIONS = VideoOptions(precision="fp32")
 HOURS = 22953  # seconds; as any recording of television begins
+
+
+class Stream(NamedTuple):
+    """As much of a stream as says when it starts."""
+
+    type: str
+    start_time: int
+    time_base: Fraction
 
 
 @pytest.fixture
@@ -114,3 +124,14 @@ def test_files_with_a_clock_of_their_own_are_known() -> None:
     assert not runs_since_before("mov,mp4,m4a,3gp,3g2,mj2", "a.mp4")
     assert clock_text(Fraction(22953)) == "6:22:33.000"
     assert clock_text(Fraction(-3, 2)) == "-0:00:01.500"
+
+
+def test_a_first_frame_before_the_declared_start_counts() -> None:
+    """A damaged first packet: FFmpeg takes the second one's time for the start."""
+    base = Fraction(1, 90000)
+    stream = Stream("video", 133200, base)
+    image = av.VideoFrame(16, 16)
+    frame = Frame(image, 129600, base, Color())
+    assert first_time([stream], [frame]) == Fraction(129600, 90000)
+    assert first_time([stream], []) == Fraction(133200, 90000)
+    assert first_time([], []) == 0

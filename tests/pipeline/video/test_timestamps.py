@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.video import Encoding, VideoReader
 from derain.pipeline.video.timestamps import LATE, Timeline
@@ -199,3 +200,21 @@ def test_damaged_avi_stays_even(make_clip: Callable[..., Path]) -> None:
     assert steps.min() > 0.99
     assert steps == pytest.approx(steps.round())
     assert after[-1] < 0.85
+
+
+BURSTS = [0, 33, 34, 35, 36, 100, 400, 401, 402, 500]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("out.gif", None), ("out.wmv", None), ("out.mpg", None), ("out.avi", "mpeg4")],
+)
+def test_bursts_of_frames_end_no_run(
+    make_clip: Callable[..., Path], identity: nn.Module, name: str, codec: str | None
+) -> None:
+    """Several frames in one unit of time of the container, or of the codec."""
+    source = make_clip("in.mkv", frames=len(BURSTS), time_base=Fraction(1, 1000), pts=BURSTS)
+    options = VideoOptions(precision="fp32", encoding=Encoding(codec))
+    derain_video(source, source.with_name(name), options, model=identity)
+    with av.open(str(source.with_name(name))) as file:
+        assert sum(1 for _ in file.decode(video=0)) == len(BURSTS)

@@ -16,7 +16,7 @@ from torch import nn
 from derain.pipeline.streaming.derain_video import derain_video
 from derain.pipeline.streaming.options import Report, VideoOptions
 from derain.pipeline.video import Encoding, VideoReader, write_rgb
-from derain.pipeline.video.copying.streams import bitstream_filter, new_extradata
+from derain.pipeline.video.copying.streams import bitstream_filter, new_extradata, whole_segments
 from derain.pipeline.video.demuxing import copy_of
 
 Run = Callable[..., tuple[Path, Report]]
@@ -322,3 +322,17 @@ def test_a_damaged_first_packet_does_not_hide_the_header(make_clip: Callable[...
         convert = bitstream_filter("aac_adtstoasc", stream)
         assert new_extradata(convert, [spoiled]) is None
         assert new_extradata(convert, [spoiled, *packets]) == b"\x11\x90"
+
+
+@pytest.mark.parametrize(
+    ("payload", "whole"),
+    [(b"\x80\0\0", True), (b"\x15\0\2xy\x80\0\0", True), (b"\x80\1\0", False), (b"\x80\0", False)],
+)
+def test_damaged_captions_of_a_disc_go_no_further(payload: bytes, whole: bool) -> None:
+    """Of segments that are longer than their packet FFmpeg's muxer makes packets of the film."""
+    packet = av.Packet(payload)
+    if whole:
+        assert whole_segments(packet) == [packet]
+    else:
+        with pytest.raises(av.InvalidDataError):
+            whole_segments(packet)
