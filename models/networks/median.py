@@ -84,7 +84,7 @@ class AlignedMedian(VideoModel[Window]):
         rain = ((excess - self.brighter) / self.soft).clamp(0, 1)
         trust = ((self.agree - spread) / self.soft).clamp(0, 1)
         # A caption that stands still is brighter than the scene that moves behind it, too.
-        still = as_float(stillness(near.frame, *near.unmoved))
+        still = as_float(stillness(near.frame, *near.unmoved[1:3]))
         fresh = ((still - self.brighter) / self.soft).clamp(0, 1)
         gate = rain * trust * fresh
         image = torch.lerp(frame, median, gate).clamp(0, 1)

@@ -50,6 +50,7 @@ from derain.models.networks.haze_estimator import (
     full_size,
     weigh_by_confidence,
 )
+from derain.models.networks.restraint import STANDING, darken_transients, keep_standing
 from derain.models.networks.swift_core import (
     Compared,
     Core,
@@ -121,20 +122,6 @@ def _choose(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     if len(condition) == 1 and condition.device.type == "cpu":
         return a if bool(condition) else b
     return torch.where(condition, a, b)
-
-
-def darken_transients(image: Tensor, bound: Tensor, caution: Tensor) -> Tensor:
-    """Take off what is brighter than the neighbours, the more the less caution there is.
-
-    The network leaves rain in doubt; what is brighter than three of four aligned neighbours may be
-    rain and may be anything else that passes.
-
-    Args:
-        image: (B, 3, H, W), derained, in [0, 1].
-        bound: (B, 3, H, W), the second brightest of the neighbours.
-        caution: (B, 1, 1, 1): at 1 nothing is taken off, at 0 all that lies above the bound.
-    """
-    return image - (1 - caution).clamp(0, 1) * (image - bound.clamp(0, 1)).clamp_min(0)
 
 
 class Swift(VideoModel[SwiftState]):
@@ -282,6 +269,9 @@ class Swift(VideoModel[SwiftState]):
             corner = tile.corner(state.memory1)
             h1 = warp(state.memory1, near.to_previous, torch.zeros_like(h1), corner)
             h2 = warp(state.memory2, near.to_previous, torch.zeros_like(h2), corner)
+        # A frame without neighbours is its own, and would stand still everywhere.
+        alone = int(state.window.filled) < 2
+        standing = torch.zeros_like(state.caution) if alone else STANDING * state.caution
         core = self.engine or self.core
         found = core(
             CoreInputs(
@@ -292,6 +282,7 @@ class Swift(VideoModel[SwiftState]):
                 gain,
                 airlight,
                 state.caution,
+                standing,
                 h1,
                 h2,
             )
@@ -336,4 +327,6 @@ class Swift(VideoModel[SwiftState]):
         if not self.training:
             # Training sees what lies outside [0, 1], or it could not pull it back.
             image = darken_transients(image.clamp(0, 1), clear + high, seen.caution)
+            seen_clear = clear.clamp(0, 1)
+            image = keep_standing(image, seen_clear, seen.change, gain, seen.standing)
         return CoreOutputs(image, h1, h2, recovered, streaks, occlusion)

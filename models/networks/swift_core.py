@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from derain.models.ops.frame_window import rank, stillness
+from derain.models.ops.frame_window import change_that_stays, rank, stillness
 from derain.models.ops.layers import MinimalGatedUnit, ResidualBlock, Upsample, leaky_relu
 
 
@@ -22,10 +22,11 @@ class CoreInputs(NamedTuple):
     On the CPU images may be uint8, all but the gain.
 
     frame: (B, 3, H, W) as filmed. two_before, before, after, two_after: its neighbours, moved to
-    it, (B, 3, H, W) each. still_before, still_after: the nearest of them as they are. previous:
+    it, (B, 3, H, W) each. still_two_before to still_two_after: the same as they are. previous:
     (B, 3, H, W) the last output, moved to it; the frame without haze where there is none. gain:
     (B, 1, H, W), 1 / transmission. airlight: (B, 3, 1, 1). caution: (B, 1, 1, 1), see `caution_of`
-    in swift.py. memory1, memory2: (B, hidden, H / 8, W / 8) of the step before, moved.
+    in swift.py. standing: (B, 1, 1, 1), see `keep_standing`, there. memory1, memory2:
+    (B, hidden, H / 8, W / 8) of the step before, moved.
     """
 
     frame: Tensor
@@ -33,12 +34,15 @@ class CoreInputs(NamedTuple):
     before: Tensor
     after: Tensor
     two_after: Tensor
+    still_two_before: Tensor
     still_before: Tensor
     still_after: Tensor
+    still_two_after: Tensor
     previous: Tensor
     gain: Tensor
     airlight: Tensor
     caution: Tensor
+    standing: Tensor
     memory1: Tensor
     memory2: Tensor
 
@@ -47,7 +51,8 @@ class Compared(NamedTuple):
     """What is left of `CoreInputs` once the frame was compared with its neighbours.
 
     dark, low, high, bright: the moved neighbours sorted for each value, (B, 3, H, W) each. median:
-    of all five. still: (B, 1, H, W), see `stillness`. The rest as it was; uint8 stays uint8.
+    of all five. still, change: (B, 1, H, W), see `stillness` and `change_that_stays`. The rest as
+    it was; uint8 stays uint8.
     """
 
     frame: Tensor
@@ -57,10 +62,12 @@ class Compared(NamedTuple):
     bright: Tensor
     median: Tensor
     still: Tensor
+    change: Tensor
     previous: Tensor
     gain: Tensor
     airlight: Tensor
     caution: Tensor
+    standing: Tensor
     memory1: Tensor
     memory2: Tensor
 
@@ -69,8 +76,10 @@ def compare(seen: CoreInputs) -> Compared:
     """The part of the core that has no weights: minima and maxima, which are exact in bytes."""
     frame, *neighbours = seen[:5]
     ranked, median = rank(frame, neighbours)
-    still = stillness(frame, seen.still_before, seen.still_after)
-    return Compared(frame, *ranked, median, still, *seen[7:])
+    unmoved = seen[5:9]
+    still = stillness(frame, *unmoved[1:3])
+    change = change_that_stays(frame, unmoved, still)
+    return Compared(frame, *ranked, median, still, change, *seen[9:])
 
 
 class CoreOutputs(NamedTuple):

@@ -48,13 +48,13 @@ class Fetched(NamedTuple):
 
     frame: (B, 3, H, W).
     neighbours: two before, one before, one after, two after; (B, 3, H, W) each.
-    unmoved: the frames before and after it as they are, (B, 3, H, W) each.
+    unmoved: the same frames as they are, (B, 3, H, W) each.
     to_previous: (B, 2, H / 2, W / 2) flow from this frame to the one before it in the shot.
     """
 
     frame: Tensor
     neighbours: Neighbours
-    unmoved: tuple[Tensor, Tensor]
+    unmoved: Neighbours
     to_previous: Tensor
 
 
@@ -140,9 +140,9 @@ def fetch(window: Window, centre: int, tile: Tile | None = None) -> Fetched:
         flow = _flow_to(window, centre, offset, tile)
         fetched[offset] = warp(window.frames[centre + offset], flow, frame, corner)
     a, b, c, d = (fetched[offset] for offset in offsets)
-    before, after = (tile.crop(window.frames[centre + offset]) for offset in offsets[1:3])
+    e, f, g, h = (tile.crop(window.frames[centre + offset]) for offset in offsets)
     previous = _flow_to(window, centre, -1, tile) if centre > first else _no_flow(frame)
-    return Fetched(frame, (a, b, c, d), (before, after), previous)
+    return Fetched(frame, (a, b, c, d), (e, f, g, h), previous)
 
 
 def rank(frame: Tensor, neighbours: Sequence[Tensor]) -> tuple[Neighbours, Tensor]:
@@ -172,8 +172,22 @@ def stillness(frame: Tensor, before: Tensor, after: Tensor) -> Tensor:
         before: the frame before it, as it is.
         after: the frame after it, as it is.
     """
-    change = _brighter(_difference(before, frame), _difference(after, frame))
-    return reduce(_brighter, change.split(1, 1))
+    return _brighter(_difference(before, frame), _difference(after, frame))
+
+
+def change_that_stays(frame: Tensor, unmoved: Sequence[Tensor], still: Tensor) -> Tensor:
+    """How much of a change there is however one looks at it, (B, 1, H, W).
+
+    It is small for what stands on the frame before, in and after it. Frames that are nearly the
+    same, as where a recording repeats them, say little of rain; so one of the next ones must agree.
+
+    Args:
+        frame: (B, 3, H, W), in [0, 1] or uint8.
+        unmoved: two before, before, after and two after it, as they are.
+        still: of the nearest two, from `stillness`.
+    """
+    further = _darker(_difference(unmoved[0], frame), _difference(unmoved[3], frame))
+    return _brighter(still, further)
 
 
 # Bytes on the CPU by NumPy or OpenCV, in this thread: waking torch's for so little takes longer.
@@ -192,9 +206,12 @@ def _brighter(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:
+    """The largest of the three colours', (B, 1, H, W)."""
     if a.dtype == torch.uint8:
-        return torch.from_numpy(cv2.absdiff(a.numpy(), b.numpy()))
-    return (a - b).abs()
+        change = torch.from_numpy(cv2.absdiff(a.numpy(), b.numpy()))
+    else:
+        change = (a - b).abs()
+    return reduce(_brighter, change.split(1, 1))
 
 
 def _stand_in(offset: int, centre: int, first: int) -> int:

@@ -28,7 +28,7 @@ OPSET = 17
 ANY_SIZE = (64, 64)
 OUTPUTS = CoreOutputs._fields
 # Inputs that are not of the frame's size.
-SMALL = ("airlight", "caution", "memory1", "memory2")
+SMALL = ("airlight", "caution", "standing", "memory1", "memory2")
 
 Inputs = type[CoreInputs] | type[Compared]
 ExportPrecision = Literal["fp32", "fp16", "int8"]
@@ -148,9 +148,11 @@ def input_shapes(
     plane, memory = [1, 1, height, width], [1, network.hidden, height // 8, width // 8]
     others = {
         "still": plane,
+        "change": plane,
         "gain": plane,
         "airlight": [1, 3, 1, 1],
         "caution": [1, 1, 1, 1],
+        "standing": [1, 1, 1, 1],
         "memory1": memory,
         "memory2": memory,
     }

@@ -43,7 +43,7 @@ except ImportError as error:
     ) from error
 
 LEAST_DB = 50  # of a precision to float32 in torch: some CPUs multiply bfloat16 wrongly
-TRACE = 4  # version of what is traced
+TRACE = 7  # version of what is traced
 
 NEEDED = ("image", "memory1", "memory2")
 SIZES = 4  # compiled cores that are held; each takes memory

@@ -9,6 +9,7 @@ from torch import Tensor
 from derain.models.ops.frame_window import (
     LENGTH,
     Window,
+    change_that_stays,
     empty_window,
     fetch,
     look_ahead,
@@ -89,7 +90,7 @@ def test_stillness_is_small_where_something_does_not_move() -> None:
     for frame in clip:
         frame[..., 20:30, 20:50] = 0.9
     near = fetch(window_of(clip), 2)
-    still = stillness(near.frame, *near.unmoved)
+    still = stillness(near.frame, *near.unmoved[1:3])
     assert float(still[..., 20:30, 20:50].max()) == 0
     assert float(still.mean()) > 0.01
 
@@ -114,3 +115,19 @@ def test_bytes_are_compared_as_floats_are() -> None:
     ):
         assert found.dtype == torch.uint8
         torch.testing.assert_close(found.float(), wanted, rtol=0, atol=0)
+
+
+def test_of_frames_that_are_nearly_the_same_one_further_away_must_agree() -> None:
+    scene, streak = torch.full((1, 3, 2, 2), 0.3), torch.full((1, 3, 2, 2), 0.7)
+
+    def change(*frames: Tensor) -> float:
+        before2, before, frame, after, after2 = frames
+        still = stillness(frame, before, after)
+        return float(change_that_stays(frame, [before2, before, after, after2], still).max())
+
+    assert change(scene, scene, scene, scene, scene) == 0
+    assert change(scene, scene, streak, scene, scene) > 0.3
+    # A recording that shows every frame three times.
+    assert change(scene, streak, streak, streak, scene) > 0.3
+    # Rain passes two frames away.
+    assert change(streak, scene, scene, scene, scene) == 0
