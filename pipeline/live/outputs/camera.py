@@ -72,9 +72,10 @@ class VirtualCamera:
     def hear(self, heard: Heard) -> None:
         """Cameras have no sound."""
 
-    def close(self) -> None:
-        """Let go of the device."""
+    def close(self) -> bool:
+        """Let go of the device, which shows each frame at once."""
         self._camera.close()
+        return True
 
     def kill(self) -> None:
         """Nothing here waits."""

@@ -51,8 +51,8 @@ class Connection(Protocol):
         """Send sound."""
         ...
 
-    def close(self) -> None:
-        """Send what waits and end; never waits long."""
+    def close(self) -> bool:
+        """Send what waits and end, without waiting long; whether the receiver took it."""
         ...
 
     def kill(self) -> None:
@@ -148,8 +148,8 @@ class SendingProcess:
         if self._sound is not None and time >= 0:
             self._mux(self._sound.encode(heard.frame, time))
 
-    def close(self) -> None:
-        """Send what the encoders hold, and give the process some time to finish."""
+    def close(self) -> bool:
+        """Send what the encoders hold; whether the process finished in some time, without error."""
         late = threading.Timer(GRACE, self.kill)
         late.start()
         try:
@@ -161,6 +161,7 @@ class SendingProcess:
         finally:
             self._end()
             late.cancel()
+        return self._process.returncode == 0
 
     def kill(self) -> None:
         """End the process; whoever writes to it fails at once."""

@@ -113,7 +113,8 @@ class Push:
         self.target, self.rate, self.sound, self.encoding = target, rate, sound, encoding
         self.notice, self.say = notice, say
         self.state = "waiting"
-        self.frames = 0
+        self.frames = 0  # that were sent, as far as is known
+        self._unsure = 0  # of them on a connection that has not come about yet
         self.reconnects = 0
         self.gone = threading.Event()  # nothing is sent any more
         self.outbox = Outbox(block)
@@ -146,8 +147,8 @@ class Push:
         finally:
             self.gone.set()
             self.state = "ended"
-            if self._connection is not None:
-                self._connection.close()
+            if self._connection is not None and not self._connection.close():
+                self.frames -= self._unsure
 
     def _check(self) -> None:
         """End a connection that does not come on with a write."""
@@ -167,6 +168,7 @@ class Push:
             else:
                 self._connection.write(item)
                 self.frames += 1
+                self._unsure += self.state != "sending"
         except (OSError, av.FFmpegError):
             return self._lose()
         finally:
@@ -177,6 +179,7 @@ class Push:
                 self.reconnects += 1
                 self.say(f"{self.target.name} is back")
             self.state = "sending"
+            self._unsure = 0
 
     def _open(self, first: Finished) -> Connection:
         if self.target.is_camera:
@@ -195,6 +198,8 @@ class Push:
         assert self._connection is not None
         reason = self._connection.fail()
         self._connection = None
+        self.frames -= self._unsure
+        self._unsure = 0
         if not self.target.receiver.returns:
             self.gone.set()
             return self.notice(f"Whatever read {self.target.name} has ended.")

@@ -164,6 +164,14 @@ def test_a_receiver_that_goes_away_comes_back(
     assert words[1] == "is back"
 
 
+def test_what_nobody_took_is_not_counted_as_sent(identity: nn.Module) -> None:
+    url = f"tcp://127.0.0.1:{free_port()}"
+    with Live(LiveOptions(SOURCE, resolution="source", to=(url,)), identity) as live:
+        (sending,) = live.outputs.pushes
+        wait_for(lambda: live.frames > 10)
+    assert live.frames > 10 and sending.frames == 0
+
+
 def test_a_receiver_that_does_not_read_holds_up_nothing_and_is_given_up(
     identity: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
