@@ -1,4 +1,4 @@
-"""The order of the rooms, and how large a file, a folder and a function may grow."""
+"""The order of the rooms, tests that mirror them, and how large files and functions may grow."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ LEVELS = (
 )
 # The one arrow inside a level: evaluation measures on the scenes that rendered draws.
 ASIDE = {("evaluation", "rendered")}
+
+# Without a test file of their names: nothing is decided in them.
+UNTESTED = {"models/errors.py", "pipeline/cli/job.py", "pipeline/live/options.py"}
 
 MOST_FILES = 16  # Python files of a folder
 MOST_LINES = 350  # of a file
@@ -154,6 +157,16 @@ def test_functions_are_short() -> None:
 def test_files_are_short() -> None:
     lengths = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     assert not {name: lines for name, lines in lengths.items() if lines > MOST_LINES}
+
+
+def test_modules_have_tests_of_their_names() -> None:
+    paths = [path.relative_to(ROOT) for path in modules().values() if path.name != "__init__.py"]
+    without = {
+        str(path)
+        for path in paths
+        if not (ROOT / "tests" / path).with_name(f"test_{path.name}").is_file()
+    }
+    assert without == UNTESTED
 
 
 def test_folders_are_small() -> None:
