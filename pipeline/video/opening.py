@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from derain.models.errors import VideoError
 from derain.models.log import Log
 from derain.pipeline.storage.stores import StoreError, StorePath, is_stored
+from derain.pipeline.video.decoding.animation import as_film, is_animated_webp
 from derain.pipeline.video.paths import local
 
 LOCAL = "file,crypto,data,pipe,fd"  # protocols that leave the machine alone
@@ -71,10 +72,12 @@ def open_source(
     try:
         if is_stored(name):
             return _open_stored(name, format, settings)
+        if format is None and is_animated_webp(name):
+            return av.open(as_film(name), format="nut", metadata_errors="replace")
         if allow_network_playlists or _is_remote(source) or format not in {None, *PLAYLISTS}:
             return av.open(source, format=format, **settings)
         return _open_local(name, source, format, settings)
-    except StoreError:
+    except (StoreError, VideoError):
         raise
     except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise VideoError(_why(name, error)) from error
