@@ -95,8 +95,7 @@ def preview(source: str, options: VideoOptions, log: Log = say_nothing) -> Findi
     loading = time.monotonic() - began
     log("looking where it rains most …")
     found, times = _look_over(source)
-    log(f"deraining {len(times)} spots …")
-    derained = derain_spots(source, model, options, times)
+    derained = derain_spots(source, model, options, times, log)
     found.spots = derained.spots
     found.changed = derained.changed
     found.drops = sum(map(shows_drops, derained.seconds)) >= MOST * len(times)

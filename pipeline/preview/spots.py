@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from derain.models import VideoModel
+from derain.models.log import Log, say_nothing
 from derain.pipeline.preview.estimate import Pace, Packets, video_packets
 from derain.pipeline.preview.sampling import SmallFrames
 from derain.pipeline.streaming.derain_video import derain_video
@@ -64,7 +65,11 @@ class Derained:
 
 
 def derain_spots(
-    source: str, model: VideoModel, options: VideoOptions, times: list[float]
+    source: str,
+    model: VideoModel,
+    options: VideoOptions,
+    times: list[float],
+    log: Log = say_nothing,
 ) -> Derained:
     """Derain a second or less of a film at each of some times.
 
@@ -73,13 +78,14 @@ def derain_spots(
         model: under the contract.
         options: as for the whole film; start and end are not looked at.
         times: seconds from the beginning.
+        log: told of each spot before it is derained.
 
     Raises:
         DerainError: it cannot be decoded or derained.
     """
     done = Derained()
     # The engine is compiled once, not for each spot; what it is asked for it has by then.
-    engine = open_derainer(options, model, lambda text: None, layers=False).model
+    engine = open_derainer(options, model, say_nothing, layers=False).model
     precision = "auto" if options.precision == "int8" else options.precision
     options = replace(options, engine="auto", precision=precision)
     with VideoReader(source) as reader:
@@ -87,6 +93,7 @@ def derain_spots(
     until = time.monotonic() + BUDGET
     with TemporaryDirectory(prefix="derain-preview-") as folder:
         for number, begin in enumerate(times):
+            log(f"deraining spot {number + 1} of {len(times)} …")
             last = number == len(times) - 1
             least = frames = LAST_LEAST if last else LEAST
             if done.pace.rate:

@@ -47,7 +47,10 @@ def test_spots_lie_where_it_rains(film: Path, tmp_path: Path) -> None:
     assert found.seconds > found.frames / found.rate
     assert found.changed > 0.01
     assert 2_000 < found.size < 3 * film.stat().st_size
-    assert len(said) == 2
+    assert said == [
+        "looking where it rains most …",
+        *[f"deraining spot {number} of 5 …" for number in range(1, 6)],
+    ]
     write_sheet(tmp_path / "sheet.png", found.spots)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (2 * 160 + 4, 5 * 96 + 4 * 4)
