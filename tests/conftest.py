@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 # As the command does: waiting threads must not spin. Before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import av
 import numpy as np
