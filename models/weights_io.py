@@ -309,7 +309,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         kind = re.search(r"GLOBAL ([\w.]+)", str(error))
         return f"it holds an object of {kind[1]}" if kind else "it holds more than tensors"
-    if isinstance(error, (KeyError, EOFError)):
+    if isinstance(error, (LookupError, EOFError)):
         return "it is no pickle"
     return str(error).strip().split("\n")[0].rstrip(".")
 
