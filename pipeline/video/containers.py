@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 PIPE = "-"
@@ -53,6 +54,7 @@ class Container:
     light: bool = False  # says how light the display was on which the film was graded
     pixel_aspect: bool = False  # says the shape of a pixel for any codec
     constant_rate: bool = False  # shows all frames equally long
+    unit: Fraction | None = None  # of its time, where it is coarse and readers misread single ones
     b_frames: bool = True  # has time stamps, so that frames may be stored out of order
     rises_in_own_units: bool = False  # refuses time stamps that its rounding makes equal
     counts_sound: bool = False  # has no time stamps of sound: begins at 0, and closes holes
@@ -222,6 +224,7 @@ CONTAINERS = {
             encoder="gif",
             any_start=False,
             rises_in_own_units=True,
+            unit=Fraction(1, 100),
             written=True,
             words=frozenset(["comment"]),
             comment_behind=True,

@@ -238,6 +238,7 @@ class FrameNumbers:
 
     rate: Fraction
     leaps: bool  # whether numbers may be left out, or all frames are shown equally long
+    least: int = 1  # numbers from one frame to the next
     count: int = 0  # that the next frame has at least
     first: Fraction | None = None  # seconds
     farthest: Fraction = Fraction(0)  # seconds that a frame is off its own time
@@ -256,7 +257,7 @@ class FrameNumbers:
         due = (shown - self.first) / self.step
         number = max(self.count, round(due)) if self.leaps else self.count
         self.farthest = max(self.farthest, abs(due - number) * self.step)
-        self.count = number + 1
+        self.count = number + self.least
         return number
 
 

@@ -88,9 +88,7 @@ class VideoWriter:
         except BaseException:
             self.muxer.abandon()
             raise
-        even = self.muxer.kind.constant_rate
-        counts = even or self.stream.codec_context.time_base > video.ticks
-        self._numbers = FrameNumbers(video.rate, leaps=not even) if counts else None
+        self._numbers = self._frame_numbers()
         self._last_dts: int | None = None
         self._last_shown: Fraction | None = None  # seconds, of the frame given last
         self._longest_step = Fraction(1)  # seconds between two frames, one at least
@@ -143,6 +141,8 @@ class VideoWriter:
         if choice.codec == "libx265" and self.muxer.kind.hevc_tag is not None:
             stream.codec_context.codec_tag = self.muxer.kind.hevc_tag
         stream.time_base = 1 / video.rate if constant_rate else video.ticks
+        if self.muxer.kind.unit is not None:
+            stream.time_base = stream.codec_context.time_base = self.muxer.kind.unit
         # How long the last frame stays is told by nothing else.
         stream.codec_context.flags |= av.codec.context.Flags.frame_duration
         if self._units.names:
@@ -152,6 +152,17 @@ class VideoWriter:
         if like is not None:
             stream.codec_context.open(strict=False)  # PyAV leaves that to others, with a template
         return stream
+
+    def _frame_numbers(self) -> FrameNumbers | None:
+        """What counts frames, where their own times are finer than what is written."""
+        video, kind = self.video, self.muxer.kind
+        if kind.unit is not None:
+            # Readers of GIF take what is shown for less than two units for shown for ten.
+            return FrameNumbers(1 / kind.unit, leaps=True, least=2)
+        if kind.constant_rate:
+            return FrameNumbers(video.rate, leaps=False)
+        coarse = self.stream.codec_context.time_base > video.ticks
+        return FrameNumbers(video.rate, leaps=True) if coarse else None
 
     def _is_limited(self) -> bool:
         """Whether the full range becomes the limited one, which readers expect unsaid."""
@@ -241,8 +252,9 @@ class VideoWriter:
         image.color_primaries, image.color_trc = self.color.primaries, self.color.transfer
         shown = pts * time_base
         if self._numbers is not None:
-            image.pts, image.time_base = self._numbers.place(shown), 1 / self.video.rate
-            image.duration = 1
+            lasts = round(duration * time_base / self._numbers.step)
+            image.pts, image.time_base = self._numbers.place(shown), self._numbers.step
+            image.duration = max(self._numbers.least, lasts if self._numbers.leaps else 1)
         if self._last_shown is not None:
             self._longest_step = max(self._longest_step, shown - self._last_shown)
         self._last_shown = shown
@@ -283,7 +295,7 @@ class VideoWriter:
         numbers = self._numbers
         if numbers is not None and numbers.farthest > numbers.step / (1 if numbers.leaps else 2):
             why = (
-                f"{self.choice.codec} counts frames"
+                f"{self.choice.codec} counts frames or coarse units of time"
                 if numbers.leaps
                 else f"{self.muxer.kind.suffix} shows all frames equally long"
             )

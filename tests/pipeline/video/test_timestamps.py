@@ -218,3 +218,15 @@ def test_bursts_of_frames_end_no_run(
     derain_video(source, source.with_name(name), options, model=identity)
     with av.open(str(source.with_name(name))) as file:
         assert sum(1 for _ in file.decode(video=0)) == len(BURSTS)
+
+
+def test_no_frame_of_a_gif_is_so_short_that_readers_show_it_for_ten(
+    make_clip: Callable[..., Path], identity: nn.Module
+) -> None:
+    """Sixty frames a second: every third would be shown for one hundredth, which none believes."""
+    source = make_clip("in.mkv", frames=12, rate=60, time_base=Fraction(1, 60))
+    target = source.with_name("out.gif")
+    derain_video(source, target, VideoOptions(precision="fp32"), model=identity)
+    with av.open(str(target)) as file:
+        times = [frame.time for frame in file.decode(video=0)]
+    assert times == pytest.approx([0.02 * index for index in range(12)])
