@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -62,7 +63,8 @@ def test_a_turned_file_is_shown_and_recorded_upright(
     )
     with Live(options, identity) as live:
         while not live.ended:
-            newest = live.broadcaster.wait(0)
+            time.sleep(0.01)
+        newest = live.broadcaster.newest
     assert newest is not None
     assert live.size == live.source_size == (48, 80)
     for shown in (newest.image(), newest.rainy(), next(read_rgb(target)) * 255):
