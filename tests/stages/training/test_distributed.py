@@ -128,7 +128,7 @@ def folder(
         ports = [str(probe.getsockname()[1]) for probe in (first, second)]
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     shared |= {"MASTER_PORT": ports[0], "SECOND_PORT": ports[1]}
-    shared |= {"HOME": str(folder), "OMP_NUM_THREADS": "1"}
+    shared |= {"XDG_CACHE_HOME": str(folder), "OMP_NUM_THREADS": "1"}
     started = [
         forked_for_module(str(folder), script=START % (shared | {"RANK": rank, "LOCAL_RANK": rank}))
         for rank in "01"

@@ -47,7 +47,7 @@ def config(
 def whole(config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights of a run that nothing stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         return train(config, tmp_path_factory.mktemp("whole"), device="cpu")
 
 
