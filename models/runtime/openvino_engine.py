@@ -8,6 +8,7 @@ from, and OpenVINO's own compiled ones, which it names by model, settings and ve
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,8 +26,11 @@ from torch import Tensor
 from derain.models.cache import cache_folder, make_private, trim
 from derain.models.errors import DerainError
 from derain.models.log import Log
+from derain.models.networks import restraint, swift, swift_core
 from derain.models.networks.swift import Swift
 from derain.models.networks.swift_core import Compared, CoreInputs, CoreOutputs, compare
+from derain.models.ops import layers, scattering
+from derain.models.runtime import int8 as integers
 from derain.models.runtime.int8 import ranges_of, with_int8
 from derain.models.runtime.onnx_export import SMALL, input_shapes, trace_core
 from derain.models.threads import torch_threads
@@ -43,7 +47,6 @@ except ImportError as error:
     ) from error
 
 LEAST_DB = 50  # of a precision to float32 in torch: some CPUs multiply bfloat16 wrongly
-TRACE = 7  # version of what is traced
 
 NEEDED = ("image", "memory1", "memory2")
 SIZES = 4  # compiled cores that are held; each takes memory
@@ -76,6 +79,13 @@ def private_folder() -> Path | None:
 def runtime() -> openvino.Core:
     """The one runtime of the process: it stays loaded, since threads of it may outlive a use."""
     return openvino.Core()
+
+
+@cache
+def traced_code() -> str:
+    """A hash of the code that is traced: cores that other code made are made anew."""
+    modules = (swift, swift_core, restraint, layers, scattering, integers)
+    return sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()
 
 
 class Form(NamedTuple):
@@ -192,7 +202,7 @@ class OpenVinoCore:
     def _traced(self, int8: bool) -> tuple[str, openvino.Model]:
         """A name for what the core is made from, and the core: from the cache where it can be."""
         ranges = self._ranges if int8 else None
-        made_by = f"{TRACE} {openvino.__version__} {torch.__version__} {ranges}"
+        made_by = f"{traced_code()} {openvino.__version__} {torch.__version__} {ranges}"
         digest = sha256(made_by.encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode())

@@ -43,7 +43,9 @@ def decibels(a: Tensor, b: Tensor) -> float:
     return float(-10 * torch.log10((a - b).square().mean((1, 2, 3)).max().clamp_min(1e-12)))
 
 
-def test_openvino_gives_what_torch_gives(cache: Path) -> None:
+def test_openvino_gives_what_torch_gives(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain.models.runtime import openvino_engine
+
     model, frames = load_model("swift"), clip(8)
     wanted = images(model, "torch", "fp32", frames)
     assert decibels(images(model, "openvino", "fp32", frames), wanted) > 60
@@ -65,6 +67,10 @@ def test_openvino_gives_what_torch_gives(cache: Path) -> None:
     wanted = images(model, "torch", "fp32", few)
     assert decibels(images(model, "openvino", "fp32", few), wanted) > 60
     assert len(plain.read_bytes()) > 1000
+    before = set(cache.glob("*.onnx"))
+    monkeypatch.setattr(openvino_engine, "traced_code", lambda: "another version")
+    images(model, "openvino", "fp32", few)
+    assert len(set(cache.glob("*.onnx")) - before) == 1
 
 
 def test_int8_is_for_openvino_and_weights_with_ranges() -> None:
