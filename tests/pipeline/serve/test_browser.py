@@ -21,6 +21,7 @@ const bytes = Uint8Array.from(atob("%s"), c => c.charCodeAt(0));
 data.items.add(new File([bytes], %r));
 dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));
 """
+LENGTH = 1200  # frames: it is still worked at when the page has shown several
 CARD = "document.querySelector('.job[data-id]')"
 TIME = "Number(document.getElementById('frame').dataset.time)"
 # Mean brightness of the middle of a half of the frame: specks of rain make it brighter.
@@ -48,7 +49,7 @@ def test_drop_watch_download_and_compare(
     browser: Any, serve: Callable[..., Any], film: Callable[..., Path], tmp_path: Path
 ) -> None:
     server = serve("--token", "secret")
-    source = film(400, (160, 120))
+    source = film(LENGTH, (160, 120))
     browser.download_to(tmp_path)
     browser.open(server.url)
     browser.wait("document.getElementById('state').textContent == 'connected'")
@@ -93,5 +94,5 @@ def test_drop_watch_download_and_compare(
     shares = [
         [float((frame > 0.9).mean()) for frame in read_rgb(path)] for path in (source, target)
     ]
-    assert [len(each) for each in shares] == [400, 400]
+    assert [len(each) for each in shares] == [LENGTH, LENGTH]
     assert np.mean(shares[1]) < np.mean(shares[0]) / 3
