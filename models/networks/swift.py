@@ -71,7 +71,7 @@ from derain.models.ops.frame_window import (
     ready,
     unfinished,
 )
-from derain.models.ops.image_arrays import as_float, as_levels
+from derain.models.ops.image_arrays import as_float, as_kind
 from derain.models.ops.layers import start_at
 from derain.models.ops.optical_flow import dis_flow, warp
 from derain.models.ops.scattering import has_haze, remove_streaks, see_through
@@ -260,8 +260,7 @@ class Swift(VideoModel[SwiftState]):
         clear, gain = near.frame, 1 / transmission
         if has_haze(gain):
             clear = see_through(as_float(clear), gain, airlight)
-        if state.image.dtype == torch.uint8:
-            clear = as_levels(clear)
+        clear = as_kind(clear, state.image.dtype)
         previous, h1, h2 = clear, tile.crop(state.memory1), tile.crop(state.memory2)
         if self.has_hidden_state:
             moved = warp(state.image, near.to_previous, clear, tile.corner(state.image))
@@ -297,9 +296,7 @@ class Swift(VideoModel[SwiftState]):
             airlight=airlight,
         )
         image = found.image.clamp(0, 1) if self.training else found.image
-        if state.image.dtype == torch.uint8:
-            image = as_levels(image)
-        return output, (image, found.memory1, found.memory2)
+        return output, (as_kind(image, state.image.dtype), found.memory1, found.memory2)
 
     def core(self, seen: CoreInputs) -> CoreOutputs:
         """From a frame and its moved neighbours to the derained frame: what an engine may run."""

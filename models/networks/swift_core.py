@@ -25,8 +25,8 @@ class CoreInputs(NamedTuple):
     it, (B, 3, H, W) each. still_two_before to still_two_after: the same as they are. previous:
     (B, 3, H, W) the last output, moved to it; the frame without haze where there is none. gain:
     (B, 1, H, W), 1 / transmission. airlight: (B, 3, 1, 1). caution: (B, 1, 1, 1), see `caution_of`
-    in swift.py. standing: (B, 1, 1, 1), see `keep_standing`, there. memory1, memory2:
-    (B, hidden, H / 8, W / 8) of the step before, moved.
+    in swift.py. standing: (B, 1, 1, 1), see `keep_standing` in restraint.py. memory1,
+    memory2: (B, hidden, H / 8, W / 8) of the step before, moved.
     """
 
     frame: Tensor

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from derain.models.ops.image_arrays import single
 from derain.models.ops.optical_flow import FLOW_SCALE, FlowFunction, compose_flows, warp
 from derain.models.runtime.tiles import Tile
 
@@ -94,7 +95,7 @@ def push(window: Window, frame: Tensor, flow: FlowFunction) -> Window:
         frame: (B, 3, H, W), RGB, in [0, 1] or uint8, as the window's other frames.
         flow: gives the flows between two frames, both ways.
     """
-    frame = frame if frame.dtype == torch.uint8 else frame.float()
+    frame = single(frame)
     flows = window.coming
     if int(window.filled) and not int(window.ahead):
         flows = flow(window.frames[-1], frame)

@@ -43,6 +43,16 @@ def as_levels(images: Tensor) -> Tensor:
     return torch.from_numpy(levels.reshape(rows.shape)).permute(2, 0, 1)[None]
 
 
+def as_kind(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Images as levels where `dtype` is uint8, else as floats in [0, 1]."""
+    return as_levels(images) if dtype == torch.uint8 else as_float(images)
+
+
+def single(images: Tensor) -> Tensor:
+    """Levels as they are, floats of any precision as float32."""
+    return images if images.dtype == torch.uint8 else images.float()
+
+
 def quantised(images: Tensor) -> Tensor:
     """Float in [0, 1], rounded to the 256 levels that 8 bits hold."""
     return (images * 255).round() / 255

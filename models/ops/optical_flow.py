@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from derain.models.ops.image_arrays import as_float
+from derain.models.ops.image_arrays import as_float, single
 
 FlowFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -39,9 +39,7 @@ def _grey(frame: Tensor) -> list[np.ndarray]:
     if frame.device.type != "cpu":  # a quarter of it to fetch
         frame = as_float(frame)
         frame = F.interpolate(frame, [n // FLOW_SCALE for n in frame.shape[-2:]], mode="area")
-    if frame.dtype != torch.uint8:
-        frame = frame.float()
-    for image in frame.detach().permute(0, 2, 3, 1).cpu().numpy():
+    for image in single(frame).detach().permute(0, 2, 3, 1).cpu().numpy():
         if frame.device.type == "cpu":
             size = image.shape[1] // FLOW_SCALE, image.shape[0] // FLOW_SCALE
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -125,16 +123,16 @@ def _warp_opencv(
     height, width = fallback.shape[-2:]
     scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]])
     flows = (flow.permute(0, 2, 3, 1) * scale).contiguous().numpy()
-    dtype = torch.uint8 if image.dtype == torch.uint8 else torch.float32
-    sources = image.detach().to(dtype).permute(0, 2, 3, 1).contiguous().numpy()
+    image = single(image)
+    sources = image.detach().permute(0, 2, 3, 1).contiguous().numpy()
     # BORDER_TRANSPARENT leaves what is there already where the source lies outside.
-    out = torch.empty_like(fallback, dtype=dtype, memory_format=torch.channels_last)
+    out = torch.empty_like(fallback, dtype=image.dtype, memory_format=torch.channels_last)
     out.copy_(fallback)
     targets = out.permute(0, 2, 3, 1).numpy()
     for source, field, target in zip(sources, flows, targets, strict=True):
         if field.shape[:2] != (height, width):
             field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
-        if dtype == torch.uint8:
+        if image.dtype == torch.uint8:
             # Maps of whole 1/32 pixels are faster, and as fine as bytes need.
             place = cv2.add(_grid(height, width, *corner), field)
             maps, how = cv2.convertMaps(place, None, cv2.CV_16SC2), cv2.INTER_LINEAR

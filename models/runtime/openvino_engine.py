@@ -30,6 +30,7 @@ from derain.models.networks import restraint, swift, swift_core
 from derain.models.networks.swift import Swift
 from derain.models.networks.swift_core import Compared, CoreInputs, CoreOutputs, compare
 from derain.models.ops import layers, scattering
+from derain.models.ops.image_arrays import single
 from derain.models.runtime import int8 as integers
 from derain.models.runtime.int8 import ranges_of, with_int8
 from derain.models.runtime.onnx_export import SMALL, input_shapes, trace_core
@@ -116,6 +117,7 @@ class OpenVinoCore:
         self.wrong: set[Mode] = set()  # what this CPU computes wrongly, or not at all
         self._ranges = ranges_of(network) if int8 else None
         self._runtime, self._folder = runtime(), private_folder()
+        self._code = traced_code()
         self._cpu = str(self._runtime.get_property("CPU", "FULL_DEVICE_NAME"))
         self._requests: dict[Form, openvino.InferRequest | None] = {}  # None: torch has to do
 
@@ -202,7 +204,7 @@ class OpenVinoCore:
     def _traced(self, int8: bool) -> tuple[str, openvino.Model]:
         """A name for what the core is made from, and the core: from the cache where it can be."""
         ranges = self._ranges if int8 else None
-        made_by = f"{traced_code()} {openvino.__version__} {torch.__version__} {ranges}"
+        made_by = f"{self._code} {openvino.__version__} {torch.__version__} {ranges}"
         digest = sha256(made_by.encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode())
@@ -241,9 +243,7 @@ def _plain(tensor: Tensor) -> Tensor:
 
     OpenCV takes colours apart in a tenth of the time that OpenVINO or torch need.
     """
-    tensor = tensor.detach()
-    if tensor.dtype != torch.uint8:
-        tensor = tensor.float()
+    tensor = single(tensor.detach())
     image = tensor[0].permute(1, 2, 0)
     if image.shape[-1] != 3 or not image.is_contiguous():
         return tensor.contiguous()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from derain.models.ops.image_arrays import as_float, as_levels
+from derain.models.ops.image_arrays import as_kind
 from derain.models.runtime.frame_input import FrameLike, as_frame
 from derain.models.video_model import VideoModel
 
@@ -59,7 +59,7 @@ class Preparer:
         kept = frame.dtype if self.model.takes_uint8 and self.device.type == "cpu" else None
         # A shot's frames are of one type.
         kept = kept if previous is None else previous.dtype
-        frame = as_levels(frame) if kept == torch.uint8 else as_float(frame)
+        frame = as_kind(frame, kept or torch.float32)
         padded = pad_to_multiple(frame, self.model.multiple)
         padded = padded.contiguous(memory_format=torch.channels_last)
         self._previous = padded

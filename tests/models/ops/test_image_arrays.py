@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from derain.models.ops.image_arrays import as_float, as_levels, quantised, to_tensor, to_uint8
+from derain.models.ops.image_arrays import (
+    as_float,
+    as_kind,
+    as_levels,
+    quantised,
+    single,
+    to_tensor,
+    to_uint8,
+)
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 3), (2, 4, 6, 3), (1, 2, 4, 6, 1)])
@@ -53,6 +61,9 @@ def test_levels_and_floats_stand_for_each_other_in_every_layout() -> None:
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(1, 3, 1, 1)
     floats = as_float(levels)
     assert as_float(floats) is floats and as_levels(levels) is levels
+    assert torch.equal(as_kind(floats, torch.uint8), levels)
+    assert torch.equal(as_kind(levels, torch.float32), floats)
+    assert single(levels) is levels and single(floats.half()).dtype == torch.float32
     for layout in (torch.contiguous_format, torch.channels_last):
         beyond = (floats * 1.2 - 0.1).contiguous(memory_format=layout)
         assert torch.equal(as_levels(floats.contiguous(memory_format=layout)), levels)
